@@ -1,0 +1,5 @@
+"""The mock backend: draws landscapes without a model, and misbehaves on request."""
+
+from imagen.backends.mock.backend import adapter
+
+__all__ = ["adapter"]

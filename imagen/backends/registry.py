@@ -1,0 +1,164 @@
+"""The configured backends by name, built when they are first asked for."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from imagen.backends.adapter import Adapter, Surroundings
+from imagen.backends.installed import Adapters, Origin
+from imagen.domain.protocols import Backend
+from imagen.errors import ConfigError, ImagenError, RequestError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """A configured backend before it is built: ``settings`` is its adapter's sub-block.
+
+    ``queue`` is the one its configuration names, or nothing for its adapter's default.
+    """
+
+    name: str
+    type: str
+    queue: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Registry:
+    """The configured backends by name. Threads may share it."""
+
+    def __init__(
+        self,
+        specs: Iterable[BackendSpec],
+        surroundings: Surroundings,
+        adapters: Adapters | Mapping[str, Adapter] | None = None,
+    ) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._surroundings = surroundings
+        self._adapters = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
+        self._lock = threading.Lock()
+        self._built: dict[str, Backend] = {}
+
+    def names(self) -> list[str]:
+        """The configured backends, in the order of the configuration."""
+        return list(self._specs)
+
+    def types(self) -> dict[str, Origin]:
+        """Every installed type with who brought it, broken ones included. Imports them all."""
+        return self._adapters.origins()
+
+    def spec(self, name: str) -> BackendSpec:
+        """What the configuration says about a backend.
+
+        Raises:
+            RequestError: there is none of this name; the hint lists those that there are.
+        """
+        if name not in self._specs:
+            near = difflib.get_close_matches(name, self._specs, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise RequestError(
+                f"unknown backend {name!r}{guess}",
+                f"configured backends: {', '.join(self._specs) or 'none'}",
+            )
+        return self._specs[name]
+
+    def queue_of(self, name: str) -> str:
+        """The queue that a backend's jobs go to.
+
+        Raises:
+            RequestError: there is no backend of this name.
+            ConfigError: its type is not installed or broken.
+        """
+        spec = self.spec(name)
+        return spec.queue or self._adapters.load(spec.type).default_queue
+
+    def get(self, name: str) -> Backend:
+        """The backend called ``name``: built by the first call, the same one ever after.
+
+        Raises:
+            RequestError: there is no backend of this name.
+            ConfigError: its type is not installed or broken, or its settings are wrong.
+        """
+        spec = self.spec(name)
+        with self._lock:
+            if name not in self._built:
+                self._built[name] = self._build(spec)
+            return self._built[name]
+
+    def sharing_account(self, name: str) -> list[str]:
+        """``name`` itself, and the other backends of its type that spend the same credit.
+
+        Builds those of its type; one that cannot be built spends nothing.
+
+        Raises:
+            RequestError, ConfigError: as ``get``.
+        """
+        account = _account_of(self.get(name))
+        if account is None:
+            return [name]
+        return [name, *(each for each in self._siblings(name) if self._spends(each, account))]
+
+    def close(self) -> None:
+        """Close every backend that was built. Calling it twice is safe."""
+        with self._lock:
+            built, self._built = self._built, {}
+        for name, backend in built.items():
+            try:
+                backend.close()
+            except Exception:
+                # One adapter's failure must not keep the others' connections open.
+                logger.exception("backend_close_failed", extra={"backend": name})
+
+    def _siblings(self, name: str) -> list[str]:
+        type_name = self._specs[name].type
+        return [
+            each.name
+            for each in self._specs.values()
+            if each.type == type_name and each.name != name
+        ]
+
+    def _spends(self, name: str, account: str) -> bool:
+        try:
+            return _account_of(self.get(name)) == account
+        except ConfigError:
+            return False
+
+    def _build(self, spec: BackendSpec) -> Backend:
+        adapter = self._adapters.load(spec.type)
+        try:
+            settings = adapter.settings_type.model_validate(dict(spec.settings))
+        except ValidationError as exc:
+            raise ConfigError(
+                _settings_complaint(spec, exc), "try: imagen config validate"
+            ) from exc
+        try:
+            return adapter.build(spec.name, settings, self._surroundings)
+        except ImagenError:
+            raise
+        except Exception as exc:
+            raise ConfigError(
+                f"backend {spec.name!r}: its adapter {spec.type!r} failed to build it:"
+                f" {type(exc).__name__}: {exc}"
+            ) from exc
+
+
+def _account_of(backend: Backend) -> str | None:
+    # Asked while a failure is being handled: a plug-in that forgot it must not cause another.
+    return getattr(backend, "account", None)
+
+
+def _settings_complaint(spec: BackendSpec, error: ValidationError) -> str:
+    """What the adapter refused, without the values, which may be anything."""
+    details = error.errors(include_url=False, include_input=False)
+    listed = "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'its settings'}: {each['msg']}" for each in details
+    )
+    return f"backend {spec.name!r}: {listed}"

@@ -1,0 +1,31 @@
+"""Where a setting was written, so that every complaint names its file and line."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: From the top of the file to one value: key names, and indexes into lists.
+KeyPath = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """A file and line such as ``imagen.yaml:12``; without a line, a source such as ``built-in``."""
+
+    source: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+BUILT_IN = Place("built-in")
+
+
+class Problem(NamedTuple):
+    """One sentence about one place; a list of them sorts by line."""
+
+    place: Place
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"

@@ -1,0 +1,72 @@
+"""What the file as a whole must keep to: no secrets in it, and no name that leads nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from imagen.config.explain import dotted, near_miss
+from imagen.config.places import BUILT_IN, KeyPath, Place, Problem
+from imagen.config.schema import BUILT_IN_BACKENDS
+
+_SECRET_KEYS = frozenset(
+    {"key", "token", "password", "passwd", "secret", "bearer", "authorization"}
+)
+_SECRET_ENDINGS = ("token", "password", "passwd", "secret", "api_key", "apikey", "access_key")
+
+
+def find_secrets(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
+    """Keys of backends that would hold a token: it belongs in the environment."""
+    blocks = data.get("backends")
+    if not isinstance(blocks, dict):
+        return []
+    return [
+        Problem(
+            places.get(path, BUILT_IN),
+            f"{dotted(path)}: tokens never stand in the file;"
+            f" set {_env_key(str(path[-1]))} and export the variable",
+        )
+        for path in _keys(blocks, ("backends",))
+        if len(path) > 2 and _looks_secret(path)
+    ]
+
+
+def find_dangling_names(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
+    """Places that name a backend which neither the file nor the built-in set has."""
+    blocks = data.get("backends")
+    known = sorted({*BUILT_IN_BACKENDS, *(blocks if isinstance(blocks, dict) else ())})
+    named: list[tuple[KeyPath, object]] = [(("default_backend",), data.get("default_backend"))]
+    styles = data.get("styles")
+    for name, style in styles.items() if isinstance(styles, dict) else ():
+        if isinstance(style, dict):
+            named.append((("styles", name, "backend"), style.get("backend")))
+    return [
+        Problem(places.get(path, BUILT_IN), f"{dotted(path)} names {_unknown(value, known)}")
+        for path, value in named
+        if isinstance(value, str) and value and value not in known
+    ]
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    guess = near_miss(name, known) or f"; configured backends: {', '.join(known)}"
+    return f"the unknown backend {name[:60]!r}{guess}"
+
+
+def _keys(block: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:
+    for key, value in block.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from _keys(value, (*path, key))
+
+
+def _looks_secret(path: KeyPath) -> bool:
+    key = str(path[-1]).lower().replace("-", "_")
+    if key == "key" and len(path) > 3:
+        # Deeper down it is a model's input, and music has a key too.
+        return False
+    return key in _SECRET_KEYS or key.endswith(_SECRET_ENDINGS)
+
+
+def _env_key(key: str) -> str:
+    plain = key.lower().replace("-", "_")
+    return f"{plain}_env" if plain in ("api_token", "api_key") else "api_token_env"

@@ -1,0 +1,1 @@
+"""Frozen values and protocols: what a job is, with no I/O and no framework."""

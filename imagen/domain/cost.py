@@ -1,0 +1,25 @@
+"""What an image cost, and how we know: an unknown price is unknown, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """US dollars, or nothing where the price is unknown, and where the figure comes from.
+
+    ``source`` is a short phrase for the sidecar and the usage row, such as ``local``,
+    ``price table of 2026-09-06`` or ``metrics``.
+    """
+
+    usd: Decimal | None
+    source: str
+
+    def __str__(self) -> str:
+        return "unknown" if self.usd is None else f"${self.usd.normalize():f}"
+
+
+FREE = Cost(Decimal(0), "local")
+UNKNOWN_COST = Cost(None, "unknown")

@@ -1,0 +1,70 @@
+"""What a backend hands back, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from imagen.domain.cost import Cost
+from imagen.domain.request import ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One image as it came from a backend.
+
+    Attributes:
+        data: the encoded image, PNG, JPEG or WebP; the bytes are not trusted, only sniffed.
+        model: what drew it, as the backend names it.
+        seed: the seed that was really used.
+        steps: sampling steps really used, or nothing where the backend does not say.
+        cost: what it cost; see ``Cost``.
+        details: JSON-able facts for the sidecar that are needed to draw it again
+            (workflow, guidance, model version). No secrets.
+        warnings: sentences for the user.
+    """
+
+    data: bytes
+    model: str
+    seed: int
+    steps: int | None
+    cost: Cost
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A request as a backend will really draw it, and what had to be changed, in sentences."""
+
+    request: ImageRequest
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a backend can draw now.
+
+    Attributes:
+        state: ``ok``, ``not configured`` or ``unreachable`` (which includes "broken").
+        reason: why it is not ok, or what it runs on; one line.
+        hint: what to do or type next, or "".
+        warnings: what is not as it should be although it can draw.
+    """
+
+    state: Literal["ok", "not configured", "unreachable"]
+    reason: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_ok(self) -> bool:
+        return self.state == "ok"
+
+    def __str__(self) -> str:
+        if self.state == "ok":
+            return f"ok: {self.reason}" if self.reason else "ok"
+        if self.state == "not configured":
+            return f"not configured ({self.hint or self.reason})"
+        return f"unreachable: {self.reason}" + (f" ({self.hint})" if self.hint else "")

@@ -1,0 +1,197 @@
+"""A job: a request on its way, from the ledger's first row to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from imagen.domain.request import ImageRequest
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    GENERATED = "generated"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED})
+
+
+class Phase(StrEnum):
+    """Where a failed job stopped, and so where ``imagen jobs retry`` resumes it."""
+
+    DRAW = "draw"
+    DELIVER = "deliver"
+
+
+class Lane(StrEnum):
+    """Which jobs go first: every waiting interactive one before any bulk one."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where and how the image is to be written; settled at submission.
+
+    Attributes:
+        folder: absolute path.
+        name: file name; may still hold ``{ext}``, which follows the bytes.
+        replace: an explicit ``--output`` replaces what stands there; a templated name never does.
+        metadata: ``full``, ``safe`` (no prompt) or ``none``.
+    """
+
+    folder: str
+    name: str
+    replace: bool = False
+    sidecar: bool = True
+    metadata: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class JobDraft:
+    """A job that is not in the ledger yet; everything that can be settled is."""
+
+    id: UUID
+    request: ImageRequest
+    output: Output
+    backend: str
+    queue: str
+    caller: str
+    delivery_host: str
+    lane: Lane = Lane.INTERACTIVE
+    affinity: str | None = None
+    batch_id: UUID | None = None
+    position: int | None = None
+    run: int = 0
+    dedupe_key: str | None = None
+    owner_user_id: str = ""
+    sync: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the ledger knows it.
+
+    Times are UTC. ``output_path`` is the file's final absolute path once delivery has chosen it.
+    ``fence`` grows with every claim;
+    ``tried_before`` are the attempts made before somebody asked for a retry.
+    """
+
+    id: UUID
+    state: JobState
+    request: ImageRequest
+    output: Output
+    backend: str
+    queue: str
+    lane: Lane
+    caller: str
+    delivery_host: str
+    created_at: datetime
+    phase: Phase = Phase.DRAW
+    affinity: str | None = None
+    batch_id: UUID | None = None
+    position: int | None = None
+    dedupe_key: str | None = None
+    not_before: datetime | None = None
+    lease_owner: str | None = None
+    lease_expires_at: datetime | None = None
+    fence: int = 0
+    attempt_id: UUID | None = None
+    attempt_count: int = 0
+    tried_before: int = 0
+    crash_count: int = 0
+    delivery_count: int = 0
+    cancel_requested_at: datetime | None = None
+    output_path: str | None = None
+    file_sha256: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    owner_user_id: str = ""
+    sync: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """A message that a job waits: its id, and a label that tells people what it is about.
+
+    The label goes through Redis and Flower, so it holds no more of the prompt than a short slug.
+    """
+
+    job_id: UUID
+    label: str
+
+
+class AttemptState(StrEnum):
+    """``started``: nothing was sent. ``intended``: a paid call may have been sent.
+
+    ``submitted``: the backend's id is known. The rest are final; ``late`` is the attempt of a
+    worker that had lost its lease when the image came.
+    """
+
+    STARTED = "started"
+    INTENDED = "intended"
+    SUBMITTED = "submitted"
+    DRAWN = "drawn"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a job at a backend.
+
+    ``id`` is what imagen calls it everywhere outside (ComfyUI's prompt id); ``external_id`` is
+    what the backend calls it; ``place`` is the server or account it was sent to.
+    ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced.
+    """
+
+    id: UUID
+    job_id: UUID
+    number: int
+    backend: str
+    state: AttemptState
+    worker: str = ""
+    external_id: str | None = None
+    place: str = ""
+    intent_age_s: float | None = None
+    model: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    cost_usd: Decimal | None = None
+    cost_source: str | None = None
+    latency_ms: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    error_code: str | None = None
+    error_message: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job this process holds: every write it makes names owner and fence."""
+
+    job: Job
+    attempt: Attempt
+    owner: str
+    #: For how many seconds the backend has been asking this job to wait; 0 when it has not.
+    limited_s: float = 0.0
+    #: The attempt was begun by an earlier claim that did not finish it.
+    resumed: bool = False

@@ -1,0 +1,146 @@
+"""What the services ask of the world: backends, messages, clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from imagen.domain.cost import Cost
+from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.job import Attempt, Job, Wakeup
+from imagen.domain.request import ImageRequest
+
+
+class AlreadyOwned(Exception):
+    """The external id belongs to another attempt: this one must look for its own."""
+
+
+class Run(Protocol):
+    """One attempt as its backend sees it. A simple adapter may ignore all of it."""
+
+    @property
+    def attempt_id(self) -> UUID:
+        """Committed before the backend is called; the same again when the attempt is resumed."""
+
+    @property
+    def previous(self) -> Attempt | None:
+        """The same attempt as an earlier worker left it, or nothing when this is its first run."""
+
+    def intend(self, *, timeout_s: float) -> None:
+        """Commit, synced, that a paid call is about to be sent; call it right before sending.
+
+        Raises:
+            LeaseLost: the lease may run out before ``timeout_s`` is over, so do not send.
+        """
+
+    def submitted(self, external_id: str, *, place: str = "") -> None:
+        """Commit, synced, the backend's own id; call it as soon as it is known.
+
+        Raises:
+            AlreadyOwned: another attempt has this id at this place.
+            LeaseLost: another worker holds the job now, and knows this id; stop.
+        """
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell that ``done`` of ``total`` steps are over. Cheap; call it as often as you like.
+
+        Raises:
+            JobCanceled: somebody canceled the job; stop the backend and let this pass.
+            LeaseLost: another worker holds the job now; stop without touching the backend.
+        """
+
+    def lease_left_s(self) -> float:
+        """Seconds until this worker's lease may run out, by this host's boot-time clock."""
+
+
+class Backend(Protocol):
+    """A configured instance of an adapter. Threads share it."""
+
+    #: Drawing again costs nothing, so an unknown outcome may simply be drawn again.
+    repeat_is_free: bool
+    #: Backends with the same account share its credit; nothing where no money is involved.
+    account: str | None
+
+    def fit(self, request: ImageRequest) -> Fitted:
+        """The request as it will be drawn, defaults filled in; called at submission, no I/O.
+
+        Raises:
+            RequestError: this backend cannot draw it, whatever is changed silently.
+        """
+
+    def generate(self, request: ImageRequest, run: Run) -> Drawn:
+        """One image. Blocks until it is drawn, refused, or out of time.
+
+        Raises:
+            BackendError: see ``imagen.errors`` for which means what to the queue.
+            JobCanceled, LeaseLost: passed through from ``run``.
+        """
+
+    def estimate(self, request: ImageRequest) -> Cost:
+        """What one image would cost, without asking anybody."""
+
+    def affinity(self, request: ImageRequest) -> str | None:
+        """The model that must be loaded, or nothing where it does not matter."""
+
+    def check(self) -> Health:
+        """Whether it can draw now. Free of charge, under 5 s, raises nothing."""
+
+    def cancel(self, external_id: str) -> None:
+        """Stop a submitted attempt. Idempotent; an unknown id is no error."""
+
+    def forget(self, external_id: str) -> None:
+        """The image is safe in the ledger, so the server may drop its copy. Best effort."""
+
+    def close(self) -> None:
+        """Let go of connections. The backend is not used afterwards."""
+
+
+class Limiter(Protocol):
+    """A rate limit that workers share."""
+
+    def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
+        """Block until one more call under ``key`` fits ``limits`` (such as ``600/minute``).
+
+        Raises:
+            RateLimited: it would not fit within ``timeout_s`` seconds.
+        """
+
+
+class Durations(Protocol):
+    """How long a backend's attempts took lately."""
+
+    def expected_s(self, backend: str) -> float | None:
+        """The median of the last few drawn attempts, in seconds, or nothing when unknown."""
+
+
+class AttemptIndex(Protocol):
+    """Which provider ids already belong to an attempt: nobody may take another's prediction."""
+
+    def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
+        """Those of ``external_ids`` at ``place`` that an attempt has already."""
+
+
+class Publisher(Protocol):
+    """Messages between processes. Each is a wake-up: losing or doubling one does no harm."""
+
+    def wake_workers(self, queue: str, wakeups: Sequence[Wakeup]) -> None:
+        """Tell a queue that these jobs wait.
+
+        Raises:
+            BrokerUnavailable: the messages could not be sent; the jobs are safe all the same.
+        """
+
+    def wake_results(self, host: str, job_id: UUID) -> None:
+        """Tell the results worker of ``host`` that a generated job waits; never raises."""
+
+    def announce(self, job: Job, event: Mapping[str, object]) -> None:
+        """Tell whoever waits for the job that something happened to it; never raises."""
+
+
+class Clock(Protocol):
+    """Seconds that go on while the machine sleeps, and sleeping itself."""
+
+    def boottime_s(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,203 @@
+"""Every deliberate error of imagen, as one tree, so that callers can ask "may I try again?".
+
+ImagenError
+|-- ConfigError              the file or the variable is wrong; fix it               exit 3
+|-- RequestError             the request is wrong; ask differently                   exit 2
+|-- CredentialError          401/403; names the variable, never its value            exit 3
+|-- LedgerError              the database cannot be used as it is                    exit 5
+|   |-- LedgerUnavailable    unreachable, locked, unreadable or not writable         exit 5
+|   |-- LedgerOutdated       its schema is behind or ahead of this program           exit 3
+|   `-- LedgerMismatch       a message or a setting names another ledger             exit 3
+|-- BrokerUnavailable        Redis cannot be reached                                 exit 5
+|-- BackendError             a backend said no, or said nothing
+|   |-- BackendUnavailable   certainly did not start; safe to try again              exit 5
+|   |   |-- RateLimited      the same, and it said how long to wait                  exit 5
+|   |   `-- BackendStuck     the server answers but draws nothing; pause it          exit 5
+|   |-- OutcomeUnknown       it may have started; look it up, never resubmit blindly exit 5
+|   |-- BackendRejected      would fail again                                        exit 1
+|   |-- ContentRejected      refused by moderation                                   exit 8
+|   |-- OutOfCredit          402; the backend is paused                              exit 7
+|   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
+|   `-- ArtifactLost         it was drawn, and the image is gone                     exit 1
+|-- DeliveryError            the image exists but could not be put where it belongs  exit 1
+|-- WorkerCrashed            the worker died too often while this job ran            exit 1
+|-- JobCanceled              somebody canceled the job                               exit 1
+|-- LeaseLost                this worker no longer holds the job; it writes nothing  exit 1
+`-- GaveUpWaiting            the wait ended before the job did                       exit 6
+
+Errors cross process borders, so each takes positional arguments only and equals ``cls(*args)``.
+A message says what failed, with which name or value, and what to do next, without secrets or
+prompts: it is shown in Flower, in logs and in the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ImagenError(Exception):
+    """The root: anything imagen raises on purpose.
+
+    ``hint`` is the second positional argument: what to type next, or "".
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    #: The queue may run the same attempt again by itself.
+    retryable: ClassVar[bool] = False
+    #: Money may have been spent on the attempt that raised this.
+    spent: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(ImagenError):
+    code = "config"
+    exit_code = 3
+
+
+class RequestError(ImagenError):
+    code = "request"
+    exit_code = 2
+
+
+class CredentialError(ImagenError):
+    code = "credential"
+    exit_code = 3
+
+
+class LedgerError(ImagenError):
+    code = "ledger"
+    exit_code = 5
+
+
+class LedgerUnavailable(LedgerError):
+    code = "ledger_unavailable"
+
+
+class LedgerOutdated(LedgerError):
+    code = "ledger_outdated"
+    exit_code = 3
+
+
+class LedgerMismatch(LedgerError):
+    code = "ledger_mismatch"
+    exit_code = 3
+
+
+class BrokerUnavailable(ImagenError):
+    code = "broker_unavailable"
+    exit_code = 5
+
+
+class BackendError(ImagenError):
+    code = "backend"
+
+
+class BackendUnavailable(BackendError):
+    code = "backend_unavailable"
+    exit_code = 5
+    retryable = True
+
+
+class RateLimited(BackendUnavailable):
+    """The backend asked us to wait; nothing was started."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str = "", hint: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class BackendStuck(BackendUnavailable):
+    """The server answers but nothing moves; ``pause_s`` is how long to leave it alone."""
+
+    code = "backend_stuck"
+
+    def __init__(self, message: str = "", hint: str = "", pause_s: float = 30.0) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, pause_s)
+        self.pause_s = pause_s
+
+
+class OutcomeUnknown(BackendError):
+    """A paid call may have been made; ``look_again_s`` is when looking again may tell, 0 is never."""
+
+    code = "outcome_unknown"
+    exit_code = 5
+    spent = True
+
+    def __init__(self, message: str = "", hint: str = "", look_again_s: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, look_again_s)
+        self.look_again_s = look_again_s
+
+
+class BackendRejected(BackendError):
+    code = "backend_rejected"
+
+
+class ContentRejected(BackendError):
+    code = "content_rejected"
+    exit_code = 8
+
+
+class OutOfCredit(BackendError):
+    code = "out_of_credit"
+    exit_code = 7
+
+
+class JobTimeout(BackendError):
+    code = "timeout"
+    spent = True
+
+
+class ArtifactLost(BackendError):
+    code = "artifact_lost"
+    spent = True
+
+
+class DeliveryError(ImagenError):
+    code = "delivery"
+
+
+class WorkerCrashed(ImagenError):
+    code = "worker_crashed"
+
+
+class JobCanceled(ImagenError):
+    code = "canceled"
+
+
+class LeaseLost(ImagenError):
+    code = "lease_lost"
+
+
+class GaveUpWaiting(ImagenError):
+    code = "gave_up_waiting"
+    exit_code = 6
+
+
+def all_error_types() -> dict[str, type[ImagenError]]:
+    """Every error class by its code: how a failed job's row becomes an exit code again."""
+    found: dict[str, type[ImagenError]] = {}
+    pending: list[type[ImagenError]] = [ImagenError]
+    while pending:
+        cls = pending.pop()
+        found[cls.code] = cls
+        pending.extend(cls.__subclasses__())
+    return found
+
+
+def exit_code_of(code: str | None) -> int:
+    """The exit code for a job that failed with ``code``; 1 where the code is not ours."""
+    cls = all_error_types().get(code or "")
+    return cls.exit_code if cls else 1

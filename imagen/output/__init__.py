@@ -1,0 +1,1 @@
+"""Image files: their names and places, what they say about themselves, and safe writing."""

@@ -1,0 +1,47 @@
+"""Texts in WebP files: an EXIF and an XMP chunk at the end, announced in the extended header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagen.images.containers import webp
+from imagen.images.verify import ImageInfo
+from imagen.output.metadata.exif import write_exif
+from imagen.output.metadata.parameters import write_parameters
+from imagen.output.metadata.record import MAX_TEXT_BYTES, write_record
+from imagen.output.metadata.xmp import find_record, write_xmp
+
+_TEXT_KINDS = frozenset({b"EXIF", b"XMP "})
+
+
+def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:
+    text = write_record(record, fits=lambda text: len(text) <= MAX_TEXT_BYTES // 4)
+    chunks = [(kind, body) for kind, body in _read(data) if kind not in _TEXT_KINDS]
+    if chunks[0][0] != b"VP8X":
+        chunks.insert(0, (b"VP8X", _extended_header(info, *chunks[0])))
+    chunks[0] = webp.announce_texts(chunks[0][1], webp.EXIF | webp.XMP)
+    chunks.append((b"EXIF", write_exif(write_parameters(record))))
+    chunks.append((b"XMP ", write_xmp(record, embedded=text)))
+    return webp.assemble(chunks)
+
+
+def strip(data: bytes) -> bytes:
+    return webp.keep_visual(data)
+
+
+def find_texts(data: bytes) -> list[str]:
+    """The records in the file's XMP chunks."""
+    return [find_record(body) for kind, body in _read(data) if kind == b"XMP "]
+
+
+def _read(data: bytes) -> list[tuple[bytes, bytes]]:
+    return [(chunk.kind, chunk.body(data)) for chunk in webp.walk(data)]
+
+
+def _extended_header(info: ImageInfo, kind: bytes, body: bytes) -> bytes:
+    # Bit 28 of a lossless image's header says whether it uses transparency. Source: RFC 9649.
+    has_alpha = kind == b"VP8L" and int.from_bytes(body[1:5], "little") >> 28 & 1
+    flags = webp.ALPHA if has_alpha else 0
+    sides = (info.width - 1, info.height - 1)
+    return bytes((flags, 0, 0, 0)) + b"".join(side.to_bytes(3, "little") for side in sides)

@@ -1,0 +1,115 @@
+"""Which paths an image may be written to: a job is data from elsewhere, and a path is power."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from imagen.domain.request import FORMAT_BY_SUFFIX
+from imagen.errors import RequestError
+
+
+def check_target(path: Path | str, *, allowed_dirs: Sequence[Path] | None) -> Path:
+    """The absolute path, symlinks resolved, where an image may be written.
+
+    ``allowed_dirs``: the folders it must lie below, without a hidden file or folder on the way
+    down; nothing means any path, which is for a user's own command. Nothing is created, and
+    folders need not exist yet. The file's suffix must be that of an image, ``{ext}`` filled in.
+
+    Raises:
+        RequestError: the path is not allowed, or something that is no file stands there.
+    """
+    path = Path(path)
+    _check_suffix(path, path)
+    real = _resolve(path)
+    # A symlink called fox.png may lead to .bashrc.
+    _check_suffix(real, path)
+    if allowed_dirs is not None:
+        _check_allowed(real, path, allowed_dirs)
+    _check_vacant(real, path)
+    return real
+
+
+def _check_suffix(real: Path, given: Path) -> None:
+    if real.suffix.lower() in FORMAT_BY_SUFFIX:
+        return
+    leads = "" if real == given else f" leads to {str(real)!r}, which"
+    raise RequestError(
+        f"output {str(given)!r}{leads} does not end in an image suffix",
+        f"use one of {', '.join(FORMAT_BY_SUFFIX)}",
+    )
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    # Python 3.11 and 3.12 report a circle of symlinks as RuntimeError; a NUL is a ValueError.
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise RequestError(
+            f"output {str(path)!r} cannot be followed: {_reason(exc)}", "choose another path"
+        ) from exc
+
+
+def _check_allowed(real: Path, given: Path, allowed_dirs: Sequence[Path]) -> None:
+    below = [
+        real.relative_to(folder)
+        for folder in _resolve_all(allowed_dirs)
+        if real.is_relative_to(folder)
+    ]
+    if not below:
+        names = ", ".join(str(folder) for folder in allowed_dirs) or "none"
+        raise RequestError(
+            f"output {str(given)!r} is outside the folders that images may go to ({names})",
+            "choose a path below one of them, or add its folder to results.allowed_dirs",
+        )
+    if not any(_is_visible(relative) for relative in below):
+        raise RequestError(
+            f"output {str(given)!r} is a hidden file or lies in a hidden folder",
+            "choose another path, or add its folder to results.allowed_dirs",
+        )
+
+
+def _resolve_all(folders: Iterable[Path]) -> list[Path]:
+    return [_resolve(folder.expanduser()) for folder in folders]
+
+
+def _is_visible(relative: Path) -> bool:
+    return not any(part.startswith(".") for part in relative.parts)
+
+
+def _check_vacant(real: Path, given: Path) -> None:
+    """Nothing, when a regular file or nothing at all stands there."""
+    try:
+        mode = real.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _check_folders(real, given)
+    except OSError as exc:
+        raise RequestError(
+            f"output {str(given)!r} cannot be used: {_reason(exc)}", "choose another path"
+        ) from exc
+    if stat.S_ISDIR(mode):
+        raise RequestError(
+            f"output {str(given)!r} is a folder", f"name a file in it: {given / 'image.png'}"
+        )
+    if not stat.S_ISREG(mode):
+        raise RequestError(
+            f"output {str(given)!r} exists and is no regular file", "choose another path"
+        )
+    return None
+
+
+def _check_folders(real: Path, given: Path) -> None:
+    """Nothing, when the nearest thing above that exists is a folder."""
+    for folder in real.parents:
+        if folder.is_dir():
+            return
+        if folder.exists():
+            raise RequestError(
+                f"output {str(given)!r} needs the folder {str(folder)!r}, which is a file",
+                "choose another path",
+            )
+
+
+def _reason(exc: Exception) -> str:
+    return (exc.strerror if isinstance(exc, OSError) else "") or str(exc)

@@ -1,0 +1,122 @@
+"""Where an image comes from: the one set of facts that sidecar and embedded record are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from imagen import __version__
+from imagen.domain.cost import UNKNOWN_COST, Cost
+from imagen.domain.job import Job
+from imagen.domain.prompt import hash_prompt
+
+#: Grows when a field changes its meaning or goes; new fields alone do not count.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything about one image that does not depend on when or where its file is written.
+
+    So a delivery that is repeated makes the same bytes again.
+
+    Attributes:
+        model, seed, steps, cost, details, warnings: as the backend said; see ``Drawn``.
+        width, height, format: of the image itself, not of the request.
+        finished_at: when it was drawn.
+        latency_ms: how long the attempt that drew it took.
+        imagen_version: the version that delivers.
+    """
+
+    job: Job
+    attempt_id: UUID
+    model: str
+    seed: int
+    width: int
+    height: int
+    format: str
+    steps: int | None = None
+    cost: Cost = UNKNOWN_COST
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    finished_at: datetime | None = None
+    latency_ms: int | None = None
+    imagen_version: str = __version__
+
+    def record(self) -> dict[str, Any]:
+        """What the image says about itself: enough to draw it again and to find its job.
+
+        A JSON object; nothing about who asked and what it cost, since images travel further
+        than sidecars.
+        """
+        request = self.job.request
+        return _plain_object(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "imagen": self.imagen_version,
+                "job_id": self.job.id,
+                "attempt_id": self.attempt_id,
+                "created_at": self.job.created_at,
+                "backend": self.job.backend,
+                "model": self.model,
+                "prompt": request.user_prompt,
+                "drawn_prompt": request.prompt,
+                "negative": request.negative,
+                "style": request.style,
+                "seed": self.seed,
+                "steps": self.steps,
+                "width": self.width,
+                "height": self.height,
+                "format": self.format,
+                "options": request.options,
+                "details": self.details,
+            }
+        )
+
+    def full_record(self) -> dict[str, Any]:
+        """The record and the circumstances: caller, times, price, batch. For the sidecar."""
+        job = self.job
+        circumstances = {
+            "prompt_hash": hash_prompt(job.request.user_prompt),
+            "finished_at": self.finished_at,
+            "latency_ms": self.latency_ms,
+            "cost_usd": self.cost.usd,
+            "cost_source": self.cost.source,
+            "caller": job.caller,
+            "batch_id": job.batch_id,
+            "position": job.position,
+            "requested_size": str(job.request.size),
+            "requested_format": job.request.format,
+            "warnings": self.warnings,
+        }
+        return self.record() | _plain_object(circumstances)
+
+
+def _plain_object(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key): _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types; what JSON cannot say becomes text, or null for NaN."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return 0 if value == 0 else _plain(float(value))
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case Mapping():
+            return _plain_object(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
