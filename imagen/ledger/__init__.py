@@ -1,0 +1,1 @@
+"""The database of record: every query of imagen stands in this package, and nowhere else."""

@@ -1,0 +1,136 @@
+"""How a worker takes a waiting job: one UPDATE that only one worker can win.
+
+A message is a wake-up, not the work: whoever is woken claims the best waiting row of its queues.
+The order is the policy: interactive before bulk, then the model that is loaded already (within
+limits), then age. A job that was interrupted keeps its id and so comes first again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, select, update
+from uuid_utils.compat import uuid7
+
+from imagen.domain.job import Attempt, AttemptState, Claim
+from imagen.ledger.claim_statements import (
+    OPEN_ATTEMPT,
+    Choice,
+    first_waiting,
+    first_with_model,
+    take,
+)
+from imagen.ledger.engine import Ledger
+from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.scope import EVERYTHING, Scope
+from imagen.ledger.tables import attempts, jobs
+from imagen.ledger.types import seconds_since
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who asks: a process, what it serves, and what it has loaded.
+
+    Attributes:
+        owner: unique per process start.
+        queues: served queues.
+        lease_s: how long the job is held without a heartbeat.
+        backends: only these, or all when nothing is given.
+        model: the affinity that is loaded here, or nothing.
+    """
+
+    owner: str
+    queues: Sequence[str]
+    lease_s: float
+    scope: Scope = EVERYTHING
+    backends: Sequence[str] | None = None
+    model: str | None = None
+
+    def choice(self, crashed: bool | None) -> Choice:
+        """Which jobs it may take."""
+        backends = None if self.backends is None else tuple(self.backends)
+        return Choice(tuple(self.queues), self.scope, crashed, backends)
+
+
+def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None) -> Claim | None:
+    """The best waiting job, now leased to the claimant with a higher fence, or nothing.
+
+    ``crashed`` limits the choice to jobs that have (True) or have not (False) crashed a worker.
+    The claim also opens the attempt, or takes up the one that an earlier worker left unfinished.
+    Not synced: a claim that a power cut undoes is simply made again.
+    """
+    choice = claimant.choice(crashed)
+    preferred = None if claimant.model is None else _preferred(ledger, choice, claimant.model)
+    if preferred is not None:
+        claim = _take(ledger, claimant, choice, preferred)
+        if claim is not None:
+            return claim
+    return _take(ledger, claimant, choice, None)
+
+
+def _take(ledger: Ledger, claimant: Claimant, choice: Choice, one: UUID | None) -> Claim | None:
+    new_attempt_id = uuid7()
+    statement = take(choice, ledger.kind, one=one is not None)
+    values = {
+        "b_owner": claimant.owner,
+        "b_lease_s": claimant.lease_s,
+        "b_attempt": new_attempt_id,
+    }
+    if one is not None:
+        values["b_job"] = one
+    with ledger.write_one(durable=False) as connection:
+        row = connection.execute(statement, values).one_or_none()
+        if row is None:
+            return None
+        job = job_from_row(row)
+        limited_s = row.limited_s or 0.0
+        if row.attempt_id != new_attempt_id:
+            attempt = load_attempt(connection, row.attempt_id)
+            return Claim(job, attempt, claimant.owner, limited_s, resumed=True)
+        attempt = Attempt(
+            id=new_attempt_id,
+            job_id=job.id,
+            number=job.attempt_count,
+            backend=job.backend,
+            state=AttemptState.STARTED,
+            worker=claimant.owner,
+        )
+        if ledger.kind == "sqlite":
+            connection.execute(
+                OPEN_ATTEMPT,
+                {
+                    "b_id": attempt.id,
+                    "b_job_id": job.id,
+                    "b_number": attempt.number,
+                    "b_backend": job.backend,
+                    "b_owner": claimant.owner,
+                },
+            )
+    return Claim(job, attempt, claimant.owner, limited_s)
+
+
+def _preferred(ledger: Ledger, choice: Choice, model: str) -> UUID | None:
+    """The job to take before the first one because its model is loaded; usually none."""
+    with ledger.read() as connection:
+        first = connection.execute(first_waiting(choice)).first()
+        if first is None or first.affinity in (None, model) or first.is_fed_up:
+            return None
+        same_model = connection.execute(
+            first_with_model(choice), {"b_lane": first.lane, "b_model": model}
+        ).first()
+    if same_model is None:
+        return None
+    with ledger.write(durable=False) as connection:
+        connection.execute(
+            update(jobs).where(jobs.c.id == first.id).values(passed_over=jobs.c.passed_over + 1)
+        )
+    found: UUID = same_model.id
+    return found
+
+
+def load_attempt(connection: Connection, attempt_id: UUID) -> Attempt:
+    """The attempt with that id."""
+    statement = select(attempts, seconds_since(attempts.c.intended_at).label("intent_age_s"))
+    return attempt_from_row(connection.execute(statement.where(attempts.c.id == attempt_id)).one())

@@ -1,0 +1,190 @@
+"""The SQL of a claim, built once for each kind of claimant: it runs for every job that is drawn.
+
+Building a statement costs SQLAlchemy more than running it, so these are kept, with their values as
+parameters. On PostgreSQL the whole claim is one statement and so one round trip; SQLite, which has
+no data-changing CTEs, runs its two parts in one transaction.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Float,
+    Insert,
+    Integer,
+    Select,
+    String,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.engine import Kind
+from imagen.ledger.scope import EVERYTHING, Scope
+from imagen.ledger.tables import attempts, jobs, pauses
+from imagen.ledger.types import now_plus, seconds_since
+
+#: A waiting job is passed over for the loaded model's sake at most this often …
+MAX_PASSED_OVER = 16
+#: … and for at most this long.
+MAX_PASSED_OVER_S = 300
+
+
+class Choice(NamedTuple):
+    """Which waiting jobs a claimant may take."""
+
+    queues: tuple[str, ...]
+    scope: Scope
+    crashed: bool | None
+    backends: tuple[str, ...] | None
+
+
+def waiting(scope: Scope = EVERYTHING) -> ColumnElement[bool]:
+    """The condition on ``jobs`` that a row may be claimed now."""
+    paused = select(pauses.c.backend).where(
+        or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
+    )
+    return and_(
+        jobs.c.state == JobState.QUEUED,
+        or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
+        jobs.c.backend.not_in(paused),
+        scope.clause(),
+    )
+
+
+def _conditions(choice: Choice) -> ColumnElement[bool]:
+    conditions = [jobs.c.queue.in_(choice.queues), waiting(choice.scope)]
+    if choice.backends is not None:
+        conditions.append(jobs.c.backend.in_(choice.backends))
+    if choice.crashed is not None:
+        conditions.append(jobs.c.crash_count >= 1 if choice.crashed else jobs.c.crash_count == 0)
+    return and_(*conditions)
+
+
+@lru_cache(maxsize=256)
+def first_waiting(choice: Choice) -> Select[tuple[UUID, str | None, int, bool]]:
+    """The job that comes first by lane and age, whatever is loaded."""
+    is_fed_up = or_(
+        jobs.c.passed_over >= MAX_PASSED_OVER,
+        jobs.c.created_at < now_plus(-MAX_PASSED_OVER_S),
+    )
+    return (
+        select(jobs.c.id, jobs.c.affinity, jobs.c.lane, is_fed_up.label("is_fed_up"))
+        .where(_conditions(choice))
+        .order_by(jobs.c.lane, jobs.c.id)
+        .limit(1)
+    )
+
+
+@lru_cache(maxsize=256)
+def first_with_model(choice: Choice) -> Select[tuple[UUID]]:
+    """The job that comes first in lane ``b_lane`` among those that need ``b_model``."""
+    return (
+        select(jobs.c.id)
+        .where(
+            _conditions(choice),
+            jobs.c.lane == bindparam("b_lane", type_=Integer),
+            jobs.c.affinity == bindparam("b_model", type_=Text),
+        )
+        .order_by(jobs.c.id)
+        .limit(1)
+    )
+
+
+@lru_cache(maxsize=256)
+def take(choice: Choice, kind: Kind, *, one: bool) -> Executable:
+    """Lease the first waiting job, or the job ``b_job`` if it still waits (``one``).
+
+    Parameters: b_owner, b_lease_s, b_attempt (the id of an attempt to open), and b_job. Returns the
+    whole row and ``limited_s``; on PostgreSQL the new attempt is opened by the same statement.
+    """
+    conditions = _conditions(choice)
+    if one:
+        conditions = and_(conditions, jobs.c.id == bindparam("b_job", type_=Uuid))
+    chosen = (
+        select(jobs.c.id)
+        .where(conditions)
+        .order_by(jobs.c.lane, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    claimed = _lease(chosen)
+    if kind == "sqlite":
+        return claimed
+    row = claimed.cte("claimed")
+    opened = (
+        insert(attempts)
+        .from_select(
+            ["id", "job_id", "number", "backend", "worker", "state", "place", "created_at"],
+            select(
+                row.c.attempt_id,
+                row.c.id,
+                row.c.attempt_count,
+                row.c.backend,
+                bindparam("b_owner", type_=Text),
+                literal(AttemptState.STARTED.value, String),
+                literal("", Text),
+                now_plus(),
+            ).where(row.c.attempt_id == bindparam("b_attempt", type_=Uuid)),
+        )
+        .cte("opened")
+    )
+    claim: Executable = select(row, relaxed().label("relaxed")).add_cte(opened)
+    return claim
+
+
+def _lease(chosen: Select[tuple[UUID]]) -> ReturningUpdate[Any]:
+    return (
+        update(jobs)
+        .where(jobs.c.id == chosen.scalar_subquery(), jobs.c.state == JobState.QUEUED)
+        .values(
+            state=JobState.RUNNING.value,
+            lease_owner=bindparam("b_owner", type_=Text),
+            lease_expires_at=now_plus(bindparam("b_lease_s", type_=Float)),
+            fence=jobs.c.fence + 1,
+            not_before=null(),
+            started_at=func.coalesce(jobs.c.started_at, now_plus()),
+            attempt_count=jobs.c.attempt_count + case((jobs.c.attempt_id.is_(null()), 1), else_=0),
+            attempt_id=func.coalesce(jobs.c.attempt_id, bindparam("b_attempt", type_=Uuid)),
+        )
+        .returning(jobs, seconds_since(jobs.c.limited_since).label("limited_s"))
+    )
+
+
+#: SQLite's second part: the attempt of a claim that found none open.
+OPEN_ATTEMPT: Insert = insert(attempts).values(
+    id=bindparam("b_id"),
+    job_id=bindparam("b_job_id"),
+    number=bindparam("b_number"),
+    backend=bindparam("b_backend"),
+    worker=bindparam("b_owner"),
+    state=AttemptState.STARTED.value,
+    place="",
+    created_at=now_plus(),
+)
+
+
+def relaxed() -> ColumnElement[str]:
+    """As a column of a PostgreSQL statement: its own commit need not wait for the disk.
+
+    A setting that is local to the transaction, and the statement is the transaction; so it works
+    through a transaction pooler and costs no round trip.
+    """
+    return func.set_config("synchronous_commit", "off", true())

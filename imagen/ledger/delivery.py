@@ -1,0 +1,223 @@
+"""The delivery side of the ledger: generated jobs of one host, taken up to 64 at once.
+
+A delivery claim is another statement than a drawing claim, with states of its own: a generate
+message can never take a generated job and draw it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    CTE,
+    ColumnClause,
+    Integer,
+    Text,
+    Update,
+    Uuid,
+    column,
+    null,
+    or_,
+    select,
+    update,
+    values,
+)
+
+from imagen.domain.job import AttemptState, Claim, JobState, Phase
+from imagen.ledger.artifacts import forget_artifacts
+from imagen.ledger.claim import Claimant
+from imagen.ledger.engine import Ledger
+from imagen.ledger.held import holds
+from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.tables import attempts, jobs
+from imagen.ledger.types import now_plus, seconds_since
+
+#: How many deliveries one claim takes at most.
+DRAIN_SIZE = 64
+
+
+def claim_deliveries(
+    ledger: Ledger, claimant: Claimant, *, host: str, limit: int = DRAIN_SIZE
+) -> list[Claim]:
+    """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first."""
+    with ledger.write(durable=False) as connection:
+        chosen = (
+            select(jobs.c.id)
+            .where(
+                jobs.c.state == JobState.GENERATED,
+                jobs.c.delivery_host == host,
+                or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
+                or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
+                claimant.scope.clause(),
+            )
+            .order_by(jobs.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(chosen.cte("chosen").select()))
+            .values(
+                lease_owner=claimant.owner,
+                lease_expires_at=now_plus(claimant.lease_s),
+                fence=jobs.c.fence + 1,
+                delivery_count=jobs.c.delivery_count + 1,
+                not_before=null(),
+            )
+            .returning(jobs)
+        ).all()
+        if not rows:
+            return []
+        found = connection.execute(
+            select(attempts, seconds_since(attempts.c.intended_at).label("intent_age_s")).where(
+                attempts.c.id.in_([row.attempt_id for row in rows])
+            )
+        ).all()
+    by_id = {row.id: attempt_from_row(row) for row in found}
+    claims = [Claim(job_from_row(row), by_id[row.attempt_id], claimant.owner) for row in rows]
+    return sorted(claims, key=lambda claim: claim.job.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A delivery whose files are on disk."""
+
+    claim: Claim
+    output_path: str
+    file_sha256: str
+    artifact_key: str
+
+
+def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
+    """Commit, synced, which path each claim is about to write; says which still held theirs."""
+    given = _given(
+        [(claim, {"output_path": path}) for claim, path in targets],
+        column("output_path", Text),
+    )
+    statement = _update_held(given).values(output_path=given.c.output_path)
+    with ledger.write_one() as connection:
+        held = set(connection.scalars(statement.returning(jobs.c.id)))
+    return [claim.job.id in held for claim, _ in targets]
+
+
+def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[bool]:
+    """Commit, synced, that the files exist, and drop the artifacts; one transaction for all.
+
+    Says which claims still held their job. A claim that did not changes nothing: its file is the
+    next holder's own earlier try.
+    """
+    given = _given(
+        [
+            (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})
+            for done in delivered
+        ],
+        column("output_path", Text),
+        column("file_sha256", Text),
+    )
+    statement = _update_held(given).values(
+        state=JobState.SUCCEEDED.value,
+        output_path=given.c.output_path,
+        file_sha256=given.c.file_sha256,
+        finished_at=now_plus(),
+        lease_owner=null(),
+        lease_expires_at=null(),
+        error_code=null(),
+        error_message=null(),
+    )
+    with ledger.write() as connection:
+        held = set(connection.scalars(statement.returning(jobs.c.id)))
+        keys = [done.artifact_key for done in delivered if done.claim.job.id in held]
+        if keys:
+            forget_artifacts(connection, keys)
+    return [done.claim.job.id in held for done in delivered]
+
+
+def _given(rows: Sequence[tuple[Claim, dict[str, str]]], *more: ColumnClause[str]) -> CTE:
+    """The claims as rows of a statement: ``id``, ``fence``, ``lease_owner`` and ``more``."""
+    columns = (column("id", Uuid), column("fence", Integer), column("lease_owner", Text), *more)
+    return (
+        values(*columns)
+        .data(
+            [(claim.job.id, claim.job.fence, claim.owner, *rest.values()) for claim, rest in rows]
+        )
+        .cte("given")
+    )
+
+
+def _update_held(given: CTE) -> Update:
+    """An update of those jobs that the claims in ``given`` still hold."""
+    return update(jobs).where(
+        jobs.c.id == given.c.id,
+        jobs.c.fence == given.c.fence,
+        jobs.c.lease_owner == given.c.lease_owner,
+        jobs.c.state == JobState.GENERATED.value,
+    )
+
+
+def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: str) -> bool:
+    """The job's end for now: ``failed`` in phase ``deliver``; the artifact is kept.
+
+    Says whether the claim still held the job.
+    """
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(holds(claim, JobState.GENERATED))
+            .values(
+                state=JobState.FAILED.value,
+                error_code=code,
+                error_message=message,
+                finished_at=now_plus(),
+                lease_owner=null(),
+                lease_expires_at=null(),
+            )
+        )
+    return changed.rowcount == 1
+
+
+def put_off_delivery(
+    ledger: Ledger, claim: Claim, *, wait_s: float, code: str, message: str
+) -> bool:
+    """Give a delivery back, to be tried again after ``wait_s`` seconds."""
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(holds(claim, JobState.GENERATED))
+            .values(
+                not_before=now_plus(wait_s),
+                error_code=code,
+                error_message=message,
+                lease_owner=null(),
+                lease_expires_at=null(),
+            )
+        )
+    return changed.rowcount == 1
+
+
+def draw_again(ledger: Ledger, claim: Claim) -> bool:
+    """Back to ``queued`` because the bytes are gone, with the same attempt opened again.
+
+    A backend that still has the image hands it over once more; a free one draws it again. Says
+    whether the claim still held the job.
+    """
+    attempt_state = AttemptState.SUBMITTED if claim.attempt.external_id else AttemptState.STARTED
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(holds(claim, JobState.GENERATED))
+            .values(
+                state=JobState.QUEUED.value,
+                phase=Phase.DRAW.value,
+                lease_owner=null(),
+                lease_expires_at=null(),
+            )
+        )
+        if changed.rowcount != 1:
+            return False
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.id == claim.attempt.id)
+            .values(state=attempt_state.value, finished_at=null())
+        )
+    return True

@@ -1,0 +1,254 @@
+"""One open ledger: how this process reads and writes its database."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import URL, make_url
+
+from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
+from imagen.ledger.tables import SCHEMA
+
+# busy_timeout polls, it does not queue: with 4 tight-loop writers renewing a lease took up to 4.6 s
+# (measured), so the driver's default of 5 s would have failed.
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 5
+
+Kind = Literal["sqlite", "postgresql"]
+
+
+@dataclass
+class Ledger:
+    """A database of record that this process may read and write; threads share it.
+
+    ``write`` is the only way to change anything. On SQLite it hands out the process's one writing
+    connection under a lock, inside BEGIN IMMEDIATE; on PostgreSQL a connection of a pool.
+    """
+
+    kind: Kind
+    engine: Engine
+    #: Where artifact bytes stand when they are files: SQLite only.
+    artifact_folder: Path | None = None
+    #: The file of a SQLite ledger.
+    path: Path | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _writer: Connection | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password: for messages."""
+        if self.path:
+            return str(self.path)
+        url = self.engine.url.set(drivername=self.kind)
+        return url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading, each statement on its own.
+
+        Raises:
+            LedgerUnavailable: the database cannot be reached or read.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction, committed on leaving and rolled back on an error.
+
+        With ``durable=False`` a power cut may undo it (never half of it): for the writes that a
+        later claim repeats anyway. Every write of a lease holder names owner and fence, which is
+        what makes that safe.
+
+        Raises:
+            LedgerUnavailable: the database cannot be reached or written.
+        """
+        with self._translated():
+            if self.kind == "sqlite":
+                with self._lock:
+                    yield from self._write_sqlite(durable)
+            else:
+                with self.engine.begin() as connection:
+                    if not durable:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                    yield connection
+
+    @contextmanager
+    def write_one(self, *, durable: bool = True) -> Iterator[Connection]:
+        """As ``write``, for what PostgreSQL does in one statement, which is then its own commit.
+
+        ``durable`` is up to that statement there: see ``claim_statements.relaxed``.
+        """
+        if self.kind == "sqlite":
+            with self.write(durable=durable) as connection:
+                yield connection
+        else:
+            with self.read() as connection:
+                yield connection
+
+    def _write_sqlite(self, durable: bool) -> Iterator[Connection]:
+        if self._writer is None:
+            self._writer = self.engine.connect()
+        # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints. Outside a
+        # transaction only, hence the driver's connection.
+        level = "FULL" if durable else "NORMAL"
+        _dbapi_of(self._writer).execute(f"PRAGMA synchronous = {level}")
+        with self._writer.begin():
+            yield self._writer
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.IntegrityError:
+            raise
+        except exc.DBAPIError as error:
+            raise _translate(error, self.address) from error
+
+    def close(self) -> None:
+        """Let go of every connection. The ledger is not used afterwards."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self.engine.dispose()
+
+
+def open_ledger(url: str, *, default_path: Path, pool_size: int = 5) -> Ledger:
+    """The ledger at a SQLAlchemy ``url``, or the SQLite file ``default_path`` where it is "".
+
+    Connects to nothing yet (a SQLite file's folder is made). Engines must be made after a fork.
+
+    Raises:
+        ConfigError: the url is not one of SQLite or PostgreSQL.
+        LedgerUnavailable: the folder of the SQLite file cannot be made.
+    """
+    if not url:
+        return _open_sqlite(default_path)
+    parsed = _parse_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ConfigError("an SQLite ledger needs a file", "database.url: sqlite:////path.db")
+        return _open_sqlite(Path(parsed.database).expanduser().absolute())
+    return _open_postgresql(parsed, pool_size)
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        # The url itself may hold a password, so it is not repeated here.
+        raise ConfigError(
+            "database.url is not a database address",
+            "for example: postgresql://user@host:5432/name",
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        return parsed
+    raise ConfigError(
+        f"database.url names {parsed.drivername!r}, which is not supported",
+        "use postgresql://… or leave it empty for SQLite",
+    )
+
+
+def _open_sqlite(path: Path) -> Ledger:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"cannot make the ledger's folder {path.parent}: {error.strerror}",
+            "set IMAGEN_DATABASE_URL=sqlite:////some/other/path.db",
+        ) from error
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        execution_options={"schema_translate_map": {SCHEMA: None}},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: Any, _record: object) -> None:
+        # SQLAlchemy's documented recipe: the driver must not begin transactions by itself.
+        dbapi_connection.isolation_level = None
+        dbapi_connection.execute("PRAGMA foreign_keys = ON")
+        if os.access(path, os.W_OK):
+            dbapi_connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin_immediate(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    # Named after the file: two ledgers in one folder must not sweep each other's images.
+    artifact_folder = path.with_name(f"{path.name}-artifacts")
+    return Ledger("sqlite", engine, artifact_folder=artifact_folder, path=path)
+
+
+def _open_postgresql(url: URL, pool_size: int) -> Ledger:
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "imagen",
+        "keepalives_idle": 30,
+    }
+    if _is_transaction_pooler(url):
+        # Such a pooler gives each transaction another session: prepared statements are not there.
+        arguments["prepare_threshold"] = None
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=False,
+        pool_recycle=1800,
+        connect_args=arguments,
+    )
+    return Ledger("postgresql", engine)
+
+
+def _is_transaction_pooler(url: URL) -> bool:
+    """Whether the address looks like one: 6543 is where Supabase's and many others listen."""
+    return url.port == 6543 or url.query.get("pgbouncer") == "true"
+
+
+def _dbapi_of(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
+# What a database says when it is not there, as distinct from a statement being wrong.
+_SQLITE_ADVICE: tuple[tuple[str, str], ...] = (
+    ("readonly database", "make the file and its folder writable"),
+    ("unable to open", "check that the folder exists and is writable"),
+    ("not a database", "move the file away and a new ledger is made, or restore a backup"),
+    ("malformed", "restore a backup, or: sqlite3 FILE .recover"),
+    ("disk is full", "free some space"),
+    ("disk I/O error", "check the disk"),
+    ("database is locked", "another process holds it; try again"),
+)
+
+
+def _translate(error: exc.DBAPIError, address: str) -> Exception:
+    """The error a person can act on; the original where the statement itself was wrong."""
+    first_line = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate in ("42P01", "3F000") or "no such table" in first_line:
+        return LedgerOutdated(f"the ledger at {address} has no tables", "run: imagen db upgrade")
+    for words, advice in _SQLITE_ADVICE:
+        if words in first_line:
+            return LedgerUnavailable(
+                f"the ledger at {address} cannot be used: {first_line}", advice
+            )
+    if isinstance(error, (exc.OperationalError, exc.InterfaceError)) or (
+        error.connection_invalidated
+    ):
+        return LedgerUnavailable(
+            f"the ledger at {address} is unreachable: {first_line}",
+            "is the database running? it is set by IMAGEN_DATABASE_URL or database.url",
+        )
+    return error

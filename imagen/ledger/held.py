@@ -1,0 +1,188 @@
+"""What the holder of a claim may write: every statement names owner, fence and state.
+
+A worker that lost its lease changes nothing here; it is told by ``LeaseLost``. Owner as well as
+fence, because after a database crash an unsynced claim may be rolled back and its fence number
+given out again (observed with synchronous_commit=off on PostgreSQL 15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exc, func, null, update
+
+from imagen.domain.cost import Cost
+from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.protocols import AlreadyOwned
+from imagen.errors import LeaseLost
+from imagen.ledger.engine import Ledger
+from imagen.ledger.tables import attempts, jobs
+from imagen.ledger.types import now_plus
+
+_RELEASED: Mapping[str, Any] = {"lease_owner": null(), "lease_expires_at": null()}
+
+
+def holds(claim: Claim, state: JobState) -> ColumnElement[bool]:
+    """The condition on ``jobs`` that the claim is still the holder's."""
+    return and_(
+        jobs.c.id == claim.job.id,
+        jobs.c.fence == claim.job.fence,
+        jobs.c.lease_owner == claim.owner,
+        jobs.c.state == state,
+    )
+
+
+def _write_held(connection: Connection, claim: Claim, expected: JobState, /, **values: Any) -> None:
+    changed = connection.execute(update(jobs).where(holds(claim, expected)).values(**values))
+    if changed.rowcount != 1:
+        raise LeaseLost(f"job {claim.job.id} is no longer held by this worker")
+
+
+def _write_attempt(connection: Connection, claim: Claim, **values: Any) -> None:
+    connection.execute(update(attempts).where(attempts.c.id == claim.attempt.id).values(**values))
+
+
+def record_intent(ledger: Ledger, claim: Claim) -> None:
+    """Commit, synced, that a paid call is about to be sent.
+
+    Raises:
+        LeaseLost: another worker holds the job now.
+    """
+    with ledger.write() as connection:
+        _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+        _write_attempt(connection, claim, state=AttemptState.INTENDED.value, intended_at=now_plus())
+
+
+def record_submitted(ledger: Ledger, claim: Claim, external_id: str, *, place: str) -> None:
+    """Commit, synced, the id that the backend gave.
+
+    Written even without the lease as long as the attempt has none: the next holder needs it.
+
+    Raises:
+        AlreadyOwned: another attempt has that id at that place.
+        LeaseLost: another worker holds the job now.
+    """
+    try:
+        with ledger.write() as connection:
+            changed = connection.execute(
+                update(attempts)
+                .where(
+                    attempts.c.id == claim.attempt.id,
+                    attempts.c.finished_at.is_(null()),
+                    attempts.c.external_id.is_(null()) | (attempts.c.external_id == external_id),
+                )
+                .values(
+                    state=AttemptState.SUBMITTED.value,
+                    external_id=external_id,
+                    place=place,
+                    submitted_at=now_plus(),
+                )
+            )
+    except exc.IntegrityError:
+        raise AlreadyOwned(f"{external_id} at {place} belongs to another attempt") from None
+    if changed.rowcount != 1:
+        raise LeaseLost(f"attempt {claim.attempt.id} was taken further by another worker")
+    with ledger.write(durable=False) as connection:
+        _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+
+
+def _cost_columns(cost: Cost) -> dict[str, Any]:
+    return {"cost_usd": cost.usd, "cost_source": cost.source}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended without an image."""
+
+    code: str
+    message: str
+    state: AttemptState = AttemptState.FAILED
+    cost: Cost | None = None
+
+
+class Rest(StrEnum):
+    """What becomes of the attempt when its job goes back to the queue."""
+
+    #: It failed; the next claim opens another.
+    END = "end"
+    #: Nothing was started: it begins again, and counts as the same try.
+    REWIND = "rewind"
+    #: It may be under way at the backend: the next claim resumes it.
+    KEEP = "keep"
+
+
+def record_retry(
+    ledger: Ledger, claim: Claim, ending: Ending, *, wait_s: float, rest: Rest
+) -> None:
+    """Back to ``queued``, not to be claimed for ``wait_s`` seconds.
+
+    Raises:
+        LeaseLost: another worker holds the job now.
+    """
+    with ledger.write() as connection:
+        _write_held(
+            connection,
+            claim,
+            JobState.RUNNING,
+            state=JobState.QUEUED.value,
+            not_before=now_plus(wait_s),
+            error_code=ending.code,
+            error_message=ending.message,
+            **_RELEASED,
+            **({"attempt_id": null()} if rest is Rest.END else _limited()),
+        )
+        if rest is Rest.END:
+            _end_attempt(connection, claim, ending)
+        elif rest is Rest.REWIND:
+            _write_attempt(connection, claim, state=AttemptState.STARTED.value, intended_at=null())
+
+
+def _limited() -> dict[str, Any]:
+    # The first time that it was told to wait; cleared when it draws.
+    return {"limited_since": func.coalesce(jobs.c.limited_since, now_plus())}
+
+
+def record_failed(ledger: Ledger, claim: Claim, ending: Ending) -> None:
+    """The job's end: ``failed``, or ``canceled`` where the ending says so.
+
+    Raises:
+        LeaseLost: another worker holds the job now.
+    """
+    canceled = ending.state is AttemptState.CANCELED
+    with ledger.write() as connection:
+        _write_held(
+            connection,
+            claim,
+            JobState.RUNNING,
+            state=(JobState.CANCELED if canceled else JobState.FAILED).value,
+            error_code=ending.code,
+            error_message=ending.message,
+            finished_at=now_plus(),
+            **_RELEASED,
+        )
+        _end_attempt(connection, claim, ending)
+
+
+def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:
+    values: dict[str, Any] = {
+        "state": ending.state.value,
+        "error_code": ending.code,
+        "error_message": ending.message,
+        "finished_at": now_plus(),
+    }
+    if ending.cost is not None:
+        values |= _cost_columns(ending.cost)
+    _write_attempt(connection, claim, **values)
+
+
+def give_back(ledger: Ledger, claim: Claim) -> None:
+    """Back to ``queued`` with its attempt as it stands, no crash counted: a worker that stops.
+
+    Raises:
+        LeaseLost: another worker holds the job now.
+    """
+    with ledger.write() as connection:
+        _write_held(connection, claim, JobState.RUNNING, state=JobState.QUEUED.value, **_RELEASED)

@@ -1,0 +1,141 @@
+"""Leases: renewing one's own, and giving back what the dead held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, case, delete, null, or_, select, update
+
+from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.engine import Ledger
+from imagen.ledger.tables import attempts, jobs, locks
+from imagen.ledger.types import now_plus
+from imagen.ledger.upsert import insert_on
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A job whose lease was renewed, as it stands now."""
+
+    fence: int
+    cancel_requested: bool
+
+
+def renew_leases(ledger: Ledger, owner: str, *, lease_s: float) -> dict[UUID, Renewed]:
+    """Renew every lease of ``owner`` in one statement; what is not in the answer is lost.
+
+    An expired lease is renewed too, as long as nobody has taken it back.
+    """
+    with ledger.write(durable=False) as connection:
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.lease_owner == owner)
+            .values(lease_expires_at=now_plus(lease_s))
+            .returning(jobs.c.id, jobs.c.fence, jobs.c.cancel_requested_at)
+        ).all()
+    return {row.id: Renewed(row.fence, row.cancel_requested_at is not None) for row in rows}
+
+
+def lease_owners(ledger: Ledger) -> set[str]:
+    """Everybody who holds a lease now, alive or not."""
+    with ledger.read() as connection:
+        return set(
+            connection.scalars(
+                select(jobs.c.lease_owner).where(jobs.c.lease_owner.is_not(null())).distinct()
+            )
+        )
+
+
+def take_back(ledger: Ledger, *, max_crashes: int, dead: Iterable[str] = ()) -> int:
+    """Return expired running jobs to ``queued``, and those of owners known to be dead.
+
+    Each counts a crash; at ``max_crashes`` it fails with ``worker_crashed``. Expired deliveries
+    are freed without counting: a paid image is never failed for a crash. The attempt stays open,
+    so the next claim resumes it. Says how many jobs were taken back.
+    """
+    overdue = or_(jobs.c.lease_expires_at < now_plus(), jobs.c.lease_owner.in_(list(dead)))
+    with ledger.write() as connection:
+        crashed = jobs.c.crash_count + 1 >= max_crashes
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_not(null()), overdue)
+            .values(
+                state=case((crashed, JobState.FAILED.value), else_=JobState.QUEUED.value),
+                finished_at=case((crashed, now_plus()), else_=null()),
+                error_code="worker_crashed",
+                error_message=case(
+                    (crashed, f"the worker died {max_crashes} times while drawing this job"),
+                    else_="the worker died while drawing this job",
+                ),
+                crash_count=jobs.c.crash_count + 1,
+                fence=jobs.c.fence + 1,
+                lease_owner=null(),
+                lease_expires_at=null(),
+                not_before=null(),
+            )
+            .returning(jobs.c.id)
+        ).all()
+        freed = connection.execute(
+            update(jobs)
+            .where(jobs.c.state == JobState.GENERATED, jobs.c.lease_owner.is_not(null()), overdue)
+            .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1)
+            .returning(jobs.c.id)
+        ).all()
+    return len(rows) + len(freed)
+
+
+def end_canceled(ledger: Ledger) -> int:
+    """End queued jobs whose cancel was asked for and which no backend has heard of."""
+    nothing_sent: ColumnElement[bool] = ~(
+        select(attempts.c.id)
+        .where(
+            attempts.c.id == jobs.c.attempt_id,
+            attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
+        )
+        .exists()
+    )
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.state == JobState.QUEUED,
+                jobs.c.cancel_requested_at.is_not(null()),
+                nothing_sent,
+            )
+            .values(
+                state=JobState.CANCELED.value,
+                finished_at=now_plus(),
+                error_code="canceled",
+                error_message="canceled before it was drawn",
+            )
+        )
+    return changed.rowcount
+
+
+def take_lock(ledger: Ledger, name: str, owner: str, *, lease_s: float) -> bool:
+    """Take or renew a named lock that expires by itself; False when somebody else has it.
+
+    A row, not a session lock: a hung leader would hold that for ever, and a transaction pooler
+    knows no sessions.
+    """
+    with ledger.write(durable=False) as connection:
+        statement = insert_on(ledger, locks).values(
+            name=name, owner=owner, expires_at=now_plus(lease_s)
+        )
+        # RETURNING, because psycopg's count of an INSERT is not handed on by SQLAlchemy.
+        taken = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"owner": owner, "expires_at": now_plus(lease_s)},
+                where=(locks.c.owner == owner) | (locks.c.expires_at < now_plus()),
+            ).returning(locks.c.name)
+        ).first()
+    return taken is not None
+
+
+def release_lock(ledger: Ledger, name: str, owner: str) -> None:
+    """Give a lock back; nothing happens when it is not ours any more."""
+    with ledger.write(durable=False) as connection:
+        connection.execute(delete(locks).where(locks.c.name == name, locks.c.owner == owner))

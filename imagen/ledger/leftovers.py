@@ -1,0 +1,51 @@
+"""Jobs that nobody works on: what a command that was killed, or timed out, left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from imagen.domain.job import JobState
+from imagen.ledger.engine import Ledger
+from imagen.ledger.scope import Scope
+from imagen.ledger.tables import jobs
+from imagen.ledger.types import now_plus
+
+_WAITING = (JobState.QUEUED, JobState.GENERATED)
+
+
+def count_leftovers(ledger: Ledger, *, host: str, but: Sequence[UUID] = ()) -> int:
+    """How many unfinished jobs of ``host`` nobody holds; 0 while anybody draws or delivers there.
+
+    A running batch keeps thousands of jobs waiting, and those are not left over.
+    """
+    is_held = jobs.c.lease_expires_at > now_plus()
+    with ledger.read() as connection:
+        somebody_works = connection.execute(
+            select(jobs.c.id)
+            .where(jobs.c.lease_owner.is_not(None), jobs.c.delivery_host == host, is_held)
+            .limit(1)
+        ).first()
+        if somebody_works:
+            return 0
+        number = connection.scalar(
+            select(func.count()).where(
+                jobs.c.state.in_([*_WAITING, JobState.RUNNING]),
+                jobs.c.delivery_host == host,
+                jobs.c.id.not_in(but),
+            )
+        )
+    return number or 0
+
+
+def hosts_of(ledger: Ledger, scope: Scope) -> dict[str, int]:
+    """How many unfinished jobs of the scope each host has to deliver."""
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(jobs.c.delivery_host, func.count())
+            .where(scope.clause(), jobs.c.state.in_([*_WAITING, JobState.RUNNING]))
+            .group_by(jobs.c.delivery_host)
+        ).all()
+    return dict(row._tuple() for row in rows)

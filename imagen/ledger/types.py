@@ -1,0 +1,87 @@
+"""Column types and expressions that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, TypeDecorator, literal
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+#: A JSON document: jsonb on PostgreSQL, text on SQLite.
+JsonDocument = JSON().with_variant(JSONB(), "postgresql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: timezone-aware UTC on the Python side, on every database.
+
+    SQLite has no time zones and would hand back naive values; a naive value is refused.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive time {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _NowPlus(FunctionElement[datetime]):
+    type = UtcDateTime()
+    name = "now_plus"
+    inherit_cache = True
+
+
+def now_plus(seconds: float | ColumnElement[float] = 0.0) -> ColumnElement[datetime]:
+    """The database's own clock, ``seconds`` from now: leases are never judged by a host's clock."""
+    return _NowPlus(literal(seconds) if isinstance(seconds, (int, float)) else seconds)
+
+
+@compiles(_NowPlus, "postgresql")
+def _now_plus_postgresql(element: _NowPlus, compiler: Any, **kw: Any) -> str:
+    # clock_timestamp() moves on within a transaction; now() is the transaction's start.
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(_NowPlus, "sqlite")
+def _now_plus_sqlite(element: _NowPlus, compiler: Any, **kw: Any) -> str:
+    # Milliseconds, padded to the six digits that SQLAlchemy writes, so that text compares as time.
+    # unixepoch('subsec') would be NULL on SQLite 3.40.
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+class _SecondsSince(FunctionElement[float]):
+    name = "seconds_since"
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+
+
+def seconds_since(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """How many seconds ago ``column`` was, by the database's clock; NULL stays NULL."""
+    return _SecondsSince(column)
+
+
+@compiles(_SecondsSince, "postgresql")
+def _seconds_since_postgresql(element: _SecondsSince, compiler: Any, **kw: Any) -> str:
+    inner = compiler.process(element.clauses, **kw)
+    return f"extract(epoch FROM clock_timestamp() - ({inner}))::float8"
+
+
+@compiles(_SecondsSince, "sqlite")
+def _seconds_since_sqlite(element: _SecondsSince, compiler: Any, **kw: Any) -> str:
+    inner = compiler.process(element.clauses, **kw)
+    return f"((julianday('now') - julianday({inner})) * 86400.0)"

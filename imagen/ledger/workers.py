@@ -1,0 +1,88 @@
+"""Which worker processes are there, so that a waiting command can say which one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from imagen.ledger.engine import Ledger
+from imagen.ledger.tables import workers
+from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.upsert import insert_on
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process as it last reported itself; ``seen_s`` is how long ago."""
+
+    owner: str
+    host: str
+    role: str
+    queues: tuple[str, ...]
+    backends: tuple[str, ...]
+    model: str | None
+    started_at: datetime
+    seen_s: float
+
+
+def report_worker(
+    ledger: Ledger,
+    owner: str,
+    *,
+    host: str,
+    role: str,
+    queues: Sequence[str],
+    backends: Sequence[str],
+    model: str | None = None,
+) -> None:
+    """Say that this process is there; called at start and with each heartbeat."""
+    values = {
+        "host": host,
+        "role": role,
+        "queues": list(queues),
+        "backends": list(backends),
+        "model": model,
+        "seen_at": now_plus(),
+    }
+    with ledger.write(durable=False) as connection:
+        statement = insert_on(ledger, workers).values(owner=owner, started_at=now_plus(), **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=values))
+
+
+def sign_off_worker(ledger: Ledger, owner: str) -> None:
+    """This process leaves; nothing happens when it was not there."""
+    with ledger.write(durable=False) as connection:
+        connection.execute(delete(workers).where(workers.c.owner == owner))
+
+
+def live_workers(ledger: Ledger, *, within_s: float) -> list[Worker]:
+    """The workers that reported themselves in the last ``within_s`` seconds."""
+    statement = (
+        select(workers, seconds_since(workers.c.seen_at).label("seen_s"))
+        .where(workers.c.seen_at > now_plus(-within_s))
+        .order_by(workers.c.role, workers.c.host, workers.c.owner)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(statement).all()
+    return [
+        Worker(
+            owner=row.owner,
+            host=row.host,
+            role=row.role,
+            queues=tuple(row.queues),
+            backends=tuple(row.backends),
+            model=row.model,
+            started_at=row.started_at,
+            seen_s=row.seen_s,
+        )
+        for row in rows
+    ]
+
+
+def forget_workers(ledger: Ledger, *, unseen_s: float) -> None:
+    """Drop the rows of workers that have not been seen for long."""
+    with ledger.write(durable=False) as connection:
+        connection.execute(delete(workers).where(workers.c.seen_at < now_plus(-unseen_s)))

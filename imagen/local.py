@@ -1,0 +1,234 @@
+"""Runs jobs in this process, in threads: the embedded default, with nothing to install or start.
+
+The same step functions and the same retry policy as the queue's workers; only who calls them
+differs. Celery is not imported here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+from imagen.domain.job import Job, JobState, Wakeup
+from imagen.domain.protocols import Clock
+from imagen.errors import ImagenError, LedgerError, OutOfCredit
+from imagen.ledger.artifacts import undelivered_bytes
+from imagen.ledger.claim import Claimant
+from imagen.ledger.engine import Ledger
+from imagen.ledger.lookup import (
+    crashed_waiting,
+    has_unfinished,
+    next_due_s,
+    unfinished_places,
+)
+from imagen.ledger.scope import Scope
+from imagen.services.crowd import Crowd
+from imagen.services.deliver import Delivery
+from imagen.services.generate import Drawing, Outcome
+from imagen.services.heartbeat import Heartbeat
+from imagen.services.reconcile import Reconciler
+from imagen.services.release import give_back_all
+
+log = logging.getLogger(__name__)
+
+#: How often the ledger is looked at when nothing happens here: other processes may add or finish.
+_LOOK_EVERY_S = 0.5
+
+
+class Listener(Protocol):
+    """Who wants to hear what happens to jobs, in this process and from its threads."""
+
+    def on_outcome(self, outcome: Outcome) -> None: ...
+
+    def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
+
+
+@dataclass
+class LocalPublisher:
+    """Implements ``Publisher`` within one process."""
+
+    drawing_wanted: threading.Event = field(default_factory=threading.Event)
+    delivery_wanted: threading.Event = field(default_factory=threading.Event)
+    listener: Listener | None = None
+
+    def wake_workers(self, _queue: str, _wakeups: Sequence[Wakeup]) -> None:
+        self.drawing_wanted.set()
+
+    def wake_results(self, _host: str, _job_id: UUID) -> None:
+        self.delivery_wanted.set()
+
+    def announce(self, job: Job, event: Mapping[str, object]) -> None:
+        if self.listener is not None:
+            self.listener.on_event(job.id, event)
+
+
+@dataclass
+class LocalExecutor:
+    """Draws and delivers the jobs of a scope with threads of this process.
+
+    ``concurrency`` is the number of drawing threads for each queue; one thread delivers.
+    """
+
+    ledger: Ledger
+    drawing: Drawing
+    delivery: Delivery
+    heartbeat: Heartbeat
+    reconciler: Reconciler
+    publisher: LocalPublisher
+    clock: Clock
+    owner: str
+    host: str
+    lease_s: float
+    concurrency: Mapping[str, int]
+    max_artifact_bytes: int
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _idle: threading.Event = field(default_factory=threading.Event)
+    _full: threading.Event = field(default_factory=threading.Event)
+    _crowd: Crowd = field(default_factory=Crowd)
+    _broken: ImagenError | None = None
+
+    def run(self, scope: Scope, *, forever: bool = False, timeout_s: float | None = None) -> bool:
+        """Draw and deliver until nothing of ``scope`` is unfinished; says whether that is so.
+
+        Ends early, with False, when ``stop`` was called or ``timeout_s`` seconds are over.
+
+        Raises:
+            OutOfCredit: nothing more can be drawn until somebody pays; the jobs wait.
+            LedgerError: the ledger went away for good.
+        """
+        deadline_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
+        self._look_after()
+        threads = self._start_threads(scope, self._queues(scope, forever=forever))
+        try:
+            while not self._stop.is_set():
+                self._idle.wait(_LOOK_EVERY_S)
+                self._idle.clear()
+                if not forever and not has_unfinished(self.ledger, scope):
+                    return True
+                if deadline_s is not None and self.clock.boottime_s() > deadline_s:
+                    return False
+                self._look_after()
+        finally:
+            self._stop.set()
+            self._wake_all()
+            self._let_finish(threads, grace_s=self._grace_s)
+            self.reconciler.leave()
+        if self._broken is not None:
+            raise self._broken
+        return not has_unfinished(self.ledger, scope)
+
+    _grace_s: float = 0.0
+
+    def stop(self, *, grace_s: float = 0.0) -> None:
+        """Claim nothing more; what runs may take ``grace_s`` seconds to finish, then it is given
+        back with its external id, so that the next worker resumes it. Safe in a signal handler."""
+        self._grace_s = grace_s
+        self._stop.set()
+        self._idle.set()
+
+    def _queues(self, scope: Scope, *, forever: bool) -> set[str]:
+        """The queues worth threads: all of them, or those that the scope's jobs are in."""
+        if forever:
+            return set(self.concurrency)
+        return {place.queue for place in unfinished_places(self.ledger, scope)}
+
+    def _start_threads(self, scope: Scope, queues: set[str]) -> list[threading.Thread]:
+        work: list[Callable[[], None]] = [partial(self._deliver_all, scope)]
+        for queue in queues:
+            work += [partial(self._draw_all, scope, queue)] * self.concurrency.get(queue, 2)
+        # Daemons: what still blocks in a backend at the end must not keep the process alive.
+        threads = [threading.Thread(target=each, daemon=True) for each in work]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _draw_all(self, scope: Scope, queue: str) -> None:
+        claimant = Claimant(self.owner, [queue], self.lease_s, scope)
+        while not self._stop.is_set():
+            # Cleared before the look, so that a wake-up in between is not slept through.
+            self.publisher.drawing_wanted.clear()
+            if not self._guarded(lambda: self._draw_one(claimant)):
+                self._idle.set()
+                self.publisher.drawing_wanted.wait(self._pause_s(scope))
+
+    def _draw_one(self, claimant: Claimant) -> bool:
+        if self._full.is_set():
+            return False
+        with self._crowd.entering() as crashed:
+            if crashed is None:
+                return False
+            outcome = self.drawing.draw_next(claimant, crashed=crashed)
+        if outcome is None:
+            return False
+        if crashed:
+            self._crowd.want_alone()
+        if isinstance(outcome.error, OutOfCredit):
+            self._end_with(outcome.error)
+        self._tell(outcome)
+        return True
+
+    def _deliver_all(self, scope: Scope) -> None:
+        claimant = Claimant(self.owner, [], self.lease_s, scope)
+        while not self._stop.is_set():
+            self.publisher.delivery_wanted.clear()
+            if not self._guarded(lambda: self._deliver_some(claimant)):
+                self._idle.set()
+                self.publisher.delivery_wanted.wait(_LOOK_EVERY_S)
+
+    def _deliver_some(self, claimant: Claimant) -> bool:
+        outcomes = self.delivery.deliver_next(claimant, host=self.host)
+        for outcome in outcomes:
+            self._tell(outcome)
+            if outcome.state is JobState.QUEUED:
+                self.publisher.drawing_wanted.set()
+        return bool(outcomes)
+
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """What ``work`` says; an error that ends the whole run is kept for ``run`` to raise."""
+        try:
+            return work()
+        except LedgerError as error:
+            self._end_with(error)
+        except Exception as error:
+            log.exception("thread_failed")
+            self._end_with(ImagenError(f"imagen failed with {type(error).__name__}: {error}"))
+        return False
+
+    def _end_with(self, error: ImagenError) -> None:
+        self._broken = self._broken or error
+        self._stop.set()
+        self._wake_all()
+
+    def _look_after(self) -> None:
+        self.reconciler.tick()
+        if crashed_waiting(self.ledger, list(self.concurrency)):
+            self._crowd.want_alone()
+        if undelivered_bytes(self.ledger) > self.max_artifact_bytes:
+            self._full.set()
+        elif self._full.is_set():
+            self._full.clear()
+            self.publisher.drawing_wanted.set()
+
+    def _pause_s(self, scope: Scope) -> float:
+        due_s = next_due_s(self.ledger, scope)
+        return _LOOK_EVERY_S if due_s is None else min(_LOOK_EVERY_S, max(0.01, due_s))
+
+    def _let_finish(self, threads: list[threading.Thread], *, grace_s: float) -> None:
+        deadline_s = self.clock.boottime_s() + grace_s
+        for thread in threads:
+            thread.join(max(0.05, deadline_s - self.clock.boottime_s()))
+        give_back_all(self.ledger, self.heartbeat)
+
+    def _wake_all(self) -> None:
+        self._idle.set()
+        self.publisher.drawing_wanted.set()
+        self.publisher.delivery_wanted.set()
+
+    def _tell(self, outcome: Outcome) -> None:
+        if self.publisher.listener is not None:
+            self.publisher.listener.on_outcome(outcome)

@@ -1,0 +1,1 @@
+"""What imagen does, one use a file; no module here knows Celery, the command line or the config."""

@@ -1,0 +1,99 @@
+"""Holds every backend's block against the settings of its type, with a line for each complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydantic import BaseModel, ValidationError
+
+from imagen.backends.installed import Adapters, unknown_type
+from imagen.backends.registry import BackendSpec
+from imagen.config.explain import dotted, explain, unknown_key
+from imagen.config.places import BUILT_IN, KeyPath, Problem
+from imagen.config.schema import BUILT_IN_BACKENDS, BackendEntry, Config
+from imagen.errors import ConfigError
+
+#: What a backend's block holds besides its adapter's settings.
+_OWN_KEYS = tuple(BackendEntry.model_fields)
+
+
+def check_config(
+    config: Config, adapters: Adapters, *, backends: Collection[str] | None = None
+) -> list[str]:
+    """What is wrong with the backends' blocks, a sentence each, in the order of the file.
+
+    ``backends`` are the names to look at, or nothing for all. Imports the adapters of those and
+    no others; asks no server. A name that is not configured is for the registry to complain about.
+    """
+    problems: list[Problem] = []
+    for name, entry in config.backends.items():
+        if backends is None or name in backends:
+            problems.extend(_check_backend(name, entry, config, adapters))
+    return [str(problem) for problem in sorted(dict.fromkeys(problems))]
+
+
+def require_valid(
+    config: Config, adapters: Adapters, *, backends: Collection[str] | None = None
+) -> None:
+    """As ``check_config``, for callers that cannot go on.
+
+    Raises:
+        ConfigError: its message has a line for each problem.
+    """
+    problems = check_config(config, adapters, backends=backends)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def backend_specs(config: Config, adapters: Adapters) -> list[BackendSpec]:
+    """What the registry is made of; built-in backends whose type is not installed are left out."""
+    return [
+        BackendSpec(name, entry.type, entry.queue, entry.settings)
+        for name, entry in config.backends.items()
+        if entry.type in adapters or not _is_shipped(name, config)
+    ]
+
+
+def _check_backend(
+    name: str, entry: BackendEntry, config: Config, adapters: Adapters
+) -> list[Problem]:
+    at: KeyPath = ("backends", name)
+    type_place = config.places.get((*at, "type"), config.places.get(at, BUILT_IN))
+    if entry.type not in adapters:
+        if _is_shipped(name, config):
+            return []
+        return [Problem(type_place, unknown_type(entry.type, adapters.types()))]
+    try:
+        settings_type = adapters.load(entry.type).settings_type
+    except ConfigError as exc:
+        return [Problem(type_place, str(exc))]
+    problems = _unread_keys(at, entry, config, settings_type)
+    try:
+        settings_type.model_validate(dict(entry.settings))
+    except ValidationError as exc:
+        problems += explain(exc, settings_type, places=config.places, at=at, also=_OWN_KEYS)
+    except ConfigError as exc:
+        problems.append(Problem(type_place, f"{dotted(at)}: {exc}"))
+    return problems
+
+
+def _unread_keys(
+    at: KeyPath, entry: BackendEntry, config: Config, settings_type: type[BaseModel]
+) -> list[Problem]:
+    """Keys that a third party's settings would pass over, having forgotten to forbid them."""
+    if settings_type.model_config.get("extra", "ignore") != "ignore":
+        return []
+    if any(field.validation_alias for field in settings_type.model_fields.values()):
+        # Its keys have more names than can be told from here.
+        return []
+    known = [*settings_type.model_fields, *_OWN_KEYS]
+    return [
+        Problem(config.places.get((*at, key), BUILT_IN), unknown_key((*at, key), known))
+        for key in entry.settings
+        if key not in known
+    ]
+
+
+def _is_shipped(name: str, config: Config) -> bool:
+    """Whether this is a built-in backend that the user's file does not speak of."""
+    return name in BUILT_IN_BACKENDS and ("backends", name) not in config.places

@@ -1,0 +1,27 @@
+"""The clock that leases are judged by on this host."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class SystemClock:
+    """Seconds since boot, sleep included: a laptop that slept through its lease must notice."""
+
+    def boottime_s(self) -> float:
+        # macOS has no CLOCK_BOOTTIME; its monotonic clock stops while it sleeps.
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class StoppableClock(SystemClock):
+    """The same, but its sleeps end at once when ``stop`` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)

@@ -1,0 +1,218 @@
+"""Delivers generated jobs: file, sidecar, then ``succeeded``; each step may be killed and repeated.
+
+A drain takes up to 64 jobs at once, writes all their files, syncs them together and commits them in
+one transaction: nothing is ``succeeded`` before its files are on disk for good.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagen.domain.job import Claim, JobState
+from imagen.domain.protocols import Clock, Publisher
+from imagen.errors import DeliveryError, ImagenError
+from imagen.images.verify import BrokenImage
+from imagen.ledger import delivery as ledger_delivery
+from imagen.ledger.artifacts import Artifact, drop_files, load_artifacts
+from imagen.ledger.claim import Claimant
+from imagen.ledger.delivery import Delivered
+from imagen.ledger.engine import Ledger
+from imagen.output.write import place, sync_files, sync_folder, write_temp
+from imagen.services.generate import Outcome
+from imagen.services.heartbeat import Heartbeat
+from imagen.services.parcel import Parcel, is_ours, pack, pick_target, sidecar_path
+from imagen.services.persist import persist
+from imagen.services.wakeups import wakeup_for
+
+log = logging.getLogger(__name__)
+
+#: How often another name is tried when somebody takes ours between look and link.
+_NAME_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What delivering needs; one for a process."""
+
+    ledger: Ledger
+    heartbeat: Heartbeat
+    publisher: Publisher
+    clock: Clock
+    #: Folders that may be written to, or nothing for any path of the user's own.
+    allowed_dirs: Sequence[Path] | None = None
+
+    def deliver_next(self, claimant: Claimant, *, host: str) -> list[Outcome]:
+        """Deliver up to 64 waiting jobs of ``host``; empty when none waits.
+
+        Whatever goes wrong with a job is written to the ledger and told in its outcome.
+
+        Raises:
+            LedgerUnavailable: the ledger is away; the jobs stay ``generated``.
+        """
+        claimed_at_s = self.clock.boottime_s()
+        claims = ledger_delivery.claim_deliveries(self.ledger, claimant, host=host)
+        if not claims:
+            return []
+        with self.heartbeat.holding(claims, claimed_at_s=claimed_at_s):
+            return _Drain(self, claims).run()
+
+
+@dataclass
+class _Drain:
+    """One round of deliveries, step by step over all of them."""
+
+    delivery: Delivery
+    claims: list[Claim]
+    outcomes: list[Outcome] = field(default_factory=list)
+    taken: set[Path] = field(default_factory=set)
+
+    def run(self) -> list[Outcome]:
+        parcels = self._pack()
+        parcels = self._aim(parcels)
+        parcels = self._write(parcels)
+        self._succeed(parcels)
+        return self.outcomes
+
+    def _pack(self) -> list[Parcel]:
+        artifacts = load_artifacts(self.delivery.ledger, [claim.job.id for claim in self.claims])
+        packed = (self._pack_one(claim, artifacts.get(claim.job.id)) for claim in self.claims)
+        return [parcel for parcel in packed if parcel is not None]
+
+    def _pack_one(self, claim: Claim, artifact: Artifact | None) -> Parcel | None:
+        if artifact is None:
+            self._draw_again(claim)
+            return None
+        try:
+            return pack(claim, artifact)
+        except BrokenImage as error:
+            self._fail(claim, DeliveryError(f"the image of job {claim.job.id} is broken: {error}"))
+            return None
+
+    def _aim(self, parcels: list[Parcel]) -> list[Parcel]:
+        """Choose and commit each path before anything is written there."""
+        aimed = [parcel for parcel in parcels if self._pick(parcel)]
+        new = [parcel for parcel in aimed if str(parcel.target) != parcel.claim.job.output_path]
+        held = self._record([(parcel.claim, str(parcel.target)) for parcel in new])
+        lost = {id(parcel) for parcel, ok in zip(new, held, strict=True) if not ok}
+        return [parcel for parcel in aimed if id(parcel) not in lost]
+
+    def _pick(self, parcel: Parcel, *, above: int = 0) -> bool:
+        try:
+            parcel.target = pick_target(
+                parcel, self.delivery.allowed_dirs, taken=self.taken, above=above
+            )
+        except ImagenError as error:
+            self._fail(parcel.claim, error)
+            return False
+        self.taken.add(parcel.target)
+        return True
+
+    def _record(self, targets: list[tuple[Claim, str]]) -> list[bool]:
+        if not targets:
+            return []
+        ledger = self.delivery.ledger
+        return persist(
+            lambda: ledger_delivery.record_targets(ledger, targets), clock=self.delivery.clock
+        )
+
+    def _write(self, parcels: list[Parcel]) -> list[Parcel]:
+        written = [parcel for parcel in parcels if self._guard(parcel, self._write_temps)]
+        sync_files([temp for parcel in written for temp in parcel.temps])
+        placed = [parcel for parcel in written if self._guard(parcel, self._place)]
+        for folder in {parcel.target.parent for parcel in placed}:
+            sync_folder(folder)
+        return placed
+
+    def _write_temps(self, parcel: Parcel) -> None:
+        tag = parcel.claim.job.id.hex
+        parcel.image_temp = write_temp(parcel.target.parent, parcel.image, tag=tag)
+        if parcel.claim.job.output.sidecar:
+            content = parcel.sidecar()
+            parcel.sidecar_temp = write_temp(parcel.target.parent, content, tag=tag)
+
+    def _place(self, parcel: Parcel) -> None:
+        """Link both files to their names; another name where somebody was faster."""
+        replace = parcel.claim.job.output.replace
+        for _ in range(_NAME_TRIES):
+            assert parcel.image_temp is not None
+            try:
+                place(parcel.image_temp, parcel.target, replace=replace)
+                break
+            except FileExistsError:
+                if is_ours(parcel, parcel.target):
+                    parcel.image_temp.unlink(missing_ok=True)
+                    break
+                self._rename(parcel)
+        else:
+            raise DeliveryError(f"no free name beside {parcel.target}", "clear the folder")
+        if parcel.sidecar_temp is not None:
+            # The name was free, or ours, when the image's was chosen.
+            place(parcel.sidecar_temp, sidecar_path(parcel.target), replace=True)
+
+    def _rename(self, parcel: Parcel) -> None:
+        parcel.target = pick_target(
+            parcel, self.delivery.allowed_dirs, taken=self.taken, above=parcel.number
+        )
+        self.taken.add(parcel.target)
+        if not all(self._record([(parcel.claim, str(parcel.target))])):
+            raise DeliveryError(f"job {parcel.claim.job.id} is no longer held by this worker")
+        if parcel.sidecar_temp is not None:
+            # The sidecar names its image.
+            parcel.sidecar_temp.unlink(missing_ok=True)
+            tag = parcel.claim.job.id.hex
+            parcel.sidecar_temp = write_temp(parcel.target.parent, parcel.sidecar(), tag=tag)
+            sync_files([parcel.sidecar_temp])
+
+    def _guard(self, parcel: Parcel, step: Callable[[Parcel], None]) -> bool:
+        try:
+            step(parcel)
+        except ImagenError as error:
+            for temp in parcel.temps:
+                temp.unlink(missing_ok=True)
+            self._fail(parcel.claim, error)
+            return False
+        return True
+
+    def _succeed(self, parcels: list[Parcel]) -> None:
+        if not parcels:
+            return
+        done = [
+            Delivered(parcel.claim, str(parcel.target), parcel.sha256, parcel.artifact.key)
+            for parcel in parcels
+        ]
+        ledger = self.delivery.ledger
+        held = persist(
+            lambda: ledger_delivery.record_succeeded(ledger, done), clock=self.delivery.clock
+        )
+        drop_files(ledger, [each.artifact_key for each, ok in zip(done, held, strict=True) if ok])
+        for each, ok in zip(done, held, strict=True):
+            if ok:
+                self._tell(each.claim, JobState.SUCCEEDED, path=each.output_path)
+            else:
+                log.warning("lease_lost", extra={"job_id": str(each.claim.job.id)})
+
+    def _draw_again(self, claim: Claim) -> None:
+        ledger = self.delivery.ledger
+        if persist(lambda: ledger_delivery.draw_again(ledger, claim), clock=self.delivery.clock):
+            log.warning("artifact_missing", extra={"job_id": str(claim.job.id)})
+            self.delivery.publisher.wake_workers(claim.job.queue, [wakeup_for(claim.job)])
+            self._tell(claim, JobState.QUEUED)
+
+    def _fail(self, claim: Claim, error: ImagenError) -> None:
+        ledger = self.delivery.ledger
+        persist(
+            lambda: ledger_delivery.record_delivery_failed(
+                ledger, claim, code=error.code, message=str(error)
+            ),
+            clock=self.delivery.clock,
+        )
+        self._tell(claim, JobState.FAILED, error=error, code=error.code, why=str(error))
+
+    def _tell(
+        self, claim: Claim, state: JobState, *, error: ImagenError | None = None, **facts: object
+    ) -> None:
+        self.outcomes.append(Outcome(claim.job.id, state, error=error))
+        self.delivery.publisher.announce(claim.job, {"event": state.value, **facts})

@@ -1,0 +1,210 @@
+"""Draws the next waiting job: claim, draw, keep the image; every executor runs this function."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from uuid import UUID
+
+from imagen.domain.drawn import Drawn
+from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.protocols import Backend, Clock, Publisher
+from imagen.errors import (
+    BackendRejected,
+    ImagenError,
+    JobCanceled,
+    LeaseLost,
+    LedgerUnavailable,
+)
+from imagen.ledger import held
+from imagen.ledger.artifacts import artifact_of
+from imagen.ledger.claim import Claimant, claim_job
+from imagen.ledger.control import pause_backend
+from imagen.ledger.engine import Ledger
+from imagen.ledger.generated import Finish, record_generated
+from imagen.services.heartbeat import Heartbeat, Lease
+from imagen.services.loaded import LoadedModel
+from imagen.services.persist import persist
+from imagen.services.retry_policy import Fail, Retry, RetryPolicy, Situation, decide
+from imagen.services.run import LedgerRun
+
+log = logging.getLogger(__name__)
+
+
+class BackendLookup(Protocol):
+    """Where the services get a configured backend from, by name."""
+
+    def get(self, name: str) -> Backend: ...
+
+    def sharing_account(self, name: str) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one claim: the job's state now, and why when it is not the hoped-for one.
+
+    ``retry`` is set when the job went back to the queue by the retry policy.
+    """
+
+    job_id: UUID
+    state: JobState
+    seconds: float = 0.0
+    error: ImagenError | None = None
+    retry: Retry | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What drawing needs; one for a process, shared by its threads."""
+
+    ledger: Ledger
+    backends: BackendLookup
+    heartbeat: Heartbeat
+    publisher: Publisher
+    clock: Clock
+    policy: RetryPolicy
+    loaded: LoadedModel = field(default_factory=LoadedModel)
+
+    def draw_next(self, claimant: Claimant, *, crashed: bool | None = None) -> Outcome | None:
+        """Claim the best waiting job and draw it; nothing when none waits.
+
+        Blocks for as long as the backend takes. Whatever goes wrong with the job is written to the
+        ledger and told in the outcome, not raised.
+
+        Raises:
+            LedgerUnavailable: the ledger is away; what was held is given up to its lease.
+        """
+        claimed_at_s = self.clock.boottime_s()
+        claimant = replace(claimant, model=self.loaded.name)
+        claim = claim_job(self.ledger, claimant, crashed=crashed)
+        if claim is None:
+            return None
+        self.loaded.use(claim.job.affinity)
+        with self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease], _logged(claim):
+            self._announce(claim, "running")
+            outcome = self._draw(claim, lease)
+        seconds = self.clock.boottime_s() - claimed_at_s
+        return replace(outcome, seconds=seconds)
+
+    def _draw(self, claim: Claim, lease: Lease) -> Outcome:
+        run = LedgerRun(self.ledger, lease, self.heartbeat, self.publisher, self.clock)
+        try:
+            backend = self.backends.get(claim.job.backend)
+        except ImagenError as error:
+            return self._end(claim, error)
+        try:
+            if claim.job.cancel_requested_at is not None:
+                return self._stop_canceled(claim, backend)
+            started_s = self.clock.boottime_s()
+            drawn = backend.generate(claim.job.request, run)
+            latency_ms = round((self.clock.boottime_s() - started_s) * 1000)
+            self._keep(claim, backend, drawn, latency_ms)
+        except LeaseLost as error:
+            log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+            return Outcome(claim.job.id, JobState.RUNNING, error=error)
+        except LedgerUnavailable:
+            raise
+        except ImagenError as error:
+            return self._settle(claim, error, repeat_is_free=backend.repeat_is_free)
+        except Exception as error:
+            # An adapter's bug must not look like a crash of the worker: it would be tried again.
+            log.exception("backend_raised", extra={"job_id": str(claim.job.id)})
+            kind = type(error).__name__
+            bug = BackendRejected(
+                f"backend {claim.job.backend!r} failed with {kind}, a bug in its adapter"
+            )
+            return self._settle(claim, bug, repeat_is_free=backend.repeat_is_free)
+        self._forget(backend, run.external_id or claim.attempt.external_id)
+        return Outcome(claim.job.id, JobState.GENERATED)
+
+    def _keep(self, claim: Claim, backend: Backend, drawn: Drawn, latency_ms: int) -> None:
+        finish = Finish(drawn, artifact_of(claim, drawn.data), latency_ms)
+        # A free image that a power cut takes is drawn again; a paid one must not be.
+        durable = not backend.repeat_is_free
+        persist(
+            lambda: record_generated(self.ledger, claim, finish, durable=durable),
+            clock=self.clock,
+        )
+        for warning in drawn.warnings:
+            self.publisher.announce(claim.job, {"event": "warning", "text": warning})
+        self.publisher.wake_results(claim.job.delivery_host, claim.job.id)
+
+    def _settle(self, claim: Claim, error: ImagenError, *, repeat_is_free: bool) -> Outcome:
+        """Write what the retry policy makes of an error."""
+        if isinstance(error, JobCanceled):
+            return self._end(claim, error, state=AttemptState.CANCELED)
+        tries = claim.job.attempt_count - claim.job.tried_before
+        decision = decide(error, Situation(tries, claim.limited_s, repeat_is_free), self.policy)
+        if isinstance(decision, Fail):
+            return self._end(claim, error)
+        if decision.pause_s:
+            for name in self.backends.sharing_account(claim.job.backend):
+                pause_backend(self.ledger, name, reason=str(error), pause_s=decision.pause_s)
+            log.error("backend_paused", extra={"backend": claim.job.backend, "why": str(error)})
+        return self._put_off(claim, error, decision)
+
+    def _put_off(self, claim: Claim, error: ImagenError, decision: Retry) -> Outcome:
+        ending = held.Ending(error.code, str(error))
+        with _unless_lost(claim):
+            persist(
+                lambda: held.record_retry(
+                    self.ledger, claim, ending, wait_s=decision.wait_s, rest=decision.rest
+                ),
+                clock=self.clock,
+            )
+            self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
+        return Outcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
+
+    def _end(
+        self, claim: Claim, error: ImagenError, *, state: AttemptState = AttemptState.FAILED
+    ) -> Outcome:
+        ending = held.Ending(error.code, str(error), state)
+        with _unless_lost(claim):
+            persist(lambda: held.record_failed(self.ledger, claim, ending), clock=self.clock)
+        final = JobState.CANCELED if state is AttemptState.CANCELED else JobState.FAILED
+        self._announce(claim, final.value, code=error.code, why=str(error))
+        return Outcome(claim.job.id, final, error=error)
+
+    def _stop_canceled(self, claim: Claim, backend: Backend) -> Outcome:
+        """The worker that drew this job is gone and the job was canceled: stop it in its stead."""
+        if claim.attempt.external_id is not None:
+            backend.cancel(claim.attempt.external_id)
+        error = JobCanceled(f"job {claim.job.id} was canceled on request")
+        return self._end(claim, error, state=AttemptState.CANCELED)
+
+    def _forget(self, backend: Backend, external_id: str | None) -> None:
+        if external_id is None:
+            return
+        try:
+            backend.forget(external_id)
+        except Exception:
+            # The image is safe; what the server keeps of it is its own business.
+            log.warning("forget_failed", exc_info=True)
+
+    def _announce(self, claim: Claim, event: str, **facts: object) -> None:
+        self.publisher.announce(claim.job, {"event": event, **facts})
+
+
+@contextmanager
+def _unless_lost(claim: Claim) -> Iterator[None]:
+    """Whoever holds the job now decides what becomes of it."""
+    try:
+        yield
+    except LeaseLost:
+        log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+
+
+@contextmanager
+def _logged(claim: Claim) -> Iterator[None]:
+    facts = {
+        "job_id": str(claim.job.id),
+        "backend": claim.job.backend,
+        "caller": claim.job.caller,
+        "attempt": claim.attempt.number,
+    }
+    log.info("job_claimed", extra=facts)
+    yield
+    log.info("job_released", extra=facts)

@@ -1,0 +1,36 @@
+"""Writes that must not be given up because the database was away for a moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from imagen.domain.protocols import Clock
+from imagen.errors import LedgerUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def persist(work: Callable[[], T], *, clock: Clock, patience_s: float = 120.0) -> T:
+    """The result of ``work``, tried again while the ledger is unreachable.
+
+    For fenced writes only: one whose commit went through although its answer was lost finds its
+    fence gone when it is tried again, and so does nothing twice.
+
+    Raises:
+        LedgerUnavailable: it stayed unreachable for ``patience_s`` seconds.
+    """
+    deadline_s = clock.boottime_s() + patience_s
+    wait_s = 0.1
+    while True:
+        try:
+            return work()
+        except LedgerUnavailable as error:
+            if clock.boottime_s() + wait_s > deadline_s:
+                raise
+            log.warning("ledger_write_postponed", extra={"error": error.message, "wait_s": wait_s})
+            clock.sleep(wait_s)
+            wait_s = min(2 * wait_s, 5.0)

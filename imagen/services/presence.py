@@ -1,0 +1,83 @@
+"""Whether a process of this host is alive: each holds a lock on a file named by its owner id.
+
+The kernel drops the lock with the process, whatever killed it, so its leases are given back at
+once instead of after they run out. Other hosts are judged by the lease alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+
+def new_owner(host: str) -> str:
+    """An owner id that no other process start has."""
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+@dataclass
+class Presence:
+    """This process's lock file; the lock goes with the process."""
+
+    path: Path
+    handle: int
+
+    def leave(self) -> None:
+        """Give the lock up on a clean end. Nobody may hold a lease of ours any more."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        os.close(self.handle)
+
+
+def enter(folder: Path, owner: str) -> Presence:
+    """Take the lock of ``owner`` in ``folder``, made when missing."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Locked before it gets its name: nobody may find it unlocked in between.
+    newborn = folder / f".{secrets.token_hex(8)}"
+    handle = os.open(newborn, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    path = folder / _file_name(owner)
+    newborn.rename(path)
+    return Presence(path, handle)
+
+
+def dead_among(folder: Path, owners: Iterable[str]) -> set[str]:
+    """Those of ``owners`` that ran on this host and are gone.
+
+    An owner without a file here is of another host (or another container): nothing is said of it.
+    """
+    return {owner for owner in owners if _is_unlocked(folder / _file_name(owner))}
+
+
+def sweep(folder: Path, *, still_leasing: Iterable[str]) -> None:
+    """Remove the files of the dead that hold no lease any more."""
+    leasing = set(still_leasing)
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            if unquote(entry.name) not in leasing and _is_unlocked(Path(entry.path)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)
+
+
+def _file_name(owner: str) -> str:
+    return quote(owner, safe=":@")
+
+
+def _is_unlocked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,73 @@
+"""The ``Run`` that a backend is given: its attempt's line to the ledger and to whoever waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from imagen.domain.job import Attempt, AttemptState
+from imagen.domain.protocols import Clock, Publisher
+from imagen.errors import LeaseLost
+from imagen.ledger.engine import Ledger
+from imagen.ledger.held import record_intent, record_submitted
+from imagen.services.heartbeat import Heartbeat, Lease
+from imagen.services.persist import persist
+
+#: Progress is told to waiting commands at most this often, in seconds.
+_ANNOUNCE_EVERY_S = 0.1
+
+
+@dataclass
+class LedgerRun:
+    """Implements ``imagen.domain.protocols.Run``; see there."""
+
+    ledger: Ledger
+    lease: Lease
+    heartbeat: Heartbeat
+    publisher: Publisher
+    clock: Clock
+    external_id: str | None = None
+    _announced_s: float = float("-inf")
+
+    @property
+    def attempt_id(self) -> UUID:
+        return self.lease.claim.attempt.id
+
+    @property
+    def previous(self) -> Attempt | None:
+        claim = self.lease.claim
+        if not claim.resumed or claim.attempt.state is AttemptState.STARTED:
+            return None
+        return claim.attempt
+
+    def intend(self, *, timeout_s: float) -> None:
+        # Half a lease is enough even for a longer call: who takes the job over then waits until
+        # the call's own deadline is past before it decides anything.
+        needed_s = min(timeout_s, self.lease.lease_s / 2)
+        if self.lease.left_s() < needed_s:
+            self.heartbeat.beat()
+        self.lease.check()
+        if self.lease.left_s() < needed_s:
+            raise LeaseLost(
+                f"the lease of job {self.lease.claim.job.id} may end before a paid call would"
+            )
+        persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
+
+    def submitted(self, external_id: str, *, place: str = "") -> None:
+        self.external_id = external_id
+        persist(
+            lambda: record_submitted(self.ledger, self.lease.claim, external_id, place=place),
+            clock=self.clock,
+        )
+
+    def progress(self, done: int, total: int) -> None:
+        self.lease.check()
+        now_s = self.clock.boottime_s()
+        if now_s - self._announced_s >= _ANNOUNCE_EVERY_S:
+            self._announced_s = now_s
+            self.publisher.announce(
+                self.lease.claim.job, {"event": "progress", "done": done, "total": total}
+            )
+
+    def lease_left_s(self) -> float:
+        return self.lease.left_s()

@@ -1,0 +1,1 @@
+"""The history of the ledger's schema, packaged for `imagen db upgrade`."""

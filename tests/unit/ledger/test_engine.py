@@ -1,0 +1,254 @@
+"""Opening a ledger, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.errors import ConfigError, LedgerError, LedgerOutdated, LedgerUnavailable
+from imagen.ledger import engine
+from imagen.ledger.control import pause_backend
+from imagen.ledger.engine import Ledger, open_ledger
+from imagen.ledger.lookup import get_job
+from imagen.ledger.schema import ensure_schema, upgrade
+from imagen.testing.servers import PostgresServer
+
+
+@pytest.fixture
+def opened(request: pytest.FixtureRequest) -> Any:
+    """A function that opens a SQLite ledger and closes it in the end."""
+
+    def open_it(path: Path, url: str = "") -> Ledger:
+        ledger = open_ledger(url, default_path=path)
+        request.addfinalizer(ledger.close)
+        return ledger
+
+    return open_it
+
+
+@pytest.fixture
+def without_root_powers(tmp_path: Path) -> Iterator[Path]:
+    """A folder of an ordinary user's, who is asking; root may write everywhere."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
+    os.chown(tmp_path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield tmp_path
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_for_the_ledger_is_made_for_its_user_only(opened: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "ledger.db"
+
+    upgrade(opened(path))
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+
+    with pytest.raises(LedgerUnavailable, match=r"state.*IMAGEN_DATABASE_URL"):
+        open_ledger("", default_path=tmp_path / "state" / "imagen" / "ledger.db")
+
+
+def test_a_folder_where_the_file_should_be_is_named(opened: Any, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").mkdir()
+
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db cannot be used"):
+        ensure_schema(opened(tmp_path / "ledger.db"))
+
+
+def test_a_corrupt_file_is_named_and_left_alone(opened: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this was a ledger once" * 100)
+
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db.*not a database.*move the file away"):
+        ensure_schema(opened(path))
+
+    assert path.read_bytes() == b"this was a ledger once" * 100
+
+
+def test_a_damaged_page_is_a_ledger_error(
+    opened: Any, sqlite_template: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    content = bytearray(sqlite_template.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+
+    with pytest.raises(LedgerUnavailable, match="malformed"):
+        pause_backend(opened(path), "mock", reason="x", pause_s=None)
+
+
+def test_a_read_only_file_says_so(
+    opened: Any, sqlite_template: Path, without_root_powers: Path
+) -> None:
+    path = without_root_powers / "ledger.db"
+    path.write_bytes(b"")
+    os.seteuid(os.getuid())
+    path.write_bytes(sqlite_template.read_bytes())
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    ledger = opened(path)
+    ensure_schema(ledger)
+
+    with pytest.raises(LedgerUnavailable, match=r"read-?only.*writable"):
+        pause_backend(ledger, "mock", reason="x", pause_s=None)
+
+
+def test_a_folder_that_cannot_be_written_says_so(
+    opened: Any, without_root_powers: Path
+) -> None:
+    without_root_powers.chmod(0o555)
+
+    with pytest.raises(LedgerUnavailable, match="writable"):
+        ensure_schema(opened(without_root_powers / "ledger.db"))
+
+
+def test_a_ledger_that_somebody_holds_is_unavailable_and_then_works_again(
+    opened: Any, sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
+    path = tmp_path / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    ledger = opened(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(LedgerUnavailable, match="another process holds it"):
+        pause_backend(ledger, "mock", reason="x", pause_s=None)
+
+    holder.execute("ROLLBACK")
+    holder.close()
+    pause_backend(ledger, "mock", reason="x", pause_s=None)
+
+
+def test_readers_do_not_wait_for_a_writer(opened: Any, sqlite_desk: Any) -> None:
+    job_id = sqlite_desk.submit()
+
+    with sqlite_desk.ledger.write() as connection:
+        connection.exec_driver_sql("DELETE FROM jobs")
+        assert get_job(opened(sqlite_desk.ledger.path), job_id) is not None
+
+
+def test_an_error_inside_a_write_undoes_all_of_it(desk: Any) -> None:
+    job_id = desk.submit()
+    table = "jobs" if desk.ledger.path else "imagen.jobs"
+
+    with pytest.raises(KeyboardInterrupt), desk.ledger.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {table}")
+        raise KeyboardInterrupt
+
+    assert get_job(desk.ledger, job_id) is not None
+
+
+def test_threads_write_one_after_the_other_and_all_of_it_arrives(desk: Any) -> None:
+    threads = [
+        threading.Thread(target=lambda: [desk.submit() for _ in range(20)]) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(desk.snapshot()["jobs"]) == 160
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://localhost/x", "mysql"),
+        ("not a url", "not a database address"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+    ],
+)
+def test_a_database_that_cannot_be_a_ledger_is_refused(
+    url: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        open_ledger(url, default_path=tmp_path / "ledger.db")
+
+
+def test_a_bad_address_is_refused_without_repeating_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_ledger("postgresql//me:test-password@host/x", default_path=tmp_path / "x")
+
+    assert "test-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_password_is_in_no_message(scheme: str, tmp_path: Path) -> None:
+    ledger = open_ledger(
+        f"{scheme}://me:test-password@127.0.0.1:1/x", default_path=tmp_path / "x"
+    )
+
+    with pytest.raises(LedgerUnavailable) as caught:
+        ensure_schema(ledger)
+
+    ledger.close()
+    assert "test-password" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_sqlite_without_tables_is_outdated_not_broken(opened: Any, tmp_path: Path) -> None:
+    ledger = opened(tmp_path / "ledger.db")
+
+    with pytest.raises(LedgerOutdated, match="imagen db upgrade"):
+        pause_backend(ledger, "mock", reason="x", pause_s=None)
+
+
+def test_a_sqlite_ledger_may_be_named_by_url(opened: Any, tmp_path: Path) -> None:
+    ledger = opened(tmp_path / "unused.db", f"sqlite:///{tmp_path}/named.db")
+    ensure_schema(ledger)
+
+    assert (tmp_path / "named.db").exists()
+    assert ledger.address == str(tmp_path / "named.db")
+
+
+def test_a_database_that_went_away_is_unavailable_and_back_when_it_is_back(
+    own_postgres: PostgresServer, opened: Any, tmp_path: Path
+) -> None:
+    ledger = opened(tmp_path / "unused", own_postgres.create_database())
+    upgrade(ledger)
+    pause_backend(ledger, "mock", reason="before", pause_s=None)
+    own_postgres.stop()
+
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="unreachable"):
+            pause_backend(ledger, "mock", reason="meanwhile", pause_s=None)
+
+    own_postgres.start()
+    pause_backend(ledger, "mock", reason="after", pause_s=None)
+
+
+def test_a_write_cut_off_by_the_database_is_a_ledger_error_and_the_next_one_works(
+    own_postgres: PostgresServer, opened: Any, tmp_path: Path
+) -> None:
+    ledger = opened(tmp_path / "unused", own_postgres.create_database())
+    upgrade(ledger)
+
+    with pytest.raises(LedgerError), ledger.write() as connection:
+        connection.exec_driver_sql("DELETE FROM imagen.jobs")
+        own_postgres.stop()
+        connection.exec_driver_sql("DELETE FROM imagen.jobs")
+
+    own_postgres.start()
+    pause_backend(ledger, "mock", reason="after", pause_s=None)
