@@ -1,0 +1,238 @@
+"""The ``comfyui`` adapter: FLUX, or any workflow, on a ComfyUI server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from imagen.backends.adapter import Surroundings
+from imagen.backends.comfyui.client import ComfyClient
+from imagen.backends.comfyui.drawing import Drawing
+from imagen.backends.comfyui.events import EventSocket
+from imagen.backends.comfyui.fitting import fit_request
+from imagen.backends.comfyui.headers import read_headers
+from imagen.backends.comfyui.health import check_server
+from imagen.backends.comfyui.library import is_built_in, load_workflow
+from imagen.backends.comfyui.pace import Pace
+from imagen.backends.comfyui.settings import ComfyUISettings
+from imagen.backends.comfyui.stopping import stop_prompt
+from imagen.backends.comfyui.stuck import StuckSign
+from imagen.backends.comfyui.transport import Transport
+from imagen.backends.comfyui.watch import Limits
+from imagen.backends.comfyui.workflow import Workflow
+from imagen.domain.cost import FREE, Cost
+from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.protocols import Backend, Run
+from imagen.domain.request import ImageRequest
+from imagen.errors import ConfigError, CredentialError, ImagenError
+
+log = logging.getLogger(__name__)
+
+
+class ComfyUIBackend:
+    """One ComfyUI server and one workflow. Threads share it; two at a time keep a GPU busy."""
+
+    repeat_is_free = True
+    account: str | None = None
+
+    def __init__(
+        self, name: str, settings: ComfyUISettings, env: Mapping[str, str], *, pace: Pace
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._env = env
+        self._pace = pace
+        self._sign = StuckSign()
+        self._lock = threading.Lock()
+        self._client: ComfyClient | None = None
+        # A user's file is read when it is needed: it may lie on the GPU's host alone.
+        self._workflow = load_workflow(settings) if is_built_in(settings) else None
+
+    def __repr__(self) -> str:
+        return f"<ComfyUIBackend {self._name!r} at {self._settings.url}>"
+
+    def fit(self, request: ImageRequest) -> Fitted:
+        """The request as the workflow will draw it.
+
+        Raises:
+            RequestError: an option is unknown or is no value of its kind; steps out of range.
+            ConfigError: the user's workflow file cannot be used.
+        """
+        try:
+            workflow = self._load()
+        except FileNotFoundError:
+            warning = f"workflow {self._settings.workflow!r} is not on this host; not checked here"
+            return Fitted(request, (warning,))
+        return fit_request(request, workflow, self._settings)
+
+    def generate(self, request: ImageRequest, run: Run) -> Drawn:
+        """One image. Blocks until it is drawn, refused, or out of time.
+
+        Waiting in the server's queue is not limited by ``timeout_s``. A restart of the server
+        is survived by drawing again with the same seed.
+
+        Raises:
+            BackendUnavailable: certainly not begun, or interrupted by somebody else.
+            BackendStuck: the server answers but draws nothing, or cannot save.
+            OutcomeUnknown: the server went away and did not come back; look the attempt up.
+            BackendRejected: the graph or the drawing failed and would again.
+            JobTimeout: it ran for ``timeout_s``; stopped.
+            CredentialError: a proxy wants other headers.
+            ConfigError, RequestError: as for ``fit``.
+            JobCanceled: passed on, once the prompt is stopped.
+            LeaseLost: passed on; the server is left alone.
+        """
+        workflow = self._load_here()
+        fitted = fit_request(request, workflow, self._settings)
+        events = EventSocket(
+            self._settings.url, headers=self._headers(), reconnect_s=self._pace.reconnect_s
+        )
+        drawing = Drawing(
+            client=self._connect(),
+            elsewhere=self._connect_elsewhere,
+            workflow=workflow,
+            request=fitted.request,
+            run=run,
+            events=events,
+            limits=Limits(
+                self._settings.timeout_s, self._settings.stall_s, self._settings.restart_wait_s
+            ),
+            pace=self._pace,
+            sign=self._sign,
+        )
+        try:
+            picture = drawing.draw()
+        finally:
+            events.close()
+        # What submission has warned about is not said again, unless it could not look.
+        late = fitted.warnings if fitted.request != request else ()
+        return Drawn(
+            data=picture.data,
+            model=workflow.model or workflow.name,
+            seed=request.seed,
+            steps=fitted.request.steps if workflow.takes("steps") else None,
+            cost=FREE,
+            details=_details(workflow, fitted.request),
+            warnings=(*late, *picture.warnings),
+        )
+
+    def estimate(self, request: ImageRequest) -> Cost:  # noqa: ARG002  # every image is free
+        return FREE
+
+    def affinity(self, request: ImageRequest) -> str | None:  # noqa: ARG002  # the same for all
+        """The model file of the workflow; nothing where it has none or is not on this host."""
+        try:
+            return self._load().model
+        except FileNotFoundError:
+            return None
+
+    def check(self) -> Health:
+        """Whether the server runs and has what the workflow needs; under 5 s."""
+        try:
+            workflow = self._load_here()
+            return check_server(self._connect(), workflow, stuck_on=self._sign.prompt_id)
+        except (ConfigError, CredentialError) as exc:
+            return Health("not configured", exc.message, exc.hint)
+        except ImagenError as exc:
+            return Health("unreachable", exc.message, exc.hint)
+
+    def cancel(self, external_id: str) -> None:
+        """Stop the prompt, queued or running; blocks up to some 10 s until it has ended.
+
+        Raises:
+            BackendUnavailable: the server cannot be told; it may go on.
+        """
+        client = self._connect()
+        if stop_prompt(client, external_id, wait_s=self._pace.stop_s) is None:
+            client.prove()
+            log.warning(
+                "comfyui_stop_unconfirmed",
+                extra={"url": self._settings.url, "prompt_id": external_id},
+            )
+
+    def forget(self, external_id: str) -> None:
+        """Have the history entry dropped; the server keeps its file. Best effort."""
+        try:
+            self._connect().forget(external_id)
+        except ImagenError as exc:
+            log.info("comfyui_history_kept", extra={"prompt_id": external_id, "why": exc.message})
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+
+    # Below: made when first needed, so that building a backend does no I/O.
+
+    def _load(self) -> Workflow:
+        with self._lock:
+            if self._workflow is None:
+                self._workflow = load_workflow(self._settings)
+            return self._workflow
+
+    def _load_here(self) -> Workflow:
+        try:
+            return self._load()
+        except FileNotFoundError as exc:
+            raise ConfigError(
+                f"backend {self._name!r}: workflow file {self._settings.workflow!r} is not there",
+                "check workflow: in the configuration of the host that draws",
+            ) from exc
+
+    def _connect(self) -> ComfyClient:
+        headers = self._headers()
+        with self._lock:
+            if self._client is None:
+                self._client = self._make_client(self._settings.url, headers)
+            return self._client
+
+    def _connect_elsewhere(self, url: str) -> ComfyClient:
+        # The proxy's token is for our own server only.
+        return self._make_client(url, {})
+
+    def _make_client(self, url: str, headers: Mapping[str, str]) -> ComfyClient:
+        transport = Transport(
+            url, backend=self._name, headers=headers, headers_env=self._settings.headers_env
+        )
+        return ComfyClient(transport)
+
+    def _headers(self) -> dict[str, str]:
+        return read_headers(self._settings.headers_env, self._env)
+
+
+def _details(workflow: Workflow, request: ImageRequest) -> dict[str, Any]:
+    """What is needed to draw it again, besides prompt, size, seed and steps."""
+    bound = {
+        name: workflow.value_of(name)
+        for name in sorted(workflow.bindings.inputs)
+        if name not in ("prompt", "negative", "seed", "steps", "width", "height")
+    }
+    chosen = {name: workflow.parse_option(name, text) for name, text in request.options.items()}
+    return {
+        "workflow": workflow.name,
+        "workflow_sha256": workflow.sha256,
+        "settings": bound | chosen,
+    }
+
+
+class ComfyUIAdapter:
+    """How the registry makes ``type: comfyui`` backends."""
+
+    default_queue = "gpu"
+    settings_type: type[BaseModel] = ComfyUISettings
+
+    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+        """A backend that has contacted nobody yet.
+
+        Raises:
+            ConfigError: the workflow is unknown, or has no place for something that is set.
+        """
+        assert isinstance(settings, ComfyUISettings)
+        return ComfyUIBackend(name, settings, surroundings.env, pace=Pace())
+
+
+adapter = ComfyUIAdapter()

@@ -1,0 +1,451 @@
+"""Drawing when the server, the network or the socket fails: no job lost, none drawn twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from imagen.backends.comfyui.backend import ComfyUIBackend
+from imagen.domain.request import ImageRequest
+from imagen.errors import (
+    BackendRejected,
+    BackendStuck,
+    BackendUnavailable,
+    JobTimeout,
+    OutcomeUnknown,
+    RateLimited,
+)
+from imagen.images.verify import inspect_image
+from imagen.testing.contract import resume
+from imagen.testing.fake_comfyui import FakeComfyUI
+from imagen.testing.fake_comfyui.execution import Prompt
+from imagen.testing.runs import RecordingRun
+
+MakeBackend = Callable[..., ComfyUIBackend]
+
+
+def draw(backend: ComfyUIBackend, request: ImageRequest) -> RecordingRun:
+    """Draw one and see that it is whole."""
+    run = RecordingRun()
+    assert inspect_image(backend.generate(request, run).data)
+    return run
+
+
+# Certainly not begun.
+
+
+def test_a_wrong_url_is_unavailable_and_asks_whether_it_runs(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.kill()
+
+    with pytest.raises(BackendUnavailable, match=r"connection refused.*is ComfyUI running"):
+        make_backend().generate(fox, RecordingRun())
+
+
+def test_a_host_that_does_not_exist_is_unavailable(
+    make_backend: MakeBackend, fox: ImageRequest
+) -> None:
+    with pytest.raises(BackendUnavailable, match="not reachable"):
+        make_backend(url="http://gpu.invalid:8188").generate(fox, RecordingRun())
+
+
+@contextmanager
+def serve(status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """Some web server that is not ComfyUI; its url."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (200, b"<html>hello</html>", "does not look like ComfyUI"),
+        (200, b"[1]", "does not look like ComfyUI"),
+        (200, b'{"hello": 1}', "does not look like ComfyUI"),
+        (404, b"", "does not look like ComfyUI"),
+        (302, b"", "redirects"),
+        (502, b"<html>502 Bad Gateway</html>", "502"),
+    ],
+)
+def test_a_server_that_is_not_comfyui_gets_no_prompt(
+    make_backend: MakeBackend, fox: ImageRequest, status: int, body: bytes, says: str
+) -> None:
+    with serve(status, body, Location="http://127.0.0.1:1/") as url:
+        backend = make_backend(url=url)
+        run = RecordingRun()
+
+        with pytest.raises(BackendUnavailable, match=says):
+            backend.generate(fox, run)
+        backend.close()
+
+    assert run.external_ids == []
+
+
+def test_a_proxys_429_says_how_long_to_wait(make_backend: MakeBackend, fox: ImageRequest) -> None:
+    with serve(429, b"", Retry_After="7") as url:
+        backend = make_backend(url=url)
+
+        with pytest.raises(RateLimited) as caught:
+            backend.generate(fox, RecordingRun())
+        backend.close()
+
+    assert caught.value.retry_after_s == 7
+
+
+# Posts with no clear answer.
+
+
+@pytest.mark.parametrize("fault", ["post_500_queued", "post_lost"])
+def test_a_prompt_that_was_queued_after_all_is_not_posted_again(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault)
+
+    draw(backend, fox)
+
+    assert len(fake.submissions) == 1
+    assert fake.records.count_drawings() == 1
+
+
+@pytest.mark.parametrize("fault", ["post_500", "post_dropped"])
+def test_a_prompt_that_was_not_queued_is_posted_again(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault)
+
+    draw(backend, fox)
+
+    assert fake.records.count_drawings() == 1
+
+
+def test_a_server_that_never_takes_the_prompt_is_unavailable(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("post_500", times=None)
+
+    with pytest.raises(BackendUnavailable, match="it answered 500; it was not"):
+        backend.generate(fox, RecordingRun())
+
+    assert fake.executions == []
+
+
+def test_a_post_nobody_can_tell_about_is_unknown(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("post_lost")
+    fake.inject("answer", times=None, path="/history", status=502)
+
+    with pytest.raises(OutcomeUnknown):
+        make_backend(restart_wait_s=0.1).generate(fox, RecordingRun())
+
+
+# The socket.
+
+
+@pytest.mark.parametrize("after", range(14))
+def test_a_socket_cut_at_any_message_loses_nothing(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, after: int
+) -> None:
+    fake.inject("ws_cut", after=after)
+
+    draw(backend, replace(fox, seed=after + 1))
+
+    assert fake.records.count_drawings() == 1
+
+
+@pytest.mark.parametrize("fault", ["ws_refused", "ws_deaf", "ws_stalled"])
+def test_without_events_polling_finds_the_end(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault, times=None)
+
+    draw(backend, fox)
+
+    assert fake.records.count_drawings() == 1
+    fake.faults.clear()
+
+
+# Restarts.
+
+
+def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("freeze")
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw, backend, fox)
+        fake.wait_until(lambda: fake.executions)
+        fake.restart(down_s=0.2)
+        run = drawing.result()
+
+    assert run.external_ids == [str(run.attempt_id)] * 2
+    assert [sent.graph["25"]["inputs"]["noise_seed"] for sent in fake.submissions] == [7, 7]
+
+
+def test_a_server_that_dies_at_its_work_and_comes_back_draws_it_again(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("kill")
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw, backend, fox)
+        fake.wait_until(lambda: not fake.is_running)
+        fake.start()
+        drawing.result()
+
+    assert fake.records.count_drawings() == 1
+
+
+def test_a_server_that_stays_away_leaves_the_outcome_unknown(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("kill")
+
+    with pytest.raises(OutcomeUnknown, match="in the middle of a prompt"):
+        make_backend(restart_wait_s=0.1).generate(fox, RecordingRun())
+
+
+def test_a_prompt_that_is_lost_again_and_again_is_given_up(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("vanish", times=None)
+
+    with pytest.raises(BackendUnavailable, match="3 times"):
+        backend.generate(fox, RecordingRun())
+
+    assert len(fake.submissions) == 3
+
+
+def test_somebody_elses_interrupt_is_no_failure_of_the_job(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("interrupted")
+
+    with pytest.raises(BackendUnavailable, match="somebody interrupted"):
+        backend.generate(fox, RecordingRun())
+
+    assert fake.engine.history() == {}, "a resumed attempt would take it for news"
+
+
+# The image.
+
+
+@pytest.mark.parametrize("fault", ["view_truncated", "view_damaged", "view_missing"])
+def test_a_broken_download_is_tried_again(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault)
+
+    draw(backend, fox)
+
+    assert fake.records.count_drawings() == 1
+
+
+@pytest.mark.parametrize(
+    "fault", ["view_truncated", "view_damaged", "view_missing", "view_wrong_size"]
+)
+def test_an_image_that_stays_broken_is_drawn_again(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault, times=3)
+
+    draw(backend, fox)
+
+    assert fake.records.count_drawings() == 2
+
+
+def test_a_redraw_is_not_answered_from_the_cache_with_the_lost_file(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    run = draw(backend, fox)
+    fake.disk.delete_all()
+
+    drawn = backend.generate(fox, resume(run))
+
+    assert inspect_image(drawn.data)
+    assert len(fake.disk.names()) == 1
+
+
+def test_a_server_gone_during_the_download_is_waited_for(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    run = draw(backend, fox)
+    fake.inject("answer", path="/view", status=502)
+    fake.inject("answer", times=3, path="/prompt", status=502)
+
+    drawn = backend.generate(fox, resume(run))
+
+    assert inspect_image(drawn.data)
+    assert len(fake.submissions) == 1
+
+
+# Out of memory, out of disk, out of order.
+
+
+def test_out_of_memory_frees_the_models_and_tries_once_more(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("oom")
+
+    draw(backend, fox)
+
+    assert ("POST", "/free") in fake.records.requests
+    assert [one.end for one in fake.executions] == ["torch.OutOfMemoryError", "success"]
+
+
+def test_out_of_memory_twice_is_a_failure_with_a_way_out(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("oom", times=None)
+
+    with pytest.raises(BackendRejected, match=r"out of GPU memory drawing 64x64.*smaller"):
+        backend.generate(fox, RecordingRun())
+
+    assert len(fake.executions) == 2
+
+
+def test_a_full_disk_pauses_the_backend_instead_of_failing_every_job(
+    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("disk_full")
+
+    with pytest.raises(BackendStuck, match="no space left"):
+        backend.generate(fox, RecordingRun())
+
+
+def test_a_prompt_over_its_time_is_stopped(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("freeze")
+
+    with pytest.raises(JobTimeout, match=r"timeout_s 0\.2"):
+        make_backend(timeout_s=0.2).generate(fox, RecordingRun())
+
+    assert fake.executions[0].end == "interrupted"
+    assert fake.engine.remaining() == 0
+    assert fake.global_interrupts == 0
+
+
+def test_waiting_in_the_queue_does_not_count_as_execution(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("freeze")
+    patient = make_backend()
+    hasty = make_backend(timeout_s=1.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(patient.generate, fox, RecordingRun())
+        fake.wait_until(lambda: fake.executions)
+        second = pool.submit(hasty.generate, replace(fox, seed=8), RecordingRun())
+        fake.wait_until(lambda: fake.engine.remaining() == 2)
+        waits_since_s = time.monotonic()
+        fake.wait_until(lambda: time.monotonic() - waits_since_s > 1.2)
+        fake.engine.interrupt(fake.executions[0].prompt_id)
+        assert second.result().seed == 8
+        assert isinstance(first.exception(), BackendUnavailable)
+
+
+def test_a_prompt_without_a_sign_of_life_is_interrupted_and_tried_again_later(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("freeze")
+
+    with pytest.raises(BackendUnavailable, match="no progress") as caught:
+        make_backend(stall_s=0.2).generate(fox, RecordingRun())
+
+    assert not isinstance(caught.value, BackendStuck)
+    assert fake.executions[0].end == "interrupted"
+
+
+@pytest.fixture
+def hasty(make_backend: MakeBackend) -> ComfyUIBackend:
+    return make_backend(stop_s=0.2, stall_s=0.6)
+
+
+@pytest.mark.parametrize("fault", ["hang", "deaf_freeze"])
+def test_a_server_that_draws_no_more_is_stuck_and_left_alone(
+    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
+) -> None:
+    fake.inject(fault)
+
+    with pytest.raises(BackendStuck, match=r"is stuck: .*restart it") as first:
+        hasty.generate(fox, RecordingRun())
+    with pytest.raises(BackendStuck) as second:
+        hasty.generate(fox, RecordingRun())
+
+    assert len(fake.submissions) == 1, "nothing more is queued behind it"
+    assert second.value.pause_s > first.value.pause_s
+    assert not hasty.check().is_ok
+    assert "stuck" in hasty.check().reason
+
+
+def test_a_restart_makes_a_stuck_server_usable_again(
+    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("hang")
+    with pytest.raises(BackendStuck):
+        hasty.generate(fox, RecordingRun())
+
+    fake.restart()
+
+    draw(hasty, fox)
+    assert hasty.check().is_ok
+
+
+def test_who_waits_behind_a_stuck_prompt_is_told_as_well(
+    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("hang")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(hasty.generate, fox, RecordingRun())
+        fake.wait_until(lambda: fake.engine.queue()["queue_running"])
+        second = pool.submit(hasty.generate, replace(fox, seed=8), RecordingRun())
+        fake.wait_until(lambda: fake.engine.queue()["queue_pending"])
+        assert isinstance(first.exception(), BackendStuck)
+        assert isinstance(second.exception(), BackendStuck)
+
+    assert fake.engine.queue()["queue_pending"] == []
+
+
+def test_who_waits_behind_somebody_elses_stuck_prompt_leaves_the_queue(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    fake.inject("hang")
+    graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
+    fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
+
+    with pytest.raises(BackendStuck):
+        make_backend(timeout_s=0.1, stall_s=0.1).generate(fox, RecordingRun())
+
+    queue = fake.engine.queue()
+    assert (len(queue["queue_running"]), queue["queue_pending"]) == (1, [])
