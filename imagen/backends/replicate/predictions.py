@@ -1,0 +1,103 @@
+"""A prediction as Replicate tells it, read leniently: its own documents disagree about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+#: Source: the OpenAPI document and replicate.com/docs/topics/predictions/lifecycle (read
+#: 2026-11). Any other status counts as unfinished, under the deadline.
+TERMINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One prediction. Times are the provider's; ``inputs`` is nothing where it is not told."""
+
+    id: str
+    status: str
+    model: str = ""
+    version: str = ""
+    inputs: Mapping[str, Any] | None = None
+    output: Any = None
+    error: str = ""
+    is_removed: bool = False
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def took_s(self) -> float | None:
+        """Seconds from creation to completion, by the provider's clock."""
+        if self.created_at is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.created_at).total_seconds()
+
+
+def read_prediction(body: Any) -> Prediction | None:
+    """The prediction in an answer's body, or nothing where there is none."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("id"), str) or not body["id"]:
+        return None
+    inputs, metrics, error = body.get("input"), body.get("metrics"), body.get("error")
+    return Prediction(
+        id=body["id"],
+        status=str(body.get("status", "")),
+        model=str(body.get("model") or ""),
+        version=str(body.get("version") or ""),
+        inputs=inputs if isinstance(inputs, Mapping) else None,
+        output=body.get("output"),
+        error=error if isinstance(error, str) else "" if error is None else str(error),
+        is_removed=body.get("data_removed") is True,
+        created_at=read_time(body.get("created_at")),
+        completed_at=read_time(body.get("completed_at")),
+        metrics=metrics if isinstance(metrics, Mapping) else {},
+    )
+
+
+def read_time(value: Any) -> datetime | None:
+    """An ISO 8601 time with its zone, in UTC; nothing where it cannot be read."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class FailureKind(Enum):
+    """What a ``failed`` prediction means to the queue."""
+
+    MODERATION = "moderation"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+# Texts seen live or in the models' source, 2024-2026; see docs/replicate.md.
+_MODERATION = re.compile(
+    r"nsfw|flagged as sensitive|\bE005\b"
+    r"|content[ _-]?(policy|filter|moderat)|safety (check|filter)",
+    re.IGNORECASE,
+)
+_TRANSIENT = re.compile(
+    r"interrupted|please retry|\bcode: PA\b|\bDirector: |temporarily unavailable|try again later"
+    r"|\b(E004|E1000|E1001|E6716|E8367|E8765|E9243|E9825|E9828)\b",
+    re.IGNORECASE,
+)
+
+
+def classify_failure(error: str) -> FailureKind:
+    """What the text of a failed prediction means; one without a text is worth another try."""
+    if _MODERATION.search(error):
+        return FailureKind.MODERATION
+    if not error.strip() or _TRANSIENT.search(error):
+        return FailureKind.TRANSIENT
+    return FailureKind.PERMANENT

@@ -1,0 +1,138 @@
+"""The sub-block of a ``type: replicate`` backend, checked."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+OFFICIAL_URL = "https://api.replicate.com"
+# Source: replicate.com/docs/topics/predictions/output-files (read 2026-11).
+OFFICIAL_DOWNLOAD_HOSTS = ("replicate.delivery",)
+
+_MODEL = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?::([0-9a-f]{64}))?", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class PriceSettings(BaseModel):
+    """A price of your own, in US dollars; it replaces the built-in one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_image: Dollars = Decimal(0)
+    per_run: Dollars = Decimal(0)
+    per_output_megapixel: Dollars = Decimal(0)
+    per_input_megapixel: Dollars = Decimal(0)
+    read_on: date | None = None
+
+
+class ReplicateSettings(BaseModel):
+    """One Replicate backend. The token itself never stands here, only its variable's name.
+
+    Attributes:
+        model: ``owner/name`` of an official model, or ``owner/name:version`` of any other.
+        timeout_s: seconds a prediction may run, counted from its start; by model where unset.
+        start_timeout_s: seconds it may wait to be started (models that are not official boot).
+        input: further model inputs of every request; ``--opt`` wins over them.
+        price: a number is a price per image.
+        post_timeout_s: the longest a create call may take.
+        settle_s: how long after a lost answer a prediction may still appear in the list.
+        patience_s: how long it waits in place through rate limits and failing polls.
+    """
+
+    # A wrong value may be a token typed into the wrong line: it is not repeated in the error.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=()
+    )
+
+    model: str
+    api_token_env: str = "REPLICATE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
+    default_steps: Annotated[int, Field(ge=1)] | None = None
+    timeout_s: Seconds | None = None
+    start_timeout_s: Seconds = 300.0
+    input: dict[str, JsonValue] = Field(default_factory=dict)
+    base_url: str = OFFICIAL_URL
+    download_hosts: tuple[str, ...] = OFFICIAL_DOWNLOAD_HOSTS
+    price: PriceSettings | None = None
+    post_timeout_s: Seconds = 30.0
+    settle_s: Seconds = 10.0
+    patience_s: Seconds = 120.0
+    creates_per_minute: Annotated[int, Field(ge=1)] = 600
+    calls_per_minute: Annotated[int, Field(ge=1)] = 3000
+
+    @field_validator("model")
+    @classmethod
+    def _require_model(cls, value: str) -> str:
+        if not _MODEL.fullmatch(value):
+            raise ValueError(
+                "model must be owner/name, or owner/name:version with the version's 64 hex digits"
+                " (':latest' is not one)"
+            )
+        return value
+
+    @field_validator("api_token_env")
+    @classmethod
+    def _require_variable_name(cls, value: str) -> str:
+        if value.startswith("r8_") or not _VARIABLE.fullmatch(value):
+            raise ValueError(
+                "api_token_env must be the name of an environment variable, never the token itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _require_safe_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+            raise ValueError(f"base_url must be a plain URL such as {OFFICIAL_URL}")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise ValueError("base_url must start with https:// (http only on this machine)")
+        return value.rstrip("/").removesuffix("/v1")
+
+    @field_validator("download_hosts")
+    @classmethod
+    def _require_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not host or "/" in host or "@" in host or "*" in host:
+                raise ValueError(
+                    "download_hosts holds host names (hosts below them included),"
+                    " such as replicate.delivery"
+                )
+        return tuple(host.lower() for host in value)
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _read_bare_price(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float | Decimal | str) and not isinstance(value, bool)
+        return {"per_image": value} if is_number else value
+
+    @property
+    def owner_and_name(self) -> str:
+        return self.model.partition(":")[0]
+
+    @property
+    def version(self) -> str | None:
+        return self.model.partition(":")[2] or None
+
+    @property
+    def is_local(self) -> bool:
+        """The API is on this machine: a fake or a tunnel, where plain http will do."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name certainly means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

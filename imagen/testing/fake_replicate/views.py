@@ -1,0 +1,60 @@
+"""Predictions as the fake Replicate's API shows them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+from imagen.testing.fake_replicate import catalogue, pictures
+from imagen.testing.fake_replicate.faults import Fault
+from imagen.testing.fake_replicate.http import Stage
+from imagen.testing.fake_replicate.world import Made, as_time
+
+
+def show(one: Made, stage: Stage) -> dict[str, Any]:
+    """The prediction object as it is now."""
+    now = time.time()
+    status = one.status(now)
+    is_over = now >= one.ended_at()
+    is_erased = one.fault is Fault.ERASED and is_over
+    is_erased = is_erased or now > one.created_at + stage.world.retention_s
+    is_official = catalogue.is_callable_by_name(one.model)
+    shown: dict[str, Any] = {
+        "id": one.id,
+        "model": one.model,
+        "version": "hidden" if is_official else catalogue.PAINTER_VERSION,
+        "input": {} if is_erased else one.inputs,
+        "output": None,
+        "logs": "",
+        "error": one.error if status == "failed" else None,
+        "status": status,
+        "source": "api",
+        "created_at": as_time(one.created_at),
+        "started_at": as_time(one.starts_at) if now >= one.starts_at else None,
+        "completed_at": as_time(one.ended_at()) if is_over else None,
+        # A client that follows these with its token gives it away.
+        "urls": {"get": f"https://elsewhere.invalid/v1/predictions/{one.id}"},
+    }
+    if is_erased:
+        shown["data_removed"] = True
+    if status == "succeeded":
+        shown["output"] = None if is_erased else _output(one, stage.delivery_url)
+        shown["metrics"] = {"predict_time": one.ends_at - one.starts_at, "image_count": 1}
+    return shown
+
+
+def _output(one: Made, delivery_url: str) -> Any:
+    suffix = one.inputs.get("output_format", "webp")
+    url = f"{delivery_url}/output/{one.id}/out-0.{suffix}"
+    match one.fault:
+        case Fault.NO_FILES:
+            return []
+        case Fault.BARE_STRING:
+            return url
+        case Fault.DATA_URL:
+            data = base64.b64encode(pictures.draw(one.inputs)).decode()
+            return [f"data:application/octet-stream;base64,{data}"]
+        case Fault.OUTPUT_ELSEWHERE:
+            return ["https://elsewhere.invalid/out-0.png"]
+    return [url]

@@ -1,0 +1,96 @@
+"""A fake Replicate, and backends that speak to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from imagen.backends.adapter import Surroundings
+from imagen.backends.replicate import adapter
+from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.domain.request import ImageRequest
+from imagen.ratelimit import SharedLimiter
+from imagen.testing.fake_replicate import FakeReplicate
+from imagen.testing.fake_replicate.book import Book, BookRun
+
+TOKEN = "test-token"
+
+
+@dataclass
+class Expectation:
+    """Durations as the ledger would tell them."""
+
+    seconds: float | None = None
+
+    def expected_s(self, backend: str) -> float | None:
+        return self.seconds
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeReplicate]:
+    with FakeReplicate(draw_s=0.02) as server:
+        yield server
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+@pytest.fixture
+def new_run(book: Book) -> Callable[..., BookRun]:
+    """Makes a run of a new attempt in the test's book."""
+    return lambda **options: BookRun(book=book, **options)
+
+
+@pytest.fixture
+def build(fake: FakeReplicate, book: Book) -> Iterator[Callable[..., ReplicateBackend]]:
+    """Makes a backend that speaks to the fake, impatient enough for tests."""
+    made: list[ReplicateBackend] = []
+
+    def _build(*, env: dict[str, str] | None = None, **settings: Any) -> ReplicateBackend:
+        usual: dict[str, Any] = {
+            "model": "black-forest-labs/flux-schnell",
+            "base_url": fake.url,
+            "download_hosts": fake.download_hosts,
+            "post_timeout_s": 1.0,
+            "settle_s": 0.2,
+            "patience_s": 3.0,
+        }
+        surroundings = Surroundings(
+            env={"REPLICATE_API_TOKEN": TOKEN} if env is None else env,
+            limiter=SharedLimiter(),
+            durations=Expectation(0.02),
+            attempts=book,
+        )
+        model = adapter.settings_type.model_validate({**usual, **settings})
+        backend = adapter.build("cloud-fox", model, surroundings)
+        assert isinstance(backend, ReplicateBackend)
+        made.append(backend)
+        return backend
+
+    yield _build
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture
+def request_() -> ImageRequest:
+    """A request in the size that schnell calls 0.25 megapixels."""
+    return draft()
+
+
+def draft(**changes: Any) -> ImageRequest:
+    """A small request with a prompt that is easily found where it does not belong."""
+    usual: dict[str, Any] = {
+        "prompt": "a vermilion fox",
+        "user_prompt": "a vermilion fox",
+        "width": 512,
+        "height": 512,
+        "seed": 7,
+        "steps": 4,
+    }
+    return ImageRequest(**{**usual, **changes})
