@@ -129,7 +129,10 @@ class BackendStuck(BackendUnavailable):
 
 
 class OutcomeUnknown(BackendError):
-    """A paid call may have been made; ``look_again_s`` is when looking again may tell, 0 is never."""
+    """A paid call may have been made.
+
+    ``look_again_s`` is how soon looking again may tell; 0 means that it never will.
+    """
 
     code = "outcome_unknown"
     exit_code = 5
