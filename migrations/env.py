@@ -8,7 +8,8 @@ from alembic import context
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.sql.schema import BLANK_SCHEMA
 
-from imagen.ledger.tables import SCHEMA, metadata
+from imagen.ledger.indexes import whole_metadata
+from imagen.ledger.tables import SCHEMA
 
 OUR_SCHEMAS = {SCHEMA}
 
@@ -32,9 +33,9 @@ def run_migrations(connection: Connection) -> None:
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     context.configure(
         connection=connection,
-        target_metadata=_flat(metadata) if on_sqlite else metadata,
+        target_metadata=_flat(whole_metadata) if on_sqlite else whole_metadata,
         include_schemas=not on_sqlite,
-        include_name=_is_ours,
+        include_name=None if on_sqlite else _is_ours,
         version_table_schema=None if on_sqlite else SCHEMA,
         render_as_batch=on_sqlite,
         transaction_per_migration=False,

@@ -172,6 +172,8 @@ def _open_sqlite(path: Path) -> Ledger:
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         execution_options={"schema_translate_map": {SCHEMA: None}},
+        # Parameters hold prompts, and messages of errors must not.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -208,6 +210,7 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         pool_pre_ping=False,
         pool_recycle=1800,
         connect_args=arguments,
+        hide_parameters=True,
     )
     return Ledger("postgresql", engine)
 

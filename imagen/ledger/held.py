@@ -115,9 +115,11 @@ class Rest(StrEnum):
 
 
 def record_retry(
-    ledger: Ledger, claim: Claim, ending: Ending, *, wait_s: float, rest: Rest
+    ledger: Ledger, claim: Claim, ending: Ending, *, wait_s: float, rest: Rest, limited: bool = True
 ) -> None:
     """Back to ``queued``, not to be claimed for ``wait_s`` seconds.
+
+    ``limited``: unless the attempt ends, the wait counts against the patience of the retry policy.
 
     Raises:
         LeaseLost: another worker holds the job now.
@@ -132,21 +134,36 @@ def record_retry(
             error_code=ending.code,
             error_message=ending.message,
             **_RELEASED,
-            **({"attempt_id": null()} if rest is Rest.END else _limited()),
+            **({"attempt_id": null()} if rest is Rest.END else {}),
+            limited_since=_limited_since(limited and rest is not Rest.END),
         )
         if rest is Rest.END:
             _end_attempt(connection, claim, ending)
         elif rest is Rest.REWIND:
-            _write_attempt(connection, claim, state=AttemptState.STARTED.value, intended_at=null())
+            _rewind_attempt(connection, claim)
 
 
-def _limited() -> dict[str, Any]:
-    # The first time that it was told to wait; cleared when it draws.
-    return {"limited_since": func.coalesce(jobs.c.limited_since, now_plus())}
+def _rewind_attempt(connection: Connection, claim: Claim) -> None:
+    """As if nothing had been announced; an attempt that the backend knows is never forgotten."""
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.id == claim.attempt.id, attempts.c.external_id.is_(null()))
+        .values(state=AttemptState.STARTED.value, intended_at=null())
+    )
 
 
-def record_failed(ledger: Ledger, claim: Claim, ending: Ending) -> None:
+def _limited_since(limited: bool) -> ColumnElement[Any]:
+    # The first time that it was told to wait; cleared when it draws or really fails.
+    return func.coalesce(jobs.c.limited_since, now_plus()) if limited else null()
+
+
+def record_failed(
+    ledger: Ledger, claim: Claim, ending: Ending, *, keep_attempt: bool = False
+) -> None:
     """The job's end: ``failed``, or ``canceled`` where the ending says so.
+
+    With ``keep_attempt`` the attempt stays open, so that ``imagen jobs retry`` resumes it: the
+    backend may have drawn it, but cannot be asked now.
 
     Raises:
         LeaseLost: another worker holds the job now.
@@ -163,7 +180,8 @@ def record_failed(ledger: Ledger, claim: Claim, ending: Ending) -> None:
             finished_at=now_plus(),
             **_RELEASED,
         )
-        _end_attempt(connection, claim, ending)
+        if not keep_attempt:
+            _end_attempt(connection, claim, ending)
 
 
 def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
-    text,
 )
 
 from imagen.ledger.types import JsonDocument, UtcDateTime
@@ -97,28 +96,7 @@ jobs = Table(
         name="state",
     ),
     CheckConstraint("state <> 'running' OR lease_owner IS NOT NULL", name="running_is_leased"),
-    # Each index serves one question that is asked all day; see claim.py, delivery.py, upkeep.py.
-    Index(
-        "ix_jobs_waiting",
-        "queue",
-        "lane",
-        "id",
-        postgresql_where=text("state = 'queued'"),
-        sqlite_where=text("state = 'queued'"),
-    ),
-    Index(
-        "ix_jobs_generated",
-        "delivery_host",
-        "id",
-        postgresql_where=text("state = 'generated'"),
-        sqlite_where=text("state = 'generated'"),
-    ),
-    Index(
-        "ix_jobs_leased",
-        "lease_owner",
-        postgresql_where=text("lease_owner IS NOT NULL"),
-        sqlite_where=text("lease_owner IS NOT NULL"),
-    ),
+    # The partial indexes are in imagen.ledger.indexes.
     Index("ix_jobs_batch_state", "batch_id", "state"),
 )
 
@@ -147,15 +125,6 @@ attempts = Table(
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     UniqueConstraint("job_id", "number"),
-    # A provider's id belongs to one attempt: nobody takes another's paid prediction.
-    Index(
-        "uq_attempts_external",
-        "place",
-        "external_id",
-        unique=True,
-        postgresql_where=text("external_id IS NOT NULL"),
-        sqlite_where=text("external_id IS NOT NULL"),
-    ),
     Index("ix_attempts_backend_finished", "backend", "finished_at"),
 )
 

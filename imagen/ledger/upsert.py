@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from imagen.ledger.engine import Ledger
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 
 def insert_on(ledger: Ledger, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT into ``table`` with ``on_conflict_…``, for the ledger's own database."""
-    return sqlite.insert(table) if ledger.kind == "sqlite" else postgresql.insert(table)
+    if ledger.kind == "sqlite":
+        return sqlite.insert(table)
+    # Slow to import: see imagen.ledger.types.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from imagen.domain.job import Claim, JobState
 from imagen.domain.protocols import Clock, Publisher
-from imagen.errors import DeliveryError, ImagenError
+from imagen.errors import DeliveryError, ImagenError, LeaseLost
 from imagen.images.verify import BrokenImage
 from imagen.ledger import delivery as ledger_delivery
 from imagen.ledger.artifacts import Artifact, drop_files, load_artifacts
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import Delivered
 from imagen.ledger.engine import Ledger
-from imagen.output.write import place, sync_files, sync_folder, write_temp
+from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
 from imagen.services.generate import Outcome
 from imagen.services.heartbeat import Heartbeat
 from imagen.services.parcel import Parcel, is_ours, pack, pick_target, sidecar_path
@@ -119,15 +119,30 @@ class _Drain:
         )
 
     def _write(self, parcels: list[Parcel]) -> list[Parcel]:
+        # Step by step over all of them: what the disk is asked to keep is written already.
         written = [parcel for parcel in parcels if self._guard(parcel, self._write_temps)]
-        sync_files([temp for parcel in written for temp in parcel.temps])
-        placed = [parcel for parcel in written if self._guard(parcel, self._place)]
-        for folder in {parcel.target.parent for parcel in placed}:
-            sync_folder(folder)
-        return placed
+        synced = [parcel for parcel in written if self._guard(parcel, _sync_temps)]
+        placed = [parcel for parcel in synced if self._guard(parcel, self._place)]
+        return self._sync_folders(placed)
+
+    def _sync_folders(self, parcels: list[Parcel]) -> list[Parcel]:
+        """Those whose names are on the disk; a folder that cannot be synced fails its own only."""
+        synced = []
+        for folder in {parcel.target.parent for parcel in parcels}:
+            here = [parcel for parcel in parcels if parcel.target.parent == folder]
+            try:
+                sync_folder(folder)
+                synced += here
+            except DeliveryError as error:
+                for parcel in here:
+                    self._fail(parcel.claim, error)
+        return synced
 
     def _write_temps(self, parcel: Parcel) -> None:
         tag = parcel.claim.job.id.hex
+        if parcel.claim.job.delivery_count > 1:
+            # Whoever tried before is dead, or has lost the job and will find its files gone.
+            sweep_temps(parcel.target.parent, tag)
         parcel.image_temp = write_temp(parcel.target.parent, parcel.image, tag=tag)
         if parcel.claim.job.output.sidecar:
             content = parcel.sidecar()
@@ -143,9 +158,10 @@ class _Drain:
                 break
             except FileExistsError:
                 if is_ours(parcel, parcel.target):
-                    parcel.image_temp.unlink(missing_ok=True)
-                    break
-                self._rename(parcel)
+                    # An image that was drawn again has other bytes than the earlier try.
+                    replace = True
+                else:
+                    self._rename(parcel)
         else:
             raise DeliveryError(f"no free name beside {parcel.target}", "clear the folder")
         if parcel.sidecar_temp is not None:
@@ -158,7 +174,7 @@ class _Drain:
         )
         self.taken.add(parcel.target)
         if not all(self._record([(parcel.claim, str(parcel.target))])):
-            raise DeliveryError(f"job {parcel.claim.job.id} is no longer held by this worker")
+            raise LeaseLost(f"job {parcel.claim.job.id} is no longer held by this worker")
         if parcel.sidecar_temp is not None:
             # The sidecar names its image.
             parcel.sidecar_temp.unlink(missing_ok=True)
@@ -203,12 +219,16 @@ class _Drain:
 
     def _fail(self, claim: Claim, error: ImagenError) -> None:
         ledger = self.delivery.ledger
-        persist(
+        is_held = persist(
             lambda: ledger_delivery.record_delivery_failed(
                 ledger, claim, code=error.code, message=str(error)
             ),
             clock=self.delivery.clock,
         )
+        if not is_held:
+            # Whoever holds the job now decides what becomes of it, and tells of it.
+            log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+            return
         self._tell(claim, JobState.FAILED, error=error, code=error.code, why=str(error))
 
     def _tell(
@@ -216,3 +236,7 @@ class _Drain:
     ) -> None:
         self.outcomes.append(Outcome(claim.job.id, state, error=error))
         self.delivery.publisher.announce(claim.job, {"event": state.value, **facts})
+
+
+def _sync_temps(parcel: Parcel) -> None:
+    sync_files(parcel.temps)

@@ -9,15 +9,20 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
+from imagen.domain.cost import Cost
 from imagen.domain.drawn import Drawn
 from imagen.domain.job import AttemptState, Claim, JobState
 from imagen.domain.protocols import Backend, Clock, Publisher
 from imagen.errors import (
     BackendRejected,
+    BackendUnavailable,
+    CredentialError,
     ImagenError,
     JobCanceled,
     LeaseLost,
+    LedgerError,
     LedgerUnavailable,
+    OutcomeUnknown,
 )
 from imagen.ledger import held
 from imagen.ledger.artifacts import artifact_of
@@ -102,13 +107,13 @@ class Drawing:
             drawn = backend.generate(claim.job.request, run)
             latency_ms = round((self.clock.boottime_s() - started_s) * 1000)
             self._keep(claim, backend, drawn, latency_ms)
-        except LeaseLost as error:
-            log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
-            return Outcome(claim.job.id, JobState.RUNNING, error=error)
+        except LeaseLost as lost:
+            return _lost(claim, lost)
         except LedgerUnavailable:
+            self._give_back(claim)
             raise
         except ImagenError as error:
-            return self._settle(claim, error, repeat_is_free=backend.repeat_is_free)
+            return self._settle(claim, error, backend, run)
         except Exception as error:
             # An adapter's bug must not look like a crash of the worker: it would be tried again.
             log.exception("backend_raised", extra={"job_id": str(claim.job.id)})
@@ -116,7 +121,7 @@ class Drawing:
             bug = BackendRejected(
                 f"backend {claim.job.backend!r} failed with {kind}, a bug in its adapter"
             )
-            return self._settle(claim, bug, repeat_is_free=backend.repeat_is_free)
+            return self._settle(claim, bug, backend, run)
         self._forget(backend, run.external_id or claim.attempt.external_id)
         return Outcome(claim.job.id, JobState.GENERATED)
 
@@ -132,14 +137,24 @@ class Drawing:
             self.publisher.announce(claim.job, {"event": "warning", "text": warning})
         self.publisher.wake_results(claim.job.delivery_host, claim.job.id)
 
-    def _settle(self, claim: Claim, error: ImagenError, *, repeat_is_free: bool) -> Outcome:
+    def _settle(
+        self, claim: Claim, error: ImagenError, backend: Backend, run: LedgerRun
+    ) -> Outcome:
         """Write what the retry policy makes of an error."""
+        was_sent = run.external_id is not None or claim.attempt.external_id is not None
+        cost = None
+        if not backend.repeat_is_free and (error.spent or was_sent):
+            # Nobody says what a failed attempt cost, so it is on record at its usual price.
+            cost = backend.estimate(claim.job.request)
         if isinstance(error, JobCanceled):
-            return self._end(claim, error, state=AttemptState.CANCELED)
+            return self._end(claim, error, state=AttemptState.CANCELED, cost=cost)
         tries = claim.job.attempt_count - claim.job.tried_before
-        decision = decide(error, Situation(tries, claim.limited_s, repeat_is_free), self.policy)
+        situation = Situation(tries, claim.limited_s, backend.repeat_is_free)
+        decision = decide(error, situation, self.policy)
         if isinstance(decision, Fail):
-            return self._end(claim, error)
+            # What could not be asked now may have been drawn: a retry by hand asks again first.
+            may_be_there = was_sent and isinstance(error, (CredentialError, OutcomeUnknown))
+            return self._end(claim, error, cost=cost, keep_attempt=may_be_there)
         if decision.pause_s:
             for name in self.backends.sharing_account(claim.job.backend):
                 pause_backend(self.ledger, name, reason=str(error), pause_s=decision.pause_s)
@@ -148,22 +163,40 @@ class Drawing:
 
     def _put_off(self, claim: Claim, error: ImagenError, decision: Retry) -> Outcome:
         ending = held.Ending(error.code, str(error))
-        with _unless_lost(claim):
+        try:
             persist(
                 lambda: held.record_retry(
-                    self.ledger, claim, ending, wait_s=decision.wait_s, rest=decision.rest
+                    self.ledger,
+                    claim,
+                    ending,
+                    wait_s=decision.wait_s,
+                    rest=decision.rest,
+                    limited=decision.limited,
                 ),
                 clock=self.clock,
             )
-            self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
+        except LeaseLost as lost:
+            return _lost(claim, lost)
+        self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
         return Outcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
 
     def _end(
-        self, claim: Claim, error: ImagenError, *, state: AttemptState = AttemptState.FAILED
+        self,
+        claim: Claim,
+        error: ImagenError,
+        *,
+        state: AttemptState = AttemptState.FAILED,
+        cost: Cost | None = None,
+        keep_attempt: bool = False,
     ) -> Outcome:
-        ending = held.Ending(error.code, str(error), state)
-        with _unless_lost(claim):
-            persist(lambda: held.record_failed(self.ledger, claim, ending), clock=self.clock)
+        ending = held.Ending(error.code, str(error), state, cost)
+        try:
+            persist(
+                lambda: held.record_failed(self.ledger, claim, ending, keep_attempt=keep_attempt),
+                clock=self.clock,
+            )
+        except LeaseLost as lost:
+            return _lost(claim, lost)
         final = JobState.CANCELED if state is AttemptState.CANCELED else JobState.FAILED
         self._announce(claim, final.value, code=error.code, why=str(error))
         return Outcome(claim.job.id, final, error=error)
@@ -171,9 +204,23 @@ class Drawing:
     def _stop_canceled(self, claim: Claim, backend: Backend) -> Outcome:
         """The worker that drew this job is gone and the job was canceled: stop it in its stead."""
         if claim.attempt.external_id is not None:
-            backend.cancel(claim.attempt.external_id)
+            try:
+                backend.cancel(claim.attempt.external_id)
+            except BackendUnavailable as unheard:
+                if claim.limited_s < self.policy.rate_limit_patience_s:
+                    # The attempt is kept: whoever claims the job next tells the backend again.
+                    again = Retry(self.policy.backoff_base_s, held.Rest.KEEP)
+                    return self._put_off(claim, unheard, again)
+                log.warning("cancel_not_heard", extra={"job_id": str(claim.job.id)})
         error = JobCanceled(f"job {claim.job.id} was canceled on request")
         return self._end(claim, error, state=AttemptState.CANCELED)
+
+    def _give_back(self, claim: Claim) -> None:
+        """Try to: a job left to its lease would count a crash although no worker died."""
+        try:
+            held.give_back(self.ledger, claim)
+        except (LeaseLost, LedgerError) as error:
+            log.warning("lease_not_given_back", extra={"why": str(error)})
 
     def _forget(self, backend: Backend, external_id: str | None) -> None:
         if external_id is None:
@@ -188,13 +235,10 @@ class Drawing:
         self.publisher.announce(claim.job, {"event": event, **facts})
 
 
-@contextmanager
-def _unless_lost(claim: Claim) -> Iterator[None]:
-    """Whoever holds the job now decides what becomes of it."""
-    try:
-        yield
-    except LeaseLost:
-        log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+def _lost(claim: Claim, error: LeaseLost) -> Outcome:
+    """Whoever holds the job now decides what becomes of it, and tells of it."""
+    log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+    return Outcome(claim.job.id, JobState.RUNNING, error=error)
 
 
 @contextmanager

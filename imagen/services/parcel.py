@@ -99,9 +99,9 @@ def pick_target(
         earlier = Path(parcel.claim.job.output_path)
         if output.replace or _is_free(parcel, earlier, taken):
             return check_target(earlier, allowed_dirs=allowed_dirs)
-    name = output.name.replace("{ext}", EXT_BY_FORMAT[parcel.info.format])
     if output.replace:
-        return check_target(Path(output.folder, name), allowed_dirs=allowed_dirs)
+        return check_target(Path(output.folder, output.name), allowed_dirs=allowed_dirs)
+    name = output.name.replace("{ext}", EXT_BY_FORMAT[parcel.info.format])
     for number in range(above + 1, _MAX_NUMBER):
         path = Path(output.folder, name if number == 1 else numbered(name, number))
         if _is_free(parcel, path, taken):

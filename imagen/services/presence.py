@@ -38,13 +38,19 @@ class Presence:
 def enter(folder: Path, owner: str) -> Presence:
     """Take the lock of ``owner`` in ``folder``, made when missing."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Locked before it gets its name: nobody may find it unlocked in between.
-    newborn = folder / f".{secrets.token_hex(8)}"
-    handle = os.open(newborn, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     path = folder / _file_name(owner)
-    newborn.rename(path)
-    return Presence(path, handle)
+    while True:
+        # Locked before it gets its name: nobody may find it unlocked in between.
+        newborn = folder / f".{secrets.token_hex(8)}"
+        handle = os.open(newborn, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            newborn.rename(path)
+        except FileNotFoundError:
+            # A sweep found it before it was locked.
+            os.close(handle)
+            continue
+        return Presence(path, handle)
 
 
 def dead_among(folder: Path, owners: Iterable[str]) -> set[str]:

@@ -48,6 +48,8 @@ class Retry:
     rest: Rest
     #: Leave the backend alone for so long.
     pause_s: float = 0.0
+    #: Whether the wait counts against the patience with a backend that keeps putting us off.
+    limited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,18 @@ def decide(
     match error:
         case OutOfCredit():
             # Nothing was started, and nothing will be until somebody pays: the job waits.
-            return Retry(CREDIT_PAUSE_S, Rest.REWIND, pause_s=CREDIT_PAUSE_S)
+            return Retry(CREDIT_PAUSE_S, Rest.REWIND, pause_s=CREDIT_PAUSE_S, limited=False)
         case RateLimited() if is_patient:
             return Retry(max(error.retry_after_s, 0.5) * (1 + 0.1 * draw), Rest.REWIND)
         case BackendStuck() if is_patient:
             return Retry(error.pause_s, Rest.REWIND, pause_s=error.pause_s)
-        case OutcomeUnknown() if situation.repeat_is_free:
-            return _again(situation, policy, backoff_s)
         case OutcomeUnknown() if error.look_again_s > 0 and is_patient:
             return Retry(error.look_again_s, Rest.KEEP)
+        case OutcomeUnknown() if situation.repeat_is_free:
+            # It may still be under way there: kept, the next claim takes it over by its id.
+            if is_patient:
+                return Retry(backoff_s, Rest.KEEP)
+            return _again(situation, policy, backoff_s)
         case RateLimited() | BackendStuck():
             return Fail()
         case BackendUnavailable():

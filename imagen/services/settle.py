@@ -27,7 +27,7 @@ from imagen.domain.request import (
 from imagen.domain.size import DEFAULT_SIZE, Size, parse_size
 from imagen.domain.style import Style
 from imagen.errors import RequestError
-from imagen.output.naming import render_name, slugify
+from imagen.output.naming import render_name, slugify, split_suffix
 from imagen.services.generate import BackendLookup
 
 
@@ -155,6 +155,7 @@ def _request(
 ) -> tuple[ImageRequest, tuple[str, ...]]:
     prompt, warnings = require_prompt(ask.prompt)
     negative, more = clean_prompt(ask.negative or style.negative, what="negative prompt")
+    options, even_more = _clean_options(ask.options)
     dressed, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
     size: Size = parse_size(ask.size) if ask.size else style.size or DEFAULT_SIZE
     if not 0 <= ask.seed <= MAX_SEED:
@@ -173,9 +174,20 @@ def _request(
         negative=negative,
         format=_format(ask.output) or house.format,
         style=style.name,
-        options=dict(ask.options),
+        options=options,
     )
-    return request, warnings + more
+    return request, warnings + more + even_more
+
+
+def _clean_options(options: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The options as they can be stored; a shell may hand over bytes that are not UTF-8."""
+    cleaned: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+    for key, value in options.items():
+        clean_key, about_key = clean_prompt(key, what="name of an option")
+        cleaned[clean_key], about_value = clean_prompt(value, what=f"option {clean_key}")
+        warnings += about_key + about_value
+    return cleaned, warnings
 
 
 def _format(output: str) -> str:
@@ -201,8 +213,9 @@ def _output(
     place: BatchPlace | None,
 ) -> Output:
     sidecar = house.sidecar if ask.sidecar is None else ask.sidecar
+    folder = _storable(str(house.output_folder))
     if ask.output:
-        path = Path(ask.output)
+        path = Path(_storable(ask.output))
         return Output(str(path.parent), path.name, True, sidecar, house.metadata)
     request = resolved.request
     name = render_name(
@@ -222,4 +235,18 @@ def _output(
             "style": request.style or "plain",
         },
     )
-    return Output(str(house.output_folder), name, False, sidecar, house.metadata)
+    if not split_suffix(name)[1]:
+        # A name of the template's own making; without a suffix the image could not be written.
+        name += ".{ext}"
+    return Output(folder, name, False, sidecar, house.metadata)
+
+
+def _storable(path: str) -> str:
+    """The path, which is going to stand in the ledger, in the sidecar and on a terminal."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"output {path!r} is not UTF-8", "choose another path, or rename its folder"
+        ) from None
+    return path

@@ -27,7 +27,16 @@ from imagen.ledger.leases import take_back
 from imagen.ledger.lookup import attempts_of, get_job
 from imagen.ledger.schema import upgrade
 from imagen.ledger.submit import submit_job
-from imagen.ledger.tables import artifacts, attempts, batches, jobs, locks, metadata, pauses, workers
+from imagen.ledger.tables import (
+    artifacts,
+    attempts,
+    batches,
+    jobs,
+    locks,
+    metadata,
+    pauses,
+    workers,
+)
 from imagen.testing.servers import PostgresAddress
 
 HOST = "here"

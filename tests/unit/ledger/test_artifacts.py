@@ -99,8 +99,11 @@ def test_the_older_of_two_artifacts_is_a_leftover(desk: Any) -> None:
     [claim] = claim_deliveries(desk.ledger, desk.claimant(), host="here")
     [old] = desk.artifact_rows()
     assert draw_again(desk.ledger, claim)
-    desk.sql("UPDATE artifacts SET created_at = '2020-01-01 00:00:00'" if desk.ledger.path
-             else "UPDATE imagen.artifacts SET created_at = '2020-01-01'")
+    desk.sql(
+        "UPDATE artifacts SET created_at = '2020-01-01 00:00:00'"
+        if desk.ledger.path
+        else "UPDATE imagen.artifacts SET created_at = '2020-01-01'"
+    )
     desk.generate(desk.must_claim(), data=b"new")
 
     assert leftover_keys(desk.ledger) == [old.key]

@@ -112,9 +112,7 @@ def test_a_read_only_file_says_so(
         pause_backend(ledger, "mock", reason="x", pause_s=None)
 
 
-def test_a_folder_that_cannot_be_written_says_so(
-    opened: Any, without_root_powers: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_says_so(opened: Any, without_root_powers: Path) -> None:
     without_root_powers.chmod(0o555)
 
     with pytest.raises(LedgerUnavailable, match="writable"):
@@ -179,9 +177,7 @@ def test_threads_write_one_after_the_other_and_all_of_it_arrives(desk: Any) -> N
         ("sqlite:///:memory:", "needs a file"),
     ],
 )
-def test_a_database_that_cannot_be_a_ledger_is_refused(
-    url: str, says: str, tmp_path: Path
-) -> None:
+def test_a_database_that_cannot_be_a_ledger_is_refused(url: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
         open_ledger(url, default_path=tmp_path / "ledger.db")
 
@@ -195,9 +191,7 @@ def test_a_bad_address_is_refused_without_repeating_its_password(tmp_path: Path)
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_a_password_is_in_no_message(scheme: str, tmp_path: Path) -> None:
-    ledger = open_ledger(
-        f"{scheme}://me:test-password@127.0.0.1:1/x", default_path=tmp_path / "x"
-    )
+    ledger = open_ledger(f"{scheme}://me:test-password@127.0.0.1:1/x", default_path=tmp_path / "x")
 
     with pytest.raises(LedgerUnavailable) as caught:
         ensure_schema(ledger)

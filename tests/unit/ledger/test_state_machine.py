@@ -133,7 +133,9 @@ class Life(RuleBasedStateMachine):
     def renew(self, owner: str) -> None:
         renewed = renew_leases(self.desk.ledger, owner, lease_s=30)
         mine = {
-            job_id for job_id, each in self.jobs.items() if each.holder and each.holder.owner == owner
+            job_id
+            for job_id, each in self.jobs.items()
+            if each.holder and each.holder.owner == owner
         }
         assert set(renewed) == mine
         for job_id in mine:
@@ -173,9 +175,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: held.record_retry(
-                self.desk.ledger, claim, NO, wait_s=wait_s, rest=rest
-            ),
+            lambda claim: held.record_retry(self.desk.ledger, claim, NO, wait_s=wait_s, rest=rest),
             after,
         )
 

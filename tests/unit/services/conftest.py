@@ -114,7 +114,8 @@ class Backends:
     def sharing_account(self, name: str) -> list[str]:
         account = self.get(name).account
         others = [
-            each for each, backend in self.by_name.items()
+            each
+            for each, backend in self.by_name.items()
             if account and backend.account == account and each != name
         ]
         return [name, *others]
@@ -180,9 +181,7 @@ class Studio:
         return delivery.deliver_next(self.desk.claimant(owner), host=host)
 
     def reconciler(self, owner: str = "one", *, max_crashes: int = 5) -> Reconciler:
-        return Reconciler(
-            self.desk.ledger, owner, self.clock, max_crashes, Path.cwd() / "owners"
-        )
+        return Reconciler(self.desk.ledger, owner, self.clock, max_crashes, Path.cwd() / "owners")
 
     def be_due(self, job_id: UUID) -> None:
         """The time has come for a job that was put off."""
