@@ -33,11 +33,14 @@ from imagen.services.generate import Drawing, Outcome
 from imagen.services.heartbeat import Heartbeat
 from imagen.services.reconcile import Reconciler
 from imagen.services.release import give_back_all
+from imagen.services.sync import Sync
 
 log = logging.getLogger(__name__)
 
 #: How often the ledger is looked at when nothing happens here: other processes may add or finish.
 _LOOK_EVERY_S = 0.5
+#: How often the outbox is looked at for what was put off.
+_SEND_EVERY_S = 5.0
 
 
 class Listener(Protocol):
@@ -54,13 +57,17 @@ class LocalPublisher:
 
     drawing_wanted: threading.Event = field(default_factory=threading.Event)
     delivery_wanted: threading.Event = field(default_factory=threading.Event)
+    sending_wanted: threading.Event = field(default_factory=threading.Event)
     listener: Listener | None = None
 
     def wake_workers(self, _queue: str, _wakeups: Sequence[Wakeup]) -> None:
         self.drawing_wanted.set()
 
-    def wake_results(self, _host: str, _job_id: UUID) -> None:
+    def wake_results(self, _host: str) -> None:
         self.delivery_wanted.set()
+
+    def wake_outbox(self, _host: str) -> None:
+        self.sending_wanted.set()
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
         if self.listener is not None:
@@ -86,6 +93,8 @@ class LocalExecutor:
     lease_s: float
     concurrency: Mapping[str, int]
     max_artifact_bytes: int
+    #: Sends usage rows and copies to Supabase; nothing where that is not configured.
+    sync: Sync | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Event = field(default_factory=threading.Event)
     _full: threading.Event = field(default_factory=threading.Event)
@@ -102,7 +111,7 @@ class LocalExecutor:
             LedgerError: the ledger went away for good.
         """
         deadline_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
-        self._look_after()
+        self._look_after(scope)
         threads = self._start_threads(scope, self._queues(scope, forever=forever))
         try:
             while not self._stop.is_set():
@@ -112,7 +121,7 @@ class LocalExecutor:
                     return True
                 if deadline_s is not None and self.clock.boottime_s() > deadline_s:
                     return False
-                self._look_after()
+                self._look_after(scope)
         finally:
             self._stop.set()
             self._wake_all()
@@ -139,6 +148,8 @@ class LocalExecutor:
 
     def _start_threads(self, scope: Scope, queues: set[str]) -> list[threading.Thread]:
         work: list[Callable[[], None]] = [partial(self._deliver_all, scope)]
+        if self.sync is not None:
+            work.append(partial(self._send_all, self.sync))
         for queue in queues:
             work += [partial(self._draw_all, scope, queue)] * self.concurrency.get(queue, 2)
         # Daemons: what still blocks in a backend at the end must not keep the process alive.
@@ -188,6 +199,16 @@ class LocalExecutor:
                 self.publisher.drawing_wanted.set()
         return bool(outcomes)
 
+    def _send_all(self, sync: Sync) -> None:
+        """Send what is due; what cannot be sent now waits in the outbox and ends nothing."""
+        while not self._stop.is_set():
+            self.publisher.sending_wanted.clear()
+            try:
+                sync.drain()
+            except ImagenError as error:
+                log.warning("outbox_not_sent", extra={"why": str(error)})
+            self.publisher.sending_wanted.wait(_SEND_EVERY_S)
+
     def _guarded(self, work: Callable[[], bool]) -> bool:
         """What ``work`` says; an error that ends the whole run is kept for ``run`` to raise."""
         try:
@@ -204,11 +225,11 @@ class LocalExecutor:
         self._stop.set()
         self._wake_all()
 
-    def _look_after(self) -> None:
+    def _look_after(self, scope: Scope) -> None:
         self.reconciler.tick()
-        if crashed_waiting(self.ledger, list(self.concurrency)):
+        if crashed_waiting(self.ledger, list(self.concurrency), scope):
             self._crowd.want_alone()
-        if undelivered_bytes(self.ledger) > self.max_artifact_bytes:
+        if undelivered_bytes(self.ledger, scope) > self.max_artifact_bytes:
             self._full.set()
         elif self._full.is_set():
             self._full.clear()
@@ -228,6 +249,7 @@ class LocalExecutor:
         self._idle.set()
         self.publisher.drawing_wanted.set()
         self.publisher.delivery_wanted.set()
+        self.publisher.sending_wanted.set()
 
     def _tell(self, outcome: Outcome) -> None:
         if self.publisher.listener is not None:

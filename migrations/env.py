@@ -9,9 +9,9 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.sql.schema import BLANK_SCHEMA
 
 from imagen.ledger.indexes import whole_metadata
-from imagen.ledger.tables import SCHEMA
+from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
 
-OUR_SCHEMAS = {SCHEMA}
+OUR_SCHEMAS = {SCHEMA, USAGE_SCHEMA}
 
 
 def _flat(source: MetaData) -> MetaData:

@@ -178,6 +178,8 @@ class Attempt:
     cost_source: str | None = None
     latency_ms: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether what it drew goes into the usage table.
+    is_metered: bool = True
     error_code: str | None = None
     error_message: str | None = None
     created_at: datetime | None = None

@@ -61,6 +61,8 @@ class Backend(Protocol):
     repeat_is_free: bool
     #: Backends with the same account share its credit; nothing where no money is involved.
     account: str | None
+    #: Whether its images go into the usage table; false for one that only pretends to draw.
+    is_metered: bool
 
     def fit(self, request: ImageRequest) -> Fitted:
         """The request as it will be drawn, defaults filled in; called at submission, no I/O.
@@ -131,8 +133,11 @@ class Publisher(Protocol):
             BrokerUnavailable: the messages could not be sent; the jobs are safe all the same.
         """
 
-    def wake_results(self, host: str, job_id: UUID) -> None:
+    def wake_results(self, host: str) -> None:
         """Tell the results worker of ``host`` that a generated job waits; never raises."""
+
+    def wake_outbox(self, host: str) -> None:
+        """Tell it that something is to be sent to Supabase; never raises."""
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
         """Tell whoever waits for the job that something happened to it; never raises."""

@@ -20,6 +20,8 @@ from sqlalchemy import Connection, delete, func, select
 from imagen.domain.job import TERMINAL_STATES, Claim, JobState
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.engine import Ledger
+from imagen.ledger.scope import EVERYTHING, Scope
+from imagen.ledger.sinks import CLOUD_SINK, outbox
 from imagen.ledger.tables import artifacts, jobs
 
 
@@ -72,13 +74,16 @@ def load_artifacts(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, Artifa
     return found
 
 
-def undelivered_bytes(ledger: Ledger) -> int:
-    """How many bytes wait for delivery: generators stop claiming above a limit."""
+def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
+    """How many bytes wait for delivery: generators stop claiming above a limit.
+
+    A command that delivers a scope looks at that alone: it could wait for the others for ever.
+    """
     with ledger.read() as connection:
         total = connection.scalar(
             select(func.coalesce(func.sum(artifacts.c.size_bytes), 0))
             .select_from(artifacts.join(jobs, jobs.c.id == artifacts.c.job_id))
-            .where(jobs.c.state == JobState.GENERATED)
+            .where(jobs.c.state == JobState.GENERATED, scope.clause())
         )
     return int(total or 0)
 
@@ -86,6 +91,15 @@ def undelivered_bytes(ledger: Ledger) -> int:
 def forget_artifacts(connection: Connection, keys: Sequence[str]) -> None:
     """Drop the rows, in an open transaction; ``drop_files`` follows after its commit."""
     connection.execute(delete(artifacts).where(artifacts.c.key.in_(keys)))
+
+
+def drop_artifacts_of(ledger: Ledger, job_id: UUID) -> None:
+    """Drop every artifact of a job: its image is where it belongs, everywhere."""
+    mine = artifacts.c.job_id == job_id
+    with ledger.write(durable=False) as connection:
+        keys = list(connection.scalars(select(artifacts.c.key).where(mine)))
+        connection.execute(delete(artifacts).where(mine))
+    drop_files(ledger, keys)
 
 
 def drop_files(ledger: Ledger, keys: Iterable[str]) -> None:
@@ -98,7 +112,7 @@ def drop_files(ledger: Ledger, keys: Iterable[str]) -> None:
 
 
 def leftover_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
-    """Artifacts nobody will deliver: of succeeded or canceled jobs, or of an older fence."""
+    """Artifacts nobody needs: of jobs delivered, sent or canceled, or of an older fence."""
     ended = [state for state in TERMINAL_STATES if state is not JobState.FAILED]
     newer = artifacts.alias("newer")
     has_newer = (
@@ -106,11 +120,20 @@ def leftover_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
         .where(newer.c.job_id == artifacts.c.job_id, newer.c.created_at > artifacts.c.created_at)
         .exists()
     )
+    still_to_send = (
+        select(outbox.c.id)
+        .where(
+            outbox.c.job_id == artifacts.c.job_id,
+            outbox.c.sink == CLOUD_SINK,
+            outbox.c.done_at.is_(None),
+        )
+        .exists()
+    )
     with ledger.read() as connection:
         rows = connection.scalars(
             select(artifacts.c.key)
             .select_from(artifacts.join(jobs, jobs.c.id == artifacts.c.job_id))
-            .where(jobs.c.state.in_(ended) | has_newer)
+            .where((jobs.c.state.in_(ended) & ~still_to_send) | has_newer)
             .limit(limit)
         )
         return list(rows)

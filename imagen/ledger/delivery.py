@@ -29,7 +29,9 @@ from imagen.ledger.artifacts import forget_artifacts
 from imagen.ledger.claim import Claimant
 from imagen.ledger.engine import Ledger
 from imagen.ledger.held import holds
+from imagen.ledger.outbox import put_in_outbox
 from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.sinks import CLOUD_SINK
 from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus, seconds_since
 
@@ -87,6 +89,8 @@ class Delivered:
     output_path: str
     file_sha256: str
     artifact_key: str
+    #: A copy is to go to the cloud; the artifact stays until it arrived.
+    goes_to_cloud: bool = False
 
 
 def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
@@ -102,7 +106,9 @@ def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list
 
 
 def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[bool]:
-    """Commit, synced, that the files exist, and drop the artifacts; one transaction for all.
+    """Commit, synced, that the files exist, what still has to leave, and drop the artifacts.
+
+    One transaction for all.
 
     Says which claims still held their job. A claim that did not changes nothing: its file is the
     next holder's own earlier try.
@@ -127,7 +133,11 @@ def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[boo
     )
     with ledger.write() as connection:
         held = set(connection.scalars(statement.returning(jobs.c.id)))
-        keys = [done.artifact_key for done in delivered if done.claim.job.id in held]
+        ours = [done for done in delivered if done.claim.job.id in held]
+        put_in_outbox(
+            ledger, connection, [done.claim for done in ours if done.goes_to_cloud], sink=CLOUD_SINK
+        )
+        keys = [done.artifact_key for done in ours if not done.goes_to_cloud]
         if keys:
             forget_artifacts(connection, keys)
     return [done.claim.job.id in held for done in delivered]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
 from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
-from imagen.ledger.tables import SCHEMA
+from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
 
 # busy_timeout polls, it does not queue: with 4 tight-loop writers renewing a lease took up to 4.6 s
 # (measured), so the driver's default of 5 s would have failed.
@@ -60,6 +60,20 @@ class Ledger:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
+    def stream(self) -> Iterator[Connection]:
+        """A connection for reading more rows than fit in memory, as they come.
+
+        Raises:
+            LedgerUnavailable: the database cannot be reached or read.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            options: dict[str, Any] = {"yield_per": 2_000}
+            if self.kind == "sqlite":
+                # A transaction would keep writers out, and SQLite streams without one.
+                options["isolation_level"] = "AUTOCOMMIT"
+            yield connection.execution_options(**options)
+
+    @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """A transaction, committed on leaving and rolled back on an error.
 
@@ -98,8 +112,13 @@ class Ledger:
             self._writer = self.engine.connect()
         # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints. Outside a
         # transaction only, hence the driver's connection.
-        level = "FULL" if durable else "NORMAL"
-        _dbapi_of(self._writer).execute(f"PRAGMA synchronous = {level}")
+        statement = f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}"
+        driver = self.engine.dialect.loaded_dbapi
+        try:
+            _dbapi_of(self._writer).execute(statement)
+        except driver.Error as error:
+            # What SQLAlchemy would have made of it.
+            raise exc.OperationalError(statement, None, error) from error
         with self._writer.begin():
             yield self._writer
 
@@ -171,7 +190,7 @@ def _open_sqlite(path: Path) -> Ledger:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
-        execution_options={"schema_translate_map": {SCHEMA: None}},
+        execution_options={"schema_translate_map": {SCHEMA: None, USAGE_SCHEMA: None}},
         # Parameters hold prompts, and messages of errors must not.
         hide_parameters=True,
     )
@@ -181,7 +200,7 @@ def _open_sqlite(path: Path) -> Ledger:
         # SQLAlchemy's documented recipe: the driver must not begin transactions by itself.
         dbapi_connection.isolation_level = None
         dbapi_connection.execute("PRAGMA foreign_keys = ON")
-        if os.access(path, os.W_OK):
+        if os.access(path, os.W_OK, effective_ids=True):
             dbapi_connection.execute("PRAGMA journal_mode = WAL")
 
     @event.listens_for(engine, "begin")

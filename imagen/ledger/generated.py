@@ -38,6 +38,7 @@ class Finish:
     drawn: Drawn
     artifact: Artifact
     latency_ms: int
+    is_metered: bool = True
 
 
 def record_generated(ledger: Ledger, claim: Claim, finish: Finish, *, durable: bool) -> None:
@@ -77,6 +78,7 @@ def _values(claim: Claim, finish: Finish) -> dict[str, Any]:
         "b_steps": finish.drawn.steps,
         "b_latency_ms": finish.latency_ms,
         "b_details": dict(finish.drawn.details),
+        "b_is_metered": finish.is_metered,
         "b_cost_usd": finish.drawn.cost.usd,
         "b_cost_source": finish.drawn.cost.source,
         "b_key": finish.artifact.key,
@@ -98,6 +100,7 @@ def _facts(state: AttemptState) -> Update:
             steps=bindparam("b_steps"),
             latency_ms=bindparam("b_latency_ms"),
             details=bindparam("b_details"),
+            is_metered=bindparam("b_is_metered"),
             cost_usd=bindparam("b_cost_usd"),
             cost_source=bindparam("b_cost_source"),
             finished_at=now_plus(),
@@ -179,6 +182,7 @@ _LATE_VALUES = frozenset(
         "b_steps",
         "b_latency_ms",
         "b_details",
+        "b_is_metered",
         "b_cost_usd",
         "b_cost_source",
     }

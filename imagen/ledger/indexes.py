@@ -1,4 +1,4 @@
-"""The partial indexes of the ledger: what migrations and their tests need beside the tables.
+"""What migrations and their tests need beside the tables: partial indexes, and an array column.
 
 Apart from the tables, because an option for one database makes SQLAlchemy import all that it has
 for that database: for PostgreSQL a tenth of what a command on SQLite imports otherwise.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Index, MetaData, text
+from sqlalchemy import JSON, Column, Index, MetaData, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from imagen.ledger.sinks import images, outbox
 from imagen.ledger.tables import attempts, jobs, metadata
 
 
@@ -28,6 +30,13 @@ _add(
     attempts.c.external_id,
     where="external_id IS NOT NULL",
     unique=True,
+)
+
+_add("ix_outbox_pending", outbox.c.sink, outbox.c.created_at, where="done_at IS NULL")
+
+# Ours never write it; its default is an empty array, in each database's own spelling.
+images.append_column(
+    Column("tags", JSON().with_variant(ARRAY(Text()), "postgresql"), nullable=False)
 )
 
 #: The whole schema, as migrations make it.

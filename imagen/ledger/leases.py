@@ -48,14 +48,19 @@ def lease_owners(ledger: Ledger) -> set[str]:
         )
 
 
-def take_back(ledger: Ledger, *, max_crashes: int, dead: Iterable[str] = ()) -> int:
+def take_back(
+    ledger: Ledger, *, max_crashes: int, dead: Iterable[str] = (), only_dead: bool = False
+) -> int:
     """Return expired running jobs to ``queued``, and those of owners known to be dead.
 
     Each counts a crash; at ``max_crashes`` it fails with ``worker_crashed``. Expired deliveries
     are freed without counting: a paid image is never failed for a crash. The attempt stays open,
-    so the next claim resumes it. Says how many jobs were taken back.
+    so the next claim resumes it. ``only_dead`` leaves the expired leases of others alone. Says how
+    many jobs were taken back.
     """
-    overdue = or_(jobs.c.lease_expires_at < now_plus(), jobs.c.lease_owner.in_(list(dead)))
+    overdue: ColumnElement[bool] = jobs.c.lease_owner.in_(list(dead))
+    if not only_dead:
+        overdue = or_(overdue, jobs.c.lease_expires_at < now_plus())
     with ledger.write() as connection:
         crashed = jobs.c.crash_count + 1 >= max_crashes
         rows = connection.execute(
@@ -133,6 +138,12 @@ def take_lock(ledger: Ledger, name: str, owner: str, *, lease_s: float) -> bool:
             ).returning(locks.c.name)
         ).first()
     return taken is not None
+
+
+def lock_owner(ledger: Ledger, name: str) -> str | None:
+    """Who has a named lock, or had it last; nothing when it was given back."""
+    with ledger.read() as connection:
+        return connection.scalar(select(locks.c.owner).where(locks.c.name == name))
 
 
 def release_lock(ledger: Ledger, name: str, owner: str) -> None:

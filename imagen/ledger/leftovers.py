@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 
 from imagen.domain.job import JobState
 from imagen.ledger.engine import Ledger
-from imagen.ledger.scope import Scope
 from imagen.ledger.tables import jobs
 from imagen.ledger.types import now_plus
 
@@ -38,14 +37,3 @@ def count_leftovers(ledger: Ledger, *, host: str, but: Sequence[UUID] = ()) -> i
             )
         )
     return number or 0
-
-
-def hosts_of(ledger: Ledger, scope: Scope) -> dict[str, int]:
-    """How many unfinished jobs of the scope each host has to deliver."""
-    with ledger.read() as connection:
-        rows = connection.execute(
-            select(jobs.c.delivery_host, func.count())
-            .where(scope.clause(), jobs.c.state.in_([*_WAITING, JobState.RUNNING]))
-            .group_by(jobs.c.delivery_host)
-        ).all()
-    return dict(row._tuple() for row in rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, null, or_, select
+from sqlalchemy import ColumnElement, and_, func, null, or_, select
 
 from imagen.domain.job import TERMINAL_STATES, Attempt, Job, JobState
 from imagen.errors import RequestError
@@ -151,13 +151,16 @@ def jobs_in(ledger: Ledger, scope: Scope, *, states: Sequence[JobState]) -> Iter
 
 
 def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
-    """Seconds until the first waiting job of the scope is due; nothing when none waits for that."""
+    """Seconds until the first waiting job of the scope is due; nothing when none waits for that.
+
+    One that is due already waits for something else, such as the end of a pause.
+    """
     with ledger.read() as connection:
         age = connection.scalar(
             select(func.max(seconds_since(jobs.c.not_before))).where(
                 scope.clause(),
                 jobs.c.state.in_([JobState.QUEUED, JobState.GENERATED]),
-                jobs.c.not_before.is_not(null()),
+                jobs.c.not_before > now_plus(),
             )
         )
     return None if age is None else max(0.0, -float(age))
@@ -197,28 +200,28 @@ def waiting_jobs(ledger: Ledger, queue: str, *, skip: int, limit: int) -> list[J
         return [job_from_row(row) for row in connection.execute(statement)]
 
 
-def waiting_deliveries(ledger: Ledger) -> dict[str, UUID]:
-    """The hosts that have something to deliver, each with one such job."""
+def hosts_to_deliver(ledger: Ledger) -> list[str]:
+    """The hosts that have something to deliver which nobody is at."""
     statement = (
-        select(jobs.c.delivery_host, func.min(cast(jobs.c.id, String)))
+        select(jobs.c.delivery_host)
         .where(
             jobs.c.state == JobState.GENERATED,
             or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
             or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
         )
-        .group_by(jobs.c.delivery_host)
+        .distinct()
     )
     with ledger.read() as connection:
-        return {host: UUID(job_id) for host, job_id in connection.execute(statement)}
+        return list(connection.scalars(statement))
 
 
-def crashed_waiting(ledger: Ledger, queues: Sequence[str]) -> bool:
-    """Whether a job waits that has crashed a worker before: it wants to run alone."""
+def crashed_waiting(ledger: Ledger, queues: Sequence[str], scope: Scope = EVERYTHING) -> bool:
+    """Whether a job of the scope waits that has crashed a worker before: it wants to run alone."""
     with ledger.read() as connection:
         return (
             connection.execute(
                 select(jobs.c.id)
-                .where(jobs.c.queue.in_(queues), jobs.c.crash_count >= 1, waiting())
+                .where(jobs.c.queue.in_(queues), jobs.c.crash_count >= 1, waiting(scope))
                 .limit(1)
             ).first()
             is not None

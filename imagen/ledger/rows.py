@@ -104,6 +104,7 @@ def attempt_from_row(row: Row[Any]) -> Attempt:
         cost_source=row.cost_source,
         latency_ms=row.latency_ms,
         details=row.details or {},
+        is_metered=row.is_metered,
         error_code=row.error_code,
         error_message=row.error_message,
         created_at=row.created_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -18,11 +19,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    true,
 )
 
 from imagen.ledger.types import JsonDocument, UtcDateTime
 
 SCHEMA = "imagen"
+#: The usage table is shared with other tools, so it is in the schema that they know.
+USAGE_SCHEMA = "mai"
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -120,6 +124,8 @@ attempts = Table(
     Column("cost_source", Text),
     Column("latency_ms", Integer),
     Column("details", JsonDocument),
+    # Whether it goes into the usage table: every backend but a mock.
+    Column("is_metered", Boolean, nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("intended_at", UtcDateTime),
     Column("submitted_at", UtcDateTime),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imagen.domain.job import Claim, JobState
+from imagen.domain.job import Claim, Job, JobState
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import DeliveryError, ImagenError, LeaseLost
 from imagen.images.verify import BrokenImage
@@ -20,6 +20,7 @@ from imagen.ledger.artifacts import Artifact, drop_files, load_artifacts
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import Delivered
 from imagen.ledger.engine import Ledger
+from imagen.ledger.usage import record_usage
 from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
 from imagen.services.generate import Outcome
 from imagen.services.heartbeat import Heartbeat
@@ -43,6 +44,10 @@ class Delivery:
     clock: Clock
     #: Folders that may be written to, or nothing for any path of the user's own.
     allowed_dirs: Sequence[Path] | None = None
+    #: Usage rows also go to a sink that is not the ledger.
+    sends_usage: bool = False
+    #: Copies can go to the cloud from here.
+    has_cloud: bool = False
 
     def deliver_next(self, claimant: Claimant, *, host: str) -> list[Outcome]:
         """Deliver up to 64 waiting jobs of ``host``; empty when none waits.
@@ -70,11 +75,26 @@ class _Drain:
     taken: set[Path] = field(default_factory=set)
 
     def run(self) -> list[Outcome]:
+        self._record_usage()
         parcels = self._pack()
         parcels = self._aim(parcels)
         parcels = self._write(parcels)
         self._succeed(parcels)
         return self.outcomes
+
+    def _record_usage(self) -> None:
+        """First of all: money spent is on record whatever happens to the file."""
+        ledger, also_send = self.delivery.ledger, self.delivery.sends_usage
+        persist(
+            lambda: record_usage(ledger, self.claims, also_send=also_send),
+            clock=self.delivery.clock,
+        )
+
+    def _goes_to_cloud(self, job: Job) -> bool:
+        """Whether a copy was asked for; ``on`` asks even where this host cannot send it yet."""
+        if not job.owner_user_id or job.sync == "off":
+            return False
+        return self.delivery.has_cloud or job.sync == "on"
 
     def _pack(self) -> list[Parcel]:
         artifacts = load_artifacts(self.delivery.ledger, [claim.job.id for claim in self.claims])
@@ -196,14 +216,24 @@ class _Drain:
         if not parcels:
             return
         done = [
-            Delivered(parcel.claim, str(parcel.target), parcel.sha256, parcel.artifact.key)
+            Delivered(
+                parcel.claim,
+                str(parcel.target),
+                parcel.sha256,
+                parcel.artifact.key,
+                goes_to_cloud=self._goes_to_cloud(parcel.claim.job),
+            )
             for parcel in parcels
         ]
         ledger = self.delivery.ledger
         held = persist(
             lambda: ledger_delivery.record_succeeded(ledger, done), clock=self.delivery.clock
         )
-        drop_files(ledger, [each.artifact_key for each, ok in zip(done, held, strict=True) if ok])
+        ours = [each for each, ok in zip(done, held, strict=True) if ok]
+        if self.delivery.sends_usage or any(each.goes_to_cloud for each in ours):
+            for host in {each.claim.job.delivery_host for each in ours}:
+                self.delivery.publisher.wake_outbox(host)
+        drop_files(ledger, [each.artifact_key for each in ours if not each.goes_to_cloud])
         for each, ok in zip(done, held, strict=True):
             if ok:
                 self._tell(each.claim, JobState.SUCCEEDED, path=each.output_path)

@@ -126,7 +126,8 @@ class Drawing:
         return Outcome(claim.job.id, JobState.GENERATED)
 
     def _keep(self, claim: Claim, backend: Backend, drawn: Drawn, latency_ms: int) -> None:
-        finish = Finish(drawn, artifact_of(claim, drawn.data), latency_ms)
+        artifact = artifact_of(claim, drawn.data)
+        finish = Finish(drawn, artifact, latency_ms, is_metered=backend.is_metered)
         # A free image that a power cut takes is drawn again; a paid one must not be.
         durable = not backend.repeat_is_free
         persist(
@@ -135,7 +136,7 @@ class Drawing:
         )
         for warning in drawn.warnings:
             self.publisher.announce(claim.job, {"event": "warning", "text": warning})
-        self.publisher.wake_results(claim.job.delivery_host, claim.job.id)
+        self.publisher.wake_results(claim.job.delivery_host)
 
     def _settle(
         self, claim: Claim, error: ImagenError, backend: Backend, run: LedgerRun

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagen.domain.protocols import Clock
+from imagen.errors import LedgerUnavailable
 from imagen.ledger.artifacts import drop_files, forget_artifacts, leftover_keys, orphan_files
 from imagen.ledger.engine import Ledger
 from imagen.ledger.leases import (
     end_canceled,
     lease_owners,
+    lock_owner,
     release_lock,
     take_back,
     take_lock,
@@ -26,7 +28,9 @@ from imagen.services import presence
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "reconcile"
-LOCK_LEASE_S = 15.0
+#: For how long nobody of another host reconciles after the one who did has died; less where leases
+#: are short.
+MAX_LOCK_LEASE_S = 15.0
 #: Sweeping reads folders and joins tables, so it is done less often than taking back.
 _SWEEP_EVERY_S = 60.0
 _FORGET_WORKERS_S = 86_400.0
@@ -41,7 +45,11 @@ class Reconciler:
     clock: Clock
     max_crashes: int
     presence_folder: Path
+    lease_s: float = 30.0
     _swept_s: float = field(default=float("-inf"))
+    _looked_s: float | None = None
+    _was_away: bool = False
+    _spares_until_s: float = field(default=float("-inf"))
 
     def tick(self) -> bool:
         """Do one round unless another process is at it; says whether it was done here.
@@ -49,7 +57,13 @@ class Reconciler:
         Raises:
             LedgerUnavailable: the ledger is away.
         """
-        if not take_lock(self.ledger, LOCK_NAME, self.owner, lease_s=LOCK_LEASE_S):
+        try:
+            has_turn = self._take_turn()
+        except LedgerUnavailable:
+            self._was_away = True
+            raise
+        self._note_gap()
+        if not has_turn:
             return False
         self._take_back()
         end_canceled(self.ledger)
@@ -62,10 +76,37 @@ class Reconciler:
         """Let another process have the turn at once."""
         release_lock(self.ledger, LOCK_NAME, self.owner)
 
+    def _take_turn(self) -> bool:
+        lease_s = min(MAX_LOCK_LEASE_S, self.lease_s / 2)
+        if take_lock(self.ledger, LOCK_NAME, self.owner, lease_s=lease_s):
+            return True
+        holder = lock_owner(self.ledger, LOCK_NAME)
+        if holder is None or not presence.dead_among(self.presence_folder, [holder]):
+            return False
+        release_lock(self.ledger, LOCK_NAME, holder)
+        return take_lock(self.ledger, LOCK_NAME, self.owner, lease_s=lease_s)
+
+    def _note_gap(self) -> None:
+        """Nobody can renew while the ledger is away or the host sleeps: that is not dying.
+
+        After such a time the living get one lease to be heard of before theirs are taken back.
+        """
+        now_s = self.clock.boottime_s()
+        slept = self._looked_s is not None and now_s - self._looked_s > self.lease_s
+        # A reconciler that looks less often than that would otherwise never take anything back.
+        if self._was_away or (slept and now_s > self._spares_until_s + self.lease_s):
+            self._spares_until_s = now_s + self.lease_s
+        self._looked_s, self._was_away = now_s, False
+
     def _take_back(self) -> None:
         owners = lease_owners(self.ledger)
         dead = presence.dead_among(self.presence_folder, owners - {self.owner})
-        taken = take_back(self.ledger, max_crashes=self.max_crashes, dead=dead)
+        taken = take_back(
+            self.ledger,
+            max_crashes=self.max_crashes,
+            dead=dead,
+            only_dead=self.clock.boottime_s() < self._spares_until_s,
+        )
         if taken:
             log.warning("jobs_taken_back", extra={"jobs": taken, "dead_owners": sorted(dead)})
 

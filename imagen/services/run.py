@@ -46,12 +46,17 @@ class LedgerRun:
         needed_s = min(timeout_s, self.lease.lease_s / 2)
         if self.lease.left_s() < needed_s:
             self.heartbeat.beat()
+        self._require_lease(needed_s)
+        persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
+        # The commit may have taken as long as the ledger was away, or this process was stopped.
+        self._require_lease(needed_s)
+
+    def _require_lease(self, needed_s: float) -> None:
         self.lease.check()
         if self.lease.left_s() < needed_s:
             raise LeaseLost(
                 f"the lease of job {self.lease.claim.job.id} may end before a paid call would"
             )
-        persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
 
     def submitted(self, external_id: str, *, place: str = "") -> None:
         self.external_id = external_id

@@ -38,6 +38,7 @@ class ComfyUIBackend:
 
     repeat_is_free = True
     account: str | None = None
+    is_metered = True
 
     def __init__(
         self, name: str, settings: ComfyUISettings, env: Mapping[str, str], *, pace: Pace

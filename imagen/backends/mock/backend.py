@@ -11,7 +11,6 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.mock.drawing import draw_request
 from imagen.backends.mock.memory import Calls, Tries
 from imagen.backends.mock.palettes import PALETTES
 from imagen.backends.mock.settings import MockSettings
@@ -45,6 +44,9 @@ class MockBackend:
     def __init__(self, name: str, settings: MockSettings, env: Mapping[str, str]) -> None:
         self.name = name
         self.repeat_is_free = settings.cost_usd is None
+        self.account: str | None = None
+        # A mock that plays a paid backend is metered like one.
+        self.is_metered = settings.cost_usd is not None
         self._settings = settings
         self._env = env
         self._tries = Tries(settings.state_dir)
@@ -66,6 +68,9 @@ class MockBackend:
             self._refuse(request)
             self._take_on(request, run)
         self._pretend_to_work(request, run, steps)
+        # Brings Pillow, which a command that only submits has no use for.
+        from imagen.backends.mock.drawing import draw_request  # noqa: PLC0415
+
         data = draw_request(request)
         run.progress(steps, steps)
         return Drawn(

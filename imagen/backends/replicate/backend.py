@@ -45,6 +45,7 @@ class ReplicateBackend:
     """See ``imagen.domain.protocols.Backend``. Threads share it."""
 
     repeat_is_free = False
+    is_metered = True
 
     def __init__(self, name: str, settings: ReplicateSettings, surroundings: Surroundings) -> None:
         self.name = name

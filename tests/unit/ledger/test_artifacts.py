@@ -1,4 +1,4 @@
-"""The image's bytes between drawing and delivery: never half, never another's, never left behind."""
+"""The image's bytes between drawing and delivery: never half, never another's, never left."""
 
 from __future__ import annotations
 

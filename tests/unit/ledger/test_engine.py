@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from imagen.errors import ConfigError, LedgerError, LedgerOutdated, LedgerUnavailable
+from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
 from imagen.ledger import engine
 from imagen.ledger.control import pause_backend
 from imagen.ledger.engine import Ledger, open_ledger
@@ -106,7 +106,6 @@ def test_a_read_only_file_says_so(
     if os.geteuid() == 0:
         os.seteuid(65534)
     ledger = opened(path)
-    ensure_schema(ledger)
 
     with pytest.raises(LedgerUnavailable, match=r"read-?only.*writable"):
         pause_backend(ledger, "mock", reason="x", pause_s=None)
@@ -149,9 +148,13 @@ def test_an_error_inside_a_write_undoes_all_of_it(desk: Any) -> None:
     job_id = desk.submit()
     table = "jobs" if desk.ledger.path else "imagen.jobs"
 
-    with pytest.raises(KeyboardInterrupt), desk.ledger.write() as connection:
-        connection.exec_driver_sql(f"DELETE FROM {table}")
-        raise KeyboardInterrupt
+    def be_interrupted() -> None:
+        with desk.ledger.write() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
 
     assert get_job(desk.ledger, job_id) is not None
 
@@ -239,10 +242,14 @@ def test_a_write_cut_off_by_the_database_is_a_ledger_error_and_the_next_one_work
     ledger = opened(tmp_path / "unused", own_postgres.create_database())
     upgrade(ledger)
 
-    with pytest.raises(LedgerError), ledger.write() as connection:
-        connection.exec_driver_sql("DELETE FROM imagen.jobs")
-        own_postgres.stop()
-        connection.exec_driver_sql("DELETE FROM imagen.jobs")
+    def be_cut_off() -> None:
+        with ledger.write() as connection:
+            connection.exec_driver_sql("DELETE FROM imagen.jobs")
+            own_postgres.stop()
+            connection.exec_driver_sql("DELETE FROM imagen.jobs")
+
+    with pytest.raises(LedgerUnavailable):
+        be_cut_off()
 
     own_postgres.start()
     pause_backend(ledger, "mock", reason="after", pause_s=None)

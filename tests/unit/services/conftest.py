@@ -45,6 +45,7 @@ class ScriptedBackend:
 
     def __init__(self, *, free: bool = True) -> None:
         self.repeat_is_free = free
+        self.is_metered = True
         self.account: str | None = None if free else "the account"
         #: Each an error to raise, or a function of (request, run) that draws.
         self.script: list[Any] = []
@@ -132,7 +133,10 @@ class Recorder:
     def wake_workers(self, queue: str, _wakeups: Any) -> None:
         self.woken_queues.append(queue)
 
-    def wake_results(self, host: str, _job_id: UUID) -> None:
+    def wake_outbox(self, host: str) -> None:
+        return None
+
+    def wake_results(self, host: str) -> None:
         self.woken_hosts.append(host)
 
     def announce(self, job: Any, event: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from imagen import errors
 from imagen.domain.cost import Cost
 from imagen.domain.job import AttemptState, JobState
-from imagen.ledger.control import paused_backends, request_cancel
+from imagen.ledger.control import paused_backends, request_cancel, retry_jobs
 from imagen.ledger.leases import end_canceled
 from imagen.ledger.scope import EVERYTHING
 
@@ -57,6 +57,7 @@ def test_nothing_to_draw_is_no_outcome(studio: Any) -> None:
 def test_an_error_that_would_come_again_fails_the_job(paid_studio: Any, error: Any) -> None:
     job_id = paid_studio.desk.submit()
     paid_studio.backend.script = [error]
+    paid_studio.backend.cost = Cost(Decimal("0.003"), "price table")
 
     outcome = paid_studio.draw()
 
@@ -67,7 +68,8 @@ def test_an_error_that_would_come_again_fails_the_job(paid_studio: Any, error: A
     assert job.finished_at is not None
     [attempt] = paid_studio.desk.attempts(job_id)
     assert (attempt.state, attempt.error_code) == (AttemptState.FAILED, error.code)
-    assert attempt.cost_usd is None
+    # What may have been spent is on record at its usual price; what was not, is not.
+    assert attempt.cost_usd == (Decimal("0.003") if error.spent else None)
     assert paused_backends(paid_studio.desk.ledger) == {}
     assert paid_studio.publisher.names(job_id) == ["running", "failed"]
 
@@ -193,7 +195,9 @@ def test_an_outcome_that_may_be_known_later_keeps_the_attempt(paid_studio: Any) 
     assert len(paid_studio.desk.attempts(job_id)) == 1
 
 
-def test_a_free_backend_draws_again_where_the_outcome_is_unknown(studio: Any) -> None:
+def test_a_free_backend_takes_up_the_same_attempt_where_the_outcome_is_unknown(
+    studio: Any,
+) -> None:
     job_id = studio.desk.submit()
     studio.backend.script = [errors.OutcomeUnknown("no answer")]
 
@@ -201,7 +205,27 @@ def test_a_free_backend_draws_again_where_the_outcome_is_unknown(studio: Any) ->
 
     studio.be_due(job_id)
     studio.draw()
-    assert [each.number for each in studio.desk.attempts(job_id)] == [1, 2]
+    assert studio.desk.state(job_id) is JobState.GENERATED
+    assert [each.number for each in studio.desk.attempts(job_id)] == [1]
+
+
+def test_a_paid_attempt_that_cannot_be_asked_about_stays_open_for_a_retry_by_hand(
+    paid_studio: Any,
+) -> None:
+    job_id = paid_studio.desk.submit()
+
+    def be_locked_out(_request: Any, run: Any) -> None:
+        run.submitted("paid-1", place="shop")
+        raise errors.CredentialError("token refused")
+
+    paid_studio.backend.script = [be_locked_out]
+    assert paid_studio.draw().state is JobState.FAILED
+
+    retry_jobs(paid_studio.desk.ledger, EVERYTHING)
+    paid_studio.draw("two")
+
+    [attempt] = paid_studio.desk.attempts(job_id)
+    assert (attempt.state, attempt.external_id) == (AttemptState.DRAWN, "paid-1")
 
 
 def test_a_bug_of_an_adapter_fails_the_job_and_is_not_taken_for_a_crash(

@@ -22,6 +22,8 @@ PAID = Situation(tries=1, limited_s=0.0, repeat_is_free=False)
 FREE = Situation(tries=1, limited_s=0.0, repeat_is_free=True)
 LAST = Situation(tries=4, limited_s=0.0, repeat_is_free=True)
 TIRED = Situation(tries=1, limited_s=900.0, repeat_is_free=False)
+TIRED_FREE = Situation(tries=1, limited_s=900.0, repeat_is_free=True)
+TIRED_LAST = Situation(tries=4, limited_s=900.0, repeat_is_free=True)
 
 DOWN = errors.BackendUnavailable("down")
 LIMITED = errors.RateLimited("wait", "", 10.0)
@@ -47,10 +49,12 @@ TABLE = [
     (EMPTY, TIRED, CREDIT),
     (LOOK_AGAIN, PAID, Retry(20.0, Rest.KEEP)),
     (LOOK_AGAIN, TIRED, Fail()),
-    (LOOK_AGAIN, FREE, Retry(1.0, Rest.END)),
-    (LOOK_AGAIN, LAST, Fail()),
+    (LOOK_AGAIN, FREE, Retry(20.0, Rest.KEEP)),
+    (LOOK_AGAIN, TIRED_FREE, Retry(1.0, Rest.END)),
     (NEVER_KNOWN, PAID, Fail()),
-    (NEVER_KNOWN, FREE, Retry(1.0, Rest.END)),
+    (NEVER_KNOWN, FREE, Retry(1.0, Rest.KEEP)),
+    (NEVER_KNOWN, TIRED_FREE, Retry(1.0, Rest.END)),
+    (NEVER_KNOWN, TIRED_LAST, Fail()),
 ]
 
 

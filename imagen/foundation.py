@@ -1,0 +1,214 @@
+"""What every wired process stands on: configuration, ledger, backends, lock file, sinks."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagen.backends.adapter import Surroundings
+from imagen.backends.installed import Adapters
+from imagen.backends.registry import Registry
+from imagen.cloud.settings import missing_variables, read_settings
+from imagen.config.schema import Config
+from imagen.domain.protocols import Limiter
+from imagen.errors import ImagenError
+from imagen.ledger.engine import Ledger, open_ledger
+from imagen.ledger.history import AttemptHistory
+from imagen.ledger.schema import ensure_schema
+from imagen.services.caller import resolve_caller
+from imagen.services.check_config import backend_specs
+from imagen.services.clock import SystemClock
+from imagen.services.heartbeat import Heartbeat
+from imagen.services.presence import Presence, enter, new_owner
+from imagen.services.settle import House
+
+if TYPE_CHECKING:
+    from imagen.services.sinks import UsageOverRest
+    from imagen.services.sync import Sink, Sync
+
+
+class Foundation:
+    """One process's ground floor; each part is made when it is first asked for."""
+
+    def __init__(self, config: Config, env: Mapping[str, str]) -> None:
+        self.config = config
+        self.env = env
+        self.host = env.get("IMAGEN_HOST") or socket.gethostname()
+        self.owner = new_owner(self.host)
+        self.clock = SystemClock()
+        self._presence: Presence | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether workers draw; if not, this process does it all."""
+        return bool(self.config.queue.broker_url)
+
+    @cached_property
+    def state_folder(self) -> Path:
+        """Where this user's ledger and lock files stand: the XDG state directory."""
+        home = self.env.get("HOME") or str(Path.home())
+        base = self.env.get("XDG_STATE_HOME") or str(Path(home, ".local", "state"))
+        return Path(base, "imagen")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, with the schema this program knows.
+
+        Raises:
+            LedgerError: it cannot be used as it is; the message says what to do.
+        """
+        ledger = self.open_ledger()
+        try:
+            ensure_schema(ledger)
+        except ImagenError:
+            ledger.close()
+            raise
+        return ledger
+
+    def open_ledger(self) -> Ledger:
+        """The ledger as it is, whatever its schema."""
+        return open_ledger(
+            self.config.database.url, default_path=self.state_folder / "ledger.db", pool_size=20
+        )
+
+    @cached_property
+    def adapters(self) -> Adapters:
+        return Adapters()
+
+    @cached_property
+    def registry(self) -> Registry:
+        history = AttemptHistory(self.ledger)
+        limiter = _LazyLimiter(self.config.queue.broker_url)
+        surroundings = Surroundings(self.env, limiter, history, history)
+        specs = backend_specs(self.config, self.adapters)
+        return Registry(specs, surroundings, self.adapters)
+
+    def house(self) -> House:
+        """What this shell and the configuration add to every request."""
+        output = self.config.output
+        return House(
+            default_backend=self.config.default_backend,
+            style_of=self.config.style,
+            output_folder=Path(output.dir).expanduser().absolute(),
+            naming=output.naming,
+            format=output.format,
+            sidecar=output.sidecar,
+            metadata=output.metadata,
+            caller=resolve_caller(self.env),
+            delivery_host=self.host,
+            owner_user_id=self.config.owner_user_id,
+            sync=output.cloud_sync,
+        )
+
+    @property
+    def has_supabase(self) -> bool:
+        """Whether the environment names a Supabase project, as far as its variables are set."""
+        return not missing_variables(self.env)
+
+    def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> Sync:
+        """Sends what waits in the outbox, through what is configured here.
+
+        Raises:
+            ConfigError, CredentialError: SUPABASE_URL or its key cannot be what they should be.
+        """
+        from imagen.services.sync import Sync
+
+        missing = " and ".join(missing_variables(self.env))
+        return Sync(
+            self.ledger,
+            self.owner,
+            self.clock,
+            sinks=self._sinks(),
+            missing=f"set {missing}" if missing else "",
+            should_stop=should_stop,
+        )
+
+    def usage_sink(self) -> UsageOverRest | None:
+        """The usage table that is not in the ledger, or nothing where there is none."""
+        settings = read_settings(self.env)
+        if settings is None or self.ledger.kind == "postgresql":
+            return None
+        from imagen.cloud.rest import Rest
+        from imagen.services.sinks import UsageOverRest
+
+        return UsageOverRest(Rest(settings))
+
+    def _sinks(self) -> dict[str, Sink]:
+        settings = read_settings(self.env)
+        if settings is None:
+            return {}
+        from functools import partial
+
+        from imagen.cloud.rest import Rest
+        from imagen.cloud.storage import Storage
+        from imagen.ledger.images import put_image
+        from imagen.ledger.sinks import CLOUD_SINK, USAGE_SINK
+        from imagen.services.sinks import CloudCopies, UsageOverRest, image_rows_over
+
+        rest = Rest(settings)
+        is_same_project = settings.project_ref is not None and (
+            settings.project_ref in self.config.database.url
+        )
+        put_row = partial(put_image, self.ledger) if is_same_project else image_rows_over(rest)
+        return {
+            USAGE_SINK: UsageOverRest(rest),
+            CLOUD_SINK: CloudCopies(self.ledger, Storage(settings), put_row),
+        }
+
+    @property
+    def presence_folder(self) -> Path:
+        """Where this user's processes on this host keep their lock files."""
+        return self.state_folder / "owners"
+
+    def allowed_dirs(self) -> list[Path]:
+        """Where a results worker may write: as configured, else home and the temporary folder."""
+        configured = self.config.results.allowed_dirs
+        if configured is None:
+            return [Path.home(), Path(tempfile.gettempdir())]
+        return [Path(folder).expanduser() for folder in configured]
+
+    def close(self) -> None:
+        """Let go of everything; leases that are still held run out."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if "registry" in self.__dict__:
+            self.registry.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+        if self._presence is not None:
+            self._presence.leave()
+
+    def _started_heartbeat(self) -> Heartbeat:
+        """The heartbeat of a command, with this process's lock file beside it."""
+        if self._heartbeat is None:
+            self._presence = enter(self.presence_folder, self.owner)
+            self._heartbeat = self._new_heartbeat()
+            self._heartbeat.start()
+        return self._heartbeat
+
+    def _new_heartbeat(self) -> Heartbeat:
+        workers = self.config.workers
+        return Heartbeat(
+            self.ledger, self.owner, workers.lease_s, workers.heartbeat_every_s, self.clock
+        )
+
+
+class _LazyLimiter:
+    """A ``Limiter`` that costs nothing until a backend asks: importing `limits` takes 70 ms."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+
+    @cached_property
+    def _shared(self) -> Limiter:
+        from imagen.ratelimit import make_limiter
+
+        return make_limiter(self._redis_url)
+
+    def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
+        self._shared.wait(key, limits, timeout_s=timeout_s)

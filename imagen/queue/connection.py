@@ -1,0 +1,53 @@
+"""The plain Redis connection beside Celery's: events, queue lengths, one-wake-up keys."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from imagen.errors import BrokerUnavailable
+
+
+def connect(broker_url: str) -> redis.Redis:
+    """A thread-safe client; connects at the first command, and gives up after 3 s."""
+    return redis.Redis.from_url(
+        _redis_url(broker_url),
+        socket_connect_timeout=3,
+        socket_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=25,
+        # One retry, at once: a pooled connection may have died since its last use.
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def unavailable(broker_url: str, error: Exception) -> BrokerUnavailable:
+    """The error to show for one of redis-py or kombu; without the password."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return BrokerUnavailable(
+        f"Redis at {shown_url(broker_url)} is unreachable: {reason}",
+        "is it running? it is set by IMAGEN_BROKER_URL or queue.broker_url",
+    )
+
+
+def shown_url(broker_url: str) -> str:
+    """The address without user and password."""
+    parts = urlsplit(broker_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host, query=""))
+
+
+def is_loopback(broker_url: str) -> bool:
+    """Whether the broker is on this machine, as far as its address says."""
+    parts = urlsplit(broker_url)
+    if parts.scheme in ("redis+socket", "unix"):
+        return True
+    return (parts.hostname or "localhost") in ("localhost", "127.0.0.1", "::1")
+
+
+def _redis_url(broker_url: str) -> str:
+    """kombu spells a Unix socket differently from redis-py."""
+    return broker_url.replace("redis+socket://", "unix://", 1)

@@ -1,0 +1,172 @@
+"""Waits for jobs that workers draw, and helps where a worker is missing.
+
+It listens to events and looks at the rows as well, looks after the queues like every worker, and
+delivers its own jobs when its host has no results worker; the claim makes that safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+import redis
+
+from imagen.domain.job import JobState
+from imagen.domain.protocols import Clock
+from imagen.errors import OutOfCredit
+from imagen.ledger.claim import Claimant
+from imagen.ledger.control import paused_backends
+from imagen.ledger.engine import Ledger
+from imagen.ledger.lookup import has_unfinished, unfinished_places
+from imagen.ledger.scope import Scope
+from imagen.ledger.workers import Worker, live_workers
+from imagen.queue.caretaker import Caretaker
+from imagen.queue.events import Events, listen
+from imagen.services import presence
+from imagen.services.deliver import Delivery
+from imagen.services.generate import Outcome
+
+log = logging.getLogger(__name__)
+
+#: How often the rows are looked at: soon at first, then less.
+_FIRST_LOOK_S = 0.25
+_LAST_LOOK_S = 1.0
+#: How long nobody may serve a queue before it is said aloud.
+_MISSING_AFTER_S = 5.0
+
+
+class Listener(Protocol):
+    """Who wants to hear what happens to the jobs that are waited for."""
+
+    def on_outcome(self, outcome: Outcome) -> None: ...
+
+    def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
+
+    def on_missing_worker(self, queue: str) -> None: ...
+
+
+@dataclass
+class QueueExecutor:
+    """Waits for the jobs of a scope while workers draw them."""
+
+    ledger: Ledger
+    delivery: Delivery
+    caretaker: Caretaker
+    client: redis.Redis
+    clock: Clock
+    owner: str
+    host: str
+    lease_s: float
+    presence_folder: Path
+    listener: Listener | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _told_missing: set[str] = field(default_factory=set)
+
+    def run(self, scope: Scope, *, timeout_s: float | None = None) -> bool:
+        """Wait until nothing of ``scope`` is unfinished; says whether that is so.
+
+        Ends early, with False, when ``stop`` was called or ``timeout_s`` seconds are over; the jobs
+        go on without us.
+
+        Raises:
+            OutOfCredit: the backend of every job that still waits is paused for lack of credit.
+            LedgerUnavailable: the ledger is away.
+        """
+        began_s = self.clock.boottime_s()
+        look_s = _FIRST_LOOK_S
+        with self._listening(scope) as events:
+            while not self._stop.is_set():
+                if not has_unfinished(self.ledger, scope):
+                    return True
+                waited_s = self.clock.boottime_s() - began_s
+                if timeout_s is not None and waited_s >= timeout_s:
+                    return False
+                self.caretaker.tick()
+                self._check_credit(scope)
+                workers = self._alive()
+                if waited_s > _MISSING_AFTER_S:
+                    self._tell_missing(scope, workers)
+                self._deliver_where_nobody_does(scope, workers)
+                left_s = look_s if timeout_s is None else min(look_s, timeout_s - waited_s)
+                self._hear(events, for_s=max(0.0, left_s))
+                look_s = min(_LAST_LOOK_S, look_s * 1.5)
+        return not has_unfinished(self.ledger, scope)
+
+    def stop(self, *, grace_s: float = 0.0) -> None:  # noqa: ARG002  (the same verb as LocalExecutor)
+        """End the wait; the jobs go on. Safe in a signal handler."""
+        self._stop.set()
+
+    @contextmanager
+    def _listening(self, scope: Scope) -> Iterator[Events | None]:
+        """A subscription to the scope's jobs; nothing for a batch, or while Redis is away."""
+        if scope.job_ids is None:
+            yield None
+            return
+        with listen(self.client, scope.job_ids) as events:
+            yield events
+
+    def _hear(self, events: Events | None, *, for_s: float) -> None:
+        """Pass events on for so long, or until one says that a job came to its end."""
+        until_s = self.clock.boottime_s() + for_s
+        while not self._stop.is_set() and (left_s := until_s - self.clock.boottime_s()) > 0:
+            if events is None:
+                self._stop.wait(left_s)
+                return
+            try:
+                heard = events.next(timeout_s=left_s)
+            except redis.RedisError:
+                # redis-py connects again at the next call; until then the rows are looked at.
+                self._stop.wait(left_s)
+                return
+            if heard is None:
+                continue
+            job_id, event = heard
+            if self.listener is not None:
+                self.listener.on_event(job_id, event)
+            if event.get("event") in _ENDS:
+                return
+
+    def _alive(self) -> list[Worker]:
+        """The workers that reported lately, but those of this host known to be gone."""
+        reported = live_workers(self.ledger, within_s=self.lease_s)
+        gone = presence.dead_among(self.presence_folder, [worker.owner for worker in reported])
+        return [worker for worker in reported if worker.owner not in gone]
+
+    def _tell_missing(self, scope: Scope, workers: list[Worker]) -> None:
+        served = {queue for worker in workers for queue in worker.queues}
+        for place in unfinished_places(self.ledger, scope):
+            queue = place.queue
+            if place.state is JobState.QUEUED and queue not in served | self._told_missing:
+                self._told_missing.add(queue)
+                if self.listener is not None:
+                    self.listener.on_missing_worker(queue)
+
+    def _deliver_where_nobody_does(self, scope: Scope, workers: list[Worker]) -> None:
+        if any(worker.role == "results" and worker.host == self.host for worker in workers):
+            return
+        claimant = Claimant(self.owner, [], self.lease_s, scope)
+        while outcomes := self.delivery.deliver_next(claimant, host=self.host):
+            for outcome in outcomes:
+                if self.listener is not None:
+                    self.listener.on_outcome(outcome)
+
+    def _check_credit(self, scope: Scope) -> None:
+        places = unfinished_places(self.ledger, scope)
+        if not places or any(place.error_code != OutOfCredit.code for place in places):
+            return
+        reasons = paused_backends(self.ledger)
+        if all(place.backend in reasons for place in places):
+            raise OutOfCredit(
+                f"backend {places[0].backend!r} is paused: {reasons[places[0].backend]}",
+                "the jobs wait and go on by themselves once there is credit",
+            )
+
+
+#: Events after which the rows are worth a look at once.
+_ENDS = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED, JobState.GENERATED})

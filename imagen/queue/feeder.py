@@ -1,0 +1,67 @@
+"""Keeps enough wake-ups in Redis: messages waiting >= min(claimable jobs, window).
+
+This one rule covers lost messages, a flushed Redis, the feeding of bulk runs and retries that have
+come due. An extra message is a no-op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from imagen.domain.protocols import Publisher
+from imagen.ledger.engine import Ledger
+from imagen.ledger.lookup import (
+    count_waiting,
+    hosts_to_deliver,
+    waiting_jobs,
+    waiting_queues,
+)
+from imagen.ledger.outbox import hosts_to_send
+from imagen.queue.connection import unavailable
+from imagen.queue.routing import queue_key
+from imagen.services.wakeups import wakeup_for
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """Tops up every queue from what the ledger says is waiting."""
+
+    ledger: Ledger
+    publisher: Publisher
+    client: redis.Redis
+    broker_url: str
+    #: The most messages that this keeps waiting in one queue.
+    window: int
+
+    def top_up(self) -> int:
+        """Send the wake-ups that are missing; says how many for drawing.
+
+        Raises:
+            BrokerUnavailable: Redis is away; the jobs wait.
+            LedgerUnavailable: the ledger is away.
+        """
+        sent = sum(self._top_up(queue) for queue in waiting_queues(self.ledger))
+        for host in hosts_to_deliver(self.ledger):
+            self.publisher.wake_results(host)
+        for host in hosts_to_send(self.ledger):
+            self.publisher.wake_outbox(host)
+        return sent
+
+    def _top_up(self, queue: str) -> int:
+        claimable = count_waiting(self.ledger, queue, most=self.window)
+        waiting = self._length(queue)
+        if waiting >= claimable:
+            return 0
+        # The first ones probably have theirs: a queue is first in, first out.
+        jobs = waiting_jobs(self.ledger, queue, skip=waiting, limit=claimable - waiting)
+        if jobs:
+            self.publisher.wake_workers(queue, [wakeup_for(job) for job in jobs])
+        return len(jobs)
+
+    def _length(self, queue: str) -> int:
+        try:
+            return int(self.client.llen(queue_key(queue)))
+        except redis.RedisError as error:
+            raise unavailable(self.broker_url, error) from error

@@ -1,0 +1,120 @@
+"""How a worker program runs: the checks before it starts, and what Celery's signals do.
+
+`imagen worker gpu`, `python -m workers.gpu` and `celery -A workers.gpu worker` all come here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import redis
+from celery import Celery, signals
+
+from imagen.errors import ConfigError, LedgerMismatch
+from imagen.ledger.engine import Ledger
+from imagen.queue.app import serve
+from imagen.queue.connection import is_loopback, shown_url
+from imagen.queue.routing import LEDGER_HEADER, queue_key
+from imagen.queue.tasks import add_tasks
+
+if TYPE_CHECKING:
+    from imagen.queue.worker import QueueWorker
+
+
+def refuse_remote_sqlite(ledger: Ledger, broker_url: str) -> None:
+    """Raises ConfigError for a ledger that other hosts cannot see with a broker that they can."""
+    if ledger.kind == "sqlite" and not is_loopback(broker_url):
+        raise ConfigError(
+            f"the broker {shown_url(broker_url)} is on another host, but the ledger is the SQLite "
+            f"file {ledger.address}",
+            "set database.url (IMAGEN_DATABASE_URL) to a PostgreSQL that all hosts reach",
+        )
+
+
+def refuse_foreign_messages(
+    client: redis.Redis, broker_url: str, queues: Sequence[str], ledger_id: UUID, address: str
+) -> None:
+    """Raises LedgerMismatch when the next message of a queue names another ledger.
+
+    Nothing is checked while Redis is away: Celery waits for it.
+    """
+    for queue in queues:
+        try:
+            # Workers take from the right end.
+            message = client.lindex(queue_key(queue), -1)
+        except redis.RedisError:
+            return
+        named = _ledger_named_in(message)
+        if named is not None and named != str(ledger_id):
+            raise LedgerMismatch(
+                f"the messages in queue {queue!r} at {shown_url(broker_url)} name ledger {named}, "
+                f"but {address} is ledger {ledger_id}",
+                "set database.url to the ledger that the jobs were submitted to",
+            )
+
+
+def _ledger_named_in(message: Any) -> str | None:
+    if not message:
+        return None
+    try:
+        named = json.loads(message)["headers"].get(LEDGER_HEADER)
+    except (ValueError, KeyError, AttributeError):
+        return None
+    return None if named is None else str(named)
+
+
+def attach(
+    app: Celery, build: Callable[[], QueueWorker], *, queues: list[str], concurrency: int
+) -> None:
+    """Make ``app`` a worker program: its queues, its tasks, and its start and end.
+
+    ``build`` is called once Celery has read its own options: engines and threads are made after
+    every fork.
+    """
+    serve(app, queues, concurrency=concurrency)
+    built: list[QueueWorker] = []
+    add_tasks(app, lambda: built[0])
+
+    def check_pool(options: dict[str, Any], **_: Any) -> None:
+        pool = str(options.get("pool") or "threads")
+        if pool not in ("threads", "concurrent.futures") and "concurrency.thread" not in pool:
+            raise SystemExit(
+                f"imagen: the pool {pool!r} loses jobs when it is stopped; use threads"
+            )
+
+    def begin(**_: Any) -> None:
+        built.append(build())
+        built[0].start()
+
+    def begin_stop(**_: Any) -> None:
+        for worker in built:
+            worker.begin_stop()
+
+    def end(**_: Any) -> None:
+        for worker in built:
+            worker.stop()
+
+    signals.celeryd_init.connect(check_pool, weak=False)
+    signals.worker_init.connect(begin, weak=False)
+    signals.worker_shutting_down.connect(begin_stop, weak=False)
+    signals.worker_shutdown.connect(end, weak=False)
+
+
+def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = "") -> None:
+    """Run the worker until it is told to stop; does not return before that."""
+    arguments = [
+        "worker",
+        "--loglevel=INFO",
+        # Two workers of a role on one host need names of their own.
+        f"--hostname={role}-{token}@{socket.gethostname()}",
+        # A second at start, and chatter that nothing here uses.
+        "--without-mingle",
+        "--without-gossip",
+    ]
+    if concurrency is not None:
+        arguments.append(f"--concurrency={concurrency}")
+    app.worker_main(arguments)

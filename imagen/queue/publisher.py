@@ -1,0 +1,104 @@
+"""Sends wake-ups through Celery and events through Redis pub/sub, always after a commit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import kombu.exceptions
+import redis
+from celery import Celery
+
+from imagen.domain.job import Job, Lane, Wakeup
+from imagen.queue.connection import unavailable
+from imagen.queue.routing import (
+    DELIVER_TASK,
+    GENERATE_TASK,
+    LEDGER_HEADER,
+    SYNC_TASK,
+    drain_key,
+    events_channel,
+    outbox_key,
+    results_queue,
+)
+
+log = logging.getLogger(__name__)
+
+#: How long a delivery wake-up that got lost keeps others from being sent.
+_DRAIN_KEY_MS = 2000
+
+_UNREACHABLE = (kombu.exceptions.OperationalError, redis.RedisError, OSError)
+
+
+@dataclass
+class CeleryPublisher:
+    """Implements ``Publisher`` over Celery and Redis. Threads share it."""
+
+    app: Celery
+    client: redis.Redis
+    broker_url: str
+    ledger_id: UUID
+
+    def wake_workers(self, queue: str, wakeups: Sequence[Wakeup]) -> None:
+        try:
+            with self.app.producer_pool.acquire(block=True) as producer:
+                if len(wakeups) == 1:
+                    self._send_generate(producer, queue, wakeups[0])
+                    return
+                # One pipeline for all; an error in between leaves it unknown which were sent,
+                # which is no matter: a wake-up too many or too few changes nothing.
+                with cast("Any", producer).batch(max_size=1000):
+                    for wakeup in wakeups:
+                        self._send_generate(producer, queue, wakeup)
+        except _UNREACHABLE as error:
+            raise unavailable(self.broker_url, error) from error
+
+    def _send_generate(self, producer: Any, queue: str, wakeup: Wakeup) -> None:
+        self.app.send_task(
+            GENERATE_TASK,
+            args=[wakeup.label],
+            task_id=str(wakeup.job_id),
+            queue=queue,
+            producer=producer,
+            headers={LEDGER_HEADER: str(self.ledger_id)},
+            argsrepr=f"({wakeup.label})",
+            kwargsrepr="{}",
+        )
+
+    def wake_results(self, host: str) -> None:
+        """One wake-up serves every delivery that waits, so only one is under way at a time."""
+        self._wake_once(DELIVER_TASK, host, drain_key(host))
+
+    def wake_outbox(self, host: str) -> None:
+        """The same for what has to be sent to Supabase."""
+        self._wake_once(SYNC_TASK, host, outbox_key(host))
+
+    def _wake_once(self, task: str, host: str, key: str) -> None:
+        try:
+            if not self.client.set(key, "1", nx=True, px=_DRAIN_KEY_MS):
+                return
+            self.app.send_task(
+                task,
+                args=[host],
+                queue=results_queue(host),
+                headers={LEDGER_HEADER: str(self.ledger_id)},
+                argsrepr=f"({host})",
+                kwargsrepr="{}",
+            )
+        except _UNREACHABLE as error:
+            # Somebody looks at what waits every second and sends it again.
+            log.warning("wakeup_not_sent", extra={"task": task, "host": host, "why": str(error)})
+
+    def announce(self, job: Job, event: Mapping[str, object]) -> None:
+        if job.lane is Lane.BULK:
+            # Nobody waits for bulk rows one by one: they are counted in the ledger.
+            return
+        try:
+            self.client.publish(events_channel(job.id), json.dumps(event))
+        except _UNREACHABLE as error:
+            # Whoever waits looks at the row as well.
+            log.debug("event_not_sent", extra={"job_id": str(job.id), "why": str(error)})

@@ -1,0 +1,92 @@
+"""The Celery tasks, thin: claim and work through the worker, then decide on Celery's retry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import kombu.exceptions
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+from imagen.domain.job import JobState
+from imagen.errors import ImagenError, LedgerUnavailable
+from imagen.queue.routing import DELIVER_TASK, GENERATE_TASK, LEDGER_HEADER, SYNC_TASK
+from imagen.services.generate import Outcome
+
+if TYPE_CHECKING:
+    from imagen.queue.worker import QueueWorker
+
+#: A longer wait stays in the row alone: Celery holds countdowns in the worker's memory, beyond its
+#: prefetch limit, and doubles them when they outlive the visibility timeout.
+MAX_COUNTDOWN_S = 60.0
+
+# For what is safe at any time: the wake-up comes again while the ledger is away.
+_WHILE_LEDGER_IS_AWAY: dict[str, Any] = {
+    "autoretry_for": (LedgerUnavailable,),
+    "retry_backoff": 2,
+    "retry_backoff_max": 60,
+    "retry_jitter": True,
+    "max_retries": None,
+}
+
+
+def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
+    """Give ``app`` the tasks; ``worker`` is asked when one runs, long after this."""
+
+    @app.task(
+        name=GENERATE_TASK,
+        bind=True,
+        # A failed job is no failure of the program: one line in the log, no traceback.
+        throws=(ImagenError,),
+        **_WHILE_LEDGER_IS_AWAY,
+    )
+    def generate(self: Task[Any, Any], _label: str) -> dict[str, Any]:
+        here = worker()
+        here.check_ledger(self.request.get(LEDGER_HEADER))
+        outcome = here.draw_one()
+        if outcome is None:
+            return {"state": "nothing to do"}
+        _retry_if_due_soon(self, outcome)
+        return _result(outcome)
+
+    @app.task(name=DELIVER_TASK, bind=True, throws=(ImagenError,), **_WHILE_LEDGER_IS_AWAY)
+    def deliver(self: Task[Any, Any], _host: str) -> dict[str, int]:
+        here = worker()
+        here.check_ledger(self.request.get(LEDGER_HEADER))
+        return dict(Counter(outcome.state.value for outcome in here.deliver_all()))
+
+    @app.task(name=SYNC_TASK, bind=True, throws=(ImagenError,), **_WHILE_LEDGER_IS_AWAY)
+    def sync(self: Task[Any, Any], _host: str) -> dict[str, Any]:
+        here = worker()
+        here.check_ledger(self.request.get(LEDGER_HEADER))
+        report = here.send_outgoing()
+        return {"sent": report.sent, "put off": report.failed}
+
+
+def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome) -> None:
+    """Celery's own retry, after the wait that the retry policy chose and the row says too."""
+    if outcome.retry is None or outcome.retry.wait_s > MAX_COUNTDOWN_S:
+        return
+    try:
+        raise task.retry(exc=outcome.error, countdown=outcome.retry.wait_s)
+    except (Reject, kombu.exceptions.OperationalError, OSError):
+        # Redis is away, which Celery makes a Reject of (observed on 5.7). The row's not_before says
+        # the same; the reconciler sends the message.
+        return
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """What Flower shows of a task: no prompt, no path.
+
+    Raises:
+        ImagenError: the job failed; so Flower counts it among the failures.
+    """
+    if outcome.state is JobState.FAILED and outcome.error is not None:
+        raise outcome.error
+    return {
+        "job": str(outcome.job_id),
+        "state": outcome.state.value,
+        "seconds": round(outcome.seconds, 3),
+    }

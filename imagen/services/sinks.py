@@ -1,0 +1,104 @@
+"""Where parcels of the outbox go: usage rows to their table, copies to Supabase Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from imagen.cloud.keys import object_key
+from imagen.cloud.rest import Filter, Rest
+from imagen.cloud.storage import Storage
+from imagen.domain.job import Claim
+from imagen.ledger.engine import Ledger
+from imagen.ledger.outbox import Outgoing
+from imagen.ledger.usage import UsageRow, usage_of
+from imagen.services.copies import make_copy
+
+USAGE_SCHEMA, USAGE_TABLE = "mai", "imagen_usage"
+IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
+
+
+@dataclass(frozen=True)
+class UsageOverRest:
+    """Sends usage rows to a project's ``mai.imagen_usage``; the attempt's id makes them one."""
+
+    rest: Rest
+
+    def send(self, outgoing: Outgoing) -> None:
+        row = usage_of(Claim(outgoing.job, outgoing.attempt, owner=""))
+        row["created_at"] = outgoing.attempt.finished_at or outgoing.job.created_at
+        self.rest.insert(USAGE_SCHEMA, USAGE_TABLE, [row], on_conflict="attempt_id", merge=False)
+
+    def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
+        """The rows of a time span, oldest first, a page in memory at a time.
+
+        Raises:
+            CloudError: they cannot be read.
+        """
+        filters: list[Filter] = []
+        if since is not None:
+            filters.append(("created_at", "gte", since.isoformat()))
+        if until is not None:
+            filters.append(("created_at", "lt", until.isoformat()))
+        columns = (
+            "id",
+            "created_at",
+            "backend",
+            "model",
+            "seed",
+            "prompt_hash",
+            "latency_ms",
+            "cost_usd_estimate",
+            "caller",
+            "attempt_id",
+        )
+        pages = self.rest.select_pages(
+            USAGE_SCHEMA, USAGE_TABLE, columns, filters, order=("created_at", "id")
+        )
+        return map(_usage_row, pages)
+
+
+@dataclass(frozen=True)
+class CloudCopies:
+    """Sends images: first the object, then its row, so that a row always has its object."""
+
+    ledger: Ledger
+    storage: Storage
+    #: Writes the row of ``imagen.images``.
+    put_row: Callable[[Mapping[str, Any]], None]
+
+    def send(self, outgoing: Outgoing) -> None:
+        copy = make_copy(self.ledger, outgoing.job, outgoing.attempt)
+        key = object_key(outgoing.job.owner_user_id, outgoing.job.id, copy.slug, copy.ext)
+        self.storage.ensure_bucket()
+        self.storage.upload(key, copy.image, copy.mime)
+        self.put_row(copy.row(key))
+
+
+def image_rows_over(rest: Rest) -> Callable[[Mapping[str, Any]], None]:
+    """Writes image rows over REST; the job's id makes two of the same one."""
+
+    def put(row: Mapping[str, Any]) -> None:
+        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, [row], on_conflict="id", merge=True)
+
+    return put
+
+
+def _usage_row(row: Mapping[str, Any]) -> UsageRow:
+    created_at = datetime.fromisoformat(row["created_at"])
+    cost = row["cost_usd_estimate"]
+    return UsageRow(
+        created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
+        backend=row["backend"],
+        model=row["model"],
+        seed=row["seed"],
+        prompt_hash=row["prompt_hash"],
+        latency_ms=row["latency_ms"],
+        cost_usd=None if cost is None else Decimal(str(cost)),
+        caller=row["caller"],
+        attempt_id=UUID(row["attempt_id"]) if row["attempt_id"] else None,
+    )

@@ -1,0 +1,1 @@
+"""What one kind of host starts: queues, pool and concurrency; no behaviour."""

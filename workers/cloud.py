@@ -1,0 +1,9 @@
+"""Draws in the cloud: sixteen threads that mostly wait for answers."""
+
+from imagen.programs import worker_program
+
+program = worker_program("cloud")
+app = program.app
+
+if __name__ == "__main__":
+    program.run()

@@ -1,0 +1,9 @@
+"""Draws on this host's own hardware: two threads, so that the next job waits inside ComfyUI."""
+
+from imagen.programs import worker_program
+
+program = worker_program("gpu")
+app = program.app
+
+if __name__ == "__main__":
+    program.run()
