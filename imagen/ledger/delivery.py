@@ -95,6 +95,8 @@ class Delivered:
 
 def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
     """Commit, synced, which path each claim is about to write; says which still held theirs."""
+    if not targets:
+        return []
     given = _given(
         [(claim, {"output_path": path}) for claim, path in targets],
         column("output_path", Text),
@@ -113,6 +115,8 @@ def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[boo
     Says which claims still held their job. A claim that did not changes nothing: its file is the
     next holder's own earlier try.
     """
+    if not delivered:
+        return []
     given = _given(
         [
             (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})

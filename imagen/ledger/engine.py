@@ -255,6 +255,11 @@ _SQLITE_ADVICE: tuple[tuple[str, str], ...] = (
 )
 
 
+#: SQLite's code for a statement that is wrong; its driver calls that an OperationalError too.
+#: Source: sqlite.org/rescode.html (read 2026-11).
+_SQLITE_ERROR = 1
+
+
 def _translate(error: exc.DBAPIError, address: str) -> Exception:
     """The error a person can act on; the original where the statement itself was wrong."""
     first_line = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
@@ -266,6 +271,8 @@ def _translate(error: exc.DBAPIError, address: str) -> Exception:
             return LedgerUnavailable(
                 f"the ledger at {address} cannot be used: {first_line}", advice
             )
+    if getattr(error.orig, "sqlite_errorcode", None) == _SQLITE_ERROR:
+        return error
     if isinstance(error, (exc.OperationalError, exc.InterfaceError)) or (
         error.connection_invalidated
     ):

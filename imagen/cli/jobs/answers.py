@@ -1,0 +1,102 @@
+"""How the commands of ``imagen jobs`` answer: paths, facts, and an exit code for several jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from imagen.cli.answer import error_of, job_facts
+from imagen.cli.screen import printable
+from imagen.cli.shell import Failed, Shell
+from imagen.domain.job import Job, JobState
+from imagen.errors import GaveUpWaiting, ImagenError
+from imagen.ledger.lookup import attempts_of, get_job
+
+if TYPE_CHECKING:
+    from imagen.bootstrap import Imagen
+    from imagen.cli.progress import Count
+    from imagen.ledger.engine import Ledger
+
+EXIT_SOME_FAILED = 4
+
+
+def facts_of(ledger: Ledger, job: Job, *, error: ImagenError | None = None) -> dict[str, Any]:
+    """The documented keys about a job."""
+    return job_facts(job, attempts_of(ledger, job.id), error=error)
+
+
+def answer_jobs(
+    shell: Shell,
+    imagen: Imagen,
+    ids: Sequence[UUID],
+    *,
+    errors: Mapping[UUID, ImagenError],
+    hint: str,
+) -> None:
+    """The paths of these jobs, in their order, or with ``--json`` everything about them.
+
+    ``hint`` is for those that are not done yet; ``errors`` are better than what the ledger kept.
+
+    Raises:
+        Failed: some have no image; a single one ends with its own error.
+    """
+    jobs = [job for job in (get_job(imagen.ledger, each) for each in ids) if job is not None]
+    troubles: dict[UUID, ImagenError] = {}
+    for job in jobs:
+        error = errors.get(job.id) or error_of(job)
+        if error is None and job.state is not JobState.SUCCEEDED:
+            error = GaveUpWaiting(
+                f"gave up waiting for job {job.id}, which is {job.state.value}", hint
+            )
+        if error is not None and job.state is not JobState.SUCCEEDED:
+            troubles[job.id] = error
+        elif not shell.wants_json:
+            shell.screen.answer(str(job.output_path))
+    facts: dict[str, Any] = {}
+    if shell.wants_json:
+        facts["jobs"] = [facts_of(imagen.ledger, job, error=troubles.get(job.id)) for job in jobs]
+    if troubles:
+        raise _failed(shell, jobs, troubles, facts)
+    if shell.wants_json:
+        shell.screen.answer_json(facts | {"error": None})
+
+
+def _failed(
+    shell: Shell, jobs: Sequence[Job], troubles: Mapping[UUID, ImagenError], facts: dict[str, Any]
+) -> Failed:
+    if len(jobs) == 1:
+        (error,) = troubles.values()
+        return Failed(error, facts)
+    for job_id, error in troubles.items():
+        shell.screen.say(f"  job {job_id}: {printable(error.message)}")
+    late = [error for error in troubles.values() if isinstance(error, GaveUpWaiting)]
+    if late:
+        waiting = GaveUpWaiting(f"{len(late)} of {len(jobs)} jobs are not done yet", late[0].hint)
+        return Failed(waiting, facts)
+    error = ImagenError(
+        f"{len(troubles)} of {len(jobs)} jobs have no image",
+        "draw failed ones again with: imagen jobs retry ID …",
+    )
+    return Failed(error, facts, exit_code=EXIT_SOME_FAILED)
+
+
+def answer_count(shell: Shell, count: Count, *, left: int, seconds: float, hint: str) -> None:
+    """The figures of a run over many jobs.
+
+    Raises:
+        Failed: some failed, or some are left.
+    """
+    facts = {
+        "drawn": count.drawn,
+        "failed": count.failed,
+        "left": left,
+        "seconds": round(seconds, 3),
+    }
+    if left:
+        raise Failed(GaveUpWaiting(f"{left:,} jobs are not done yet", hint), facts)
+    if count.failed:
+        error = ImagenError(f"{count.failed:,} jobs failed", "imagen jobs ls --state failed")
+        raise Failed(error, facts, exit_code=EXIT_SOME_FAILED)
+    if shell.wants_json:
+        shell.screen.answer_json(facts | {"error": None})

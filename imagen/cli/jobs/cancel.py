@@ -1,0 +1,73 @@
+"""``imagen jobs cancel``: what is not drawn yet is not drawn any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from imagen.cli.jobs.naming import (
+    batch_option,
+    ids_argument,
+    named_jobs,
+    require_one_way,
+)
+from imagen.cli.options import config_option, json_option
+from imagen.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from imagen.bootstrap import Imagen
+    from imagen.ledger.scope import Scope
+
+#: More lines than this would scroll away what matters.
+_MOST_NAMED = 100
+
+
+@click.command(short_help="Cancel jobs that are not done yet.")
+@ids_argument
+@click.option("--all", "every", is_flag=True, help="Every job that is not done yet.")
+@batch_option
+@json_option
+@config_option
+@click.pass_obj
+def cancel(shell: Shell, ids: tuple[str, ...], every: bool, batch: str, config: str | None) -> None:
+    """Cancel jobs; prints each with its state now.
+
+    Waiting ones end at once. A running one is told, and its backend is stopped; that may take a
+    few seconds. What is done stays done.
+    """
+    from imagen.cli.log import set_up_logging
+    from imagen.domain.job import JobState
+    from imagen.ledger.control import request_cancel
+
+    require_one_way(ids, batch, every=every, flag="--all")
+    set_up_logging(shell)
+    with shell.imagen(config) as imagen:
+        jobs = named_jobs(imagen, ids)
+        told = request_cancel(imagen.ledger, _scope(imagen, [job.id for job in jobs], batch))
+    for job in jobs:
+        if job.id not in told:
+            shell.screen.say(f"job {job.id} is {job.state.value} already")
+    if not told and not jobs:
+        shell.screen.say("nothing to cancel")
+    if shell.wants_json:
+        answered = [{"id": str(id_), "state": state.value} for id_, state in told.items()]
+        shell.screen.answer_json({"jobs": answered, "error": None})
+        return
+    for id_, state in list(told.items())[:_MOST_NAMED]:
+        shell.screen.answer(f"{id_} {state.value}")
+    if len(told) > _MOST_NAMED:
+        shell.screen.say(f"… and {len(told) - _MOST_NAMED:,} more")
+    if any(state is not JobState.CANCELED for state in told.values()):
+        shell.screen.say("those that are not canceled yet end when their worker hears of it")
+
+
+def _scope(imagen: Imagen, ids: Sequence[UUID], batch: str) -> Scope:
+    from imagen.ledger.batches import find_batch
+    from imagen.ledger.scope import EVERYTHING, Scope
+
+    if ids:
+        return Scope(job_ids=tuple(ids))
+    return Scope(batch_id=find_batch(imagen.ledger, batch).id) if batch else EVERYTHING

@@ -1,0 +1,169 @@
+"""``imagen jobs ls``: a table of jobs, newest first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli import completion
+from imagen.cli.durations import age
+from imagen.cli.jobs.naming import batch_option
+from imagen.cli.options import config_option, json_option, parse_since
+from imagen.cli.screen import Screen, clip, printable, table, width_of
+from imagen.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from imagen.domain.job import Job
+
+_STATES = ("queued", "running", "generated", "succeeded", "failed", "canceled")
+_COLOURS = {
+    "queued": "dim",
+    "running": "cyan",
+    "generated": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "yellow",
+}
+_HEADER = ("ID", "STATE", "BACKEND", "SIZE", "AGE", "PROMPT", "RESULT")
+#: Narrower than this, they say nothing.
+_LEAST_RESULT_COLUMNS = 30
+_LEAST_PROMPT_COLUMNS = 12
+
+
+@click.command(short_help="List jobs, newest first.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_STATES),
+    help="Only jobs in this state; may be repeated.",
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    shell_complete=completion.backend_names,
+    help="Only jobs of this backend.",
+)
+@batch_option
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="",
+    help="Only jobs submitted since: 2h, 7d, 2026-11-20.",
+)
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="At most so many.",
+)
+@json_option
+@config_option
+@click.pass_obj
+def ls(
+    shell: Shell,
+    states: tuple[str, ...],
+    backend: str | None,
+    batch: str,
+    since: str,
+    limit: int,
+    config: str | None,
+) -> None:
+    """List jobs, newest first."""
+    from imagen.cli.log import set_up_logging
+    from imagen.domain.job import JobState
+    from imagen.ledger.lookup import Filter, list_jobs
+
+    now = datetime.now(UTC)
+    which = Filter(
+        states=tuple(JobState(state) for state in states),
+        backend=backend or None,
+        batch=batch or None,
+        since=parse_since(since, now=now) if since else None,
+    )
+    set_up_logging(shell)
+    with shell.imagen(config) as imagen:
+        found = list_jobs(imagen.ledger, which, limit=limit + 1)
+        shown = found[:limit]
+        if shell.wants_json:
+            from imagen.cli.jobs.answers import facts_of
+
+            facts = [facts_of(imagen.ledger, job) for job in shown]
+            shell.screen.answer_json({"jobs": facts, "error": None})
+            return
+        for line in _lines(shell.screen, shown, now):
+            shell.screen.answer(line)
+    if not shown:
+        shell.screen.say("no jobs")
+    elif len(found) > limit:
+        shell.screen.say(f"… and more; see them with --limit {limit * 5}")
+
+
+def _lines(screen: Screen, shown: Sequence[Job], now: datetime) -> list[str]:
+    from imagen.cli.answer import short_ids
+
+    if not shown:
+        return []
+    shorts = short_ids(job.id for job in shown)
+    rows = [_row(job, shorts[job.id], now) for job in shown]
+    lines = table(_HEADER, rows)
+    if screen.out.isatty():
+        lines = _fitted(rows, columns=shutil.get_terminal_size().columns)
+    head, *body = lines
+    return [
+        screen.paint_answer(head, "dim"),
+        *(_painted(screen, line, job) for line, job in zip(body, shown, strict=True)),
+    ]
+
+
+def _row(job: Job, short_id: str, now: datetime) -> tuple[str, ...]:
+    from imagen.output.naming import slugify
+
+    return (
+        short_id,
+        job.state.value,
+        job.backend,
+        str(job.request.size),
+        age(job.created_at, now),
+        slugify(job.request.user_prompt, max_chars=32),
+        _result(job),
+    )
+
+
+def _result(job: Job) -> str:
+    if job.error_message:
+        return printable(job.error_message.replace("\n", " "))
+    if job.state.value == "succeeded" and job.output_path:
+        return _seen_from_here(job.output_path)
+    return ""
+
+
+def _seen_from_here(path: str) -> str:
+    """Relative where it lies below the working directory."""
+    here = os.getcwd() + os.sep
+    return path.removeprefix(here)
+
+
+def _fitted(rows: Sequence[tuple[str, ...]], *, columns: int) -> list[str]:
+    """The table in so many columns: the result is clipped first, then the prompt, then all."""
+    *others, prompts, results = (
+        max(width_of(row[column]) for row in (_HEADER, *rows)) for column in range(len(_HEADER))
+    )
+    room = columns - sum(others) - 2 * (len(_HEADER) - 1)
+    for_result = min(results, max(_LEAST_RESULT_COLUMNS, room - prompts))
+    for_prompt = min(prompts, max(_LEAST_PROMPT_COLUMNS, room - for_result))
+    clipped = [(*row[:-2], clip(row[-2], for_prompt), clip(row[-1], for_result)) for row in rows]
+    return [clip(line, columns) for line in table(_HEADER, clipped)]
+
+
+def _painted(screen: Screen, line: str, job: Job) -> str:
+    state = job.state.value
+    return line.replace(f" {state} ", f" {screen.paint_answer(state, _COLOURS[state])} ", 1)

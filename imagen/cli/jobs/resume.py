@@ -1,0 +1,51 @@
+"""``imagen jobs resume``: what a killed, stopped or timed-out command left, drawn here."""
+
+from __future__ import annotations
+
+import click
+
+from imagen.cli.jobs.naming import (
+    batch_option,
+    ids_argument,
+    named_jobs,
+    require_one_way,
+    require_ours,
+    scope_of,
+)
+from imagen.cli.options import config_option, json_option, timeout_option
+from imagen.cli.shell import Shell
+
+
+@click.command(short_help="Draw jobs that were left unfinished.")
+@ids_argument
+@click.option("--all", "every", is_flag=True, help="Every unfinished job of this host.")
+@batch_option
+@timeout_option
+@json_option
+@config_option
+@click.pass_obj
+def resume(
+    shell: Shell,
+    ids: tuple[str, ...],
+    every: bool,
+    batch: str,
+    timeout_s: float | None,
+    config: str | None,
+) -> None:
+    """Draw and deliver unfinished jobs here, and print the paths of their images.
+
+    What a backend was already working on is taken up there, not drawn twice. With a broker the
+    workers draw, and this waits.
+    """
+    from imagen.cli.jobs.drawing import draw_many, draw_named
+    from imagen.cli.log import set_up_logging
+
+    require_one_way(ids, batch, every=every, flag="--all")
+    set_up_logging(shell)
+    with shell.imagen(config) as imagen:
+        jobs = named_jobs(imagen, ids)
+        require_ours(imagen, jobs)
+        if jobs:
+            draw_named(shell, imagen, [job.id for job in jobs], timeout_s=timeout_s)
+        else:
+            draw_many(shell, imagen, [scope_of(imagen, batch)], timeout_s=timeout_s)

@@ -1,0 +1,153 @@
+"""``imagen jobs show``: everything the ledger knows about one job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli import completion
+from imagen.cli.options import config_option, json_option
+from imagen.cli.screen import printable, table
+from imagen.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from imagen.domain.job import Attempt, Job
+
+
+@click.command(short_help="Everything about one job, attempts too.")
+@click.argument("id_", metavar="ID", shell_complete=completion.job_ids)
+@json_option
+@config_option
+@click.pass_obj
+def show(shell: Shell, id_: str, config: str | None) -> None:
+    """Everything about the job whose id begins with ID: request, state, every attempt."""
+    from imagen.cli.answer import job_facts
+    from imagen.cli.log import set_up_logging
+    from imagen.ledger.lookup import attempts_of, find_job
+
+    set_up_logging(shell)
+    with shell.imagen(config) as imagen:
+        job = find_job(imagen.ledger, id_)
+        attempts = attempts_of(imagen.ledger, job.id)
+    facts = job_facts(job, attempts)
+    if shell.wants_json:
+        # The job's own error is told as such; this command itself did not fail.
+        shell.screen.answer_json(facts | _more(job) | {"attempts": [_attempt(a) for a in attempts]})
+        return
+    for line in _lines(facts, job, attempts):
+        shell.screen.answer(printable(line))
+
+
+def _more(job: Job) -> dict[str, Any]:
+    """What the ledger knows besides the documented facts."""
+    request = job.request
+    return {
+        "prompt": request.user_prompt,
+        "drawn_prompt": request.prompt,
+        "negative": request.negative,
+        "style": request.style,
+        "steps": request.steps,
+        "options": dict(request.options),
+        "phase": job.phase.value,
+        "queue": job.queue,
+        "lane": job.lane.value,
+        "batch_id": str(job.batch_id) if job.batch_id else None,
+        "position": job.position,
+        "caller": job.caller,
+        "delivery_host": job.delivery_host,
+        "output_folder": job.output.folder,
+        "output_name": job.output.name,
+        "held_by": job.lease_owner,
+        "cancel_requested_at": _iso(job.cancel_requested_at),
+        "not_before": _iso(job.not_before),
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": str(attempt.id),
+        "number": attempt.number,
+        "state": attempt.state.value,
+        "backend": attempt.backend,
+        "worker": attempt.worker,
+        "external_id": attempt.external_id,
+        "model": attempt.model,
+        "seed": attempt.seed,
+        "steps": attempt.steps,
+        "cost_usd": float(attempt.cost_usd) if attempt.cost_usd is not None else None,
+        "cost_source": attempt.cost_source,
+        "latency_ms": attempt.latency_ms,
+        "created_at": _iso(attempt.created_at),
+        "finished_at": _iso(attempt.finished_at),
+        "error": {"code": attempt.error_code, "message": attempt.error_message or "", "hint": ""}
+        if attempt.error_code
+        else None,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _local(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def _lines(facts: dict[str, Any], job: Job, attempts: list[Attempt]) -> list[str]:
+    request = job.request
+    options = " ".join(f"{key}={value}" for key, value in request.options.items())
+    values = {
+        "id": facts["id"],
+        "state": job.state.value + (", canceled soon" if _is_being_canceled(job) else ""),
+        "error": f"{job.error_message} [{job.error_code}]" if job.error_message else "",
+        "path": facts["path"],
+        "sidecar": facts["sidecar"],
+        "prompt": request.user_prompt,
+        "drawn as": request.prompt if request.prompt != request.user_prompt else "",
+        "negative": request.negative,
+        "style": request.style,
+        "size": str(request.size),
+        "seed": facts["seed"],
+        "steps": request.steps,
+        "options": options,
+        "backend": job.backend,
+        "model": facts["model"],
+        "cost": None if facts["cost_usd"] is None else f"${facts['cost_usd']:.4g}",
+        "folder": job.output.folder if not facts["path"] else "",
+        "batch": f"{job.batch_id}, row {job.position}" if job.batch_id else "",
+        "caller": job.caller,
+        "host": job.delivery_host,
+        "held by": job.lease_owner,
+        "waits until": _local(job.not_before) if not job.state.is_terminal else "",
+        "submitted": _local(job.created_at),
+        "finished": _local(job.finished_at),
+    }
+    shown = {name: value for name, value in values.items() if value not in (None, "")}
+    width = max(map(len, shown))
+    lines = [f"{name:<{width}}  {value}" for name, value in shown.items()]
+    return [*lines, "", *_attempt_lines(attempts)] if attempts else lines
+
+
+def _is_being_canceled(job: Job) -> bool:
+    return job.cancel_requested_at is not None and not job.state.is_terminal
+
+
+def _attempt_lines(attempts: list[Attempt]) -> list[str]:
+    rows = [
+        (
+            str(attempt.number),
+            attempt.state.value,
+            attempt.backend,
+            f"{attempt.latency_ms / 1000:.1f} s" if attempt.latency_ms is not None else "",
+            _local(attempt.created_at),
+            attempt.external_id or "",
+            (attempt.error_message or "").replace("\n", " "),
+        )
+        for attempt in attempts
+    ]
+    return table(("ATTEMPT", "STATE", "BACKEND", "TOOK", "BEGUN", "EXTERNAL ID", "ERROR"), rows)

@@ -1,0 +1,78 @@
+"""The ``imagen`` command: which commands there are, and where every error ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from imagen import __version__
+from imagen.cli.errors import report
+from imagen.cli.lazy import Entry, LazyGroup
+from imagen.cli.screen import OutputClosed
+from imagen.cli.shell import Shell, open_shell
+
+COMMANDS = {
+    "generate": Entry("imagen.cli.generate:generate", "Draw one image and print its path."),
+    "batch": Entry("imagen.cli.batch:batch", "Draw every line of a file; run again to go on."),
+    "jobs": Entry("imagen.cli.jobs.group:jobs", "List, wait for, resume, cancel, retry jobs."),
+    "backends": Entry("imagen.cli.backends:backends", "What can draw, and whether it can now."),
+    "config": Entry("imagen.cli.config:config", "Make, check and find the configuration."),
+    "worker": Entry("imagen.cli.worker:worker", "Draw waiting jobs until told to stop."),
+    "db": Entry("imagen.cli.db:db", "The ledger's schema: which one, and the newest."),
+    "version": Entry("imagen.cli.version:version", "Versions of imagen, Python and the ledger."),
+}
+
+EPILOG = """\b
+Exit codes: 0 done, 1 a job failed, 2 usage, 3 configuration or credentials,
+4 some of a batch failed, 5 something is unreachable, 6 gave up waiting,
+7 out of credit, 8 refused by moderation, 130 interrupted."""
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, "-V", "--version", message="imagen %(version)s")
+def cli() -> None:
+    """Draw images from prompts, one at a time or by the ten thousand.
+
+    \b
+    imagen generate "a lighthouse at dawn" --backend mock
+    imagen batch prompts.txt --backend mock
+    """
+
+
+def main() -> None:
+    """The entry point of the ``imagen`` script."""
+    sys.exit(run(sys.argv[1:], open_shell()))
+
+
+def run(arguments: Sequence[str], shell: Shell) -> int:
+    """Run one command line; returns its exit code. Catches everything."""
+    # Known before parsing: a usage error is a JSON answer too.
+    words = list(arguments)
+    shell.words = words
+    shell.wants_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    try:
+        with shell.interrupt.watching():
+            result: Any = cli.main(words, prog_name="imagen", obj=shell, standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except SystemExit:
+        # Click's shell completion ends so.
+        raise
+    except BaseException as error:
+        return _reported(shell, error)
+    return result if isinstance(result, int) else 0
+
+
+def _reported(shell: Shell, error: BaseException) -> int:
+    try:
+        return report(shell, error)
+    except OutputClosed as closed:
+        return report(shell, closed)

@@ -1,0 +1,154 @@
+"""Draws the jobs of a command, here or by workers, and keeps what happened for its answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from imagen.cli.durations import brief
+from imagen.cli.progress import Count, StepDisplay
+from imagen.cli.screen import printable
+from imagen.cli.shell import Shell
+from imagen.domain.job import Job, JobDraft, JobState, Wakeup
+from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from imagen.bootstrap import Imagen
+    from imagen.ledger.scope import Scope
+    from imagen.local import LocalExecutor
+    from imagen.queue.executor import QueueExecutor
+    from imagen.services.generate import Outcome
+
+#: With many jobs waiting for the same thing, one line about it is enough for so long.
+_SAY_AGAIN_S = 10.0
+_MOST_IDS_NAMED = 20
+#: A batch may fail ten thousand times; for most of them what the ledger knows is enough.
+_MOST_ERRORS = 100
+_ENDED = (JobState.FAILED, JobState.CANCELED)
+
+
+@dataclass
+class Watch:
+    """Listens to the jobs of a command; see ``imagen.local.Listener``. Threads share it.
+
+    ``on_path`` is called with each delivered image's path.
+    """
+
+    shell: Shell
+    steps: StepDisplay | None = None
+    on_path: Callable[[str], None] | None = None
+    warnings: Counter[str] = field(default_factory=Counter)
+    errors: dict[UUID, ImagenError] = field(default_factory=dict)
+    _told_s: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        if outcome.error is None:
+            return
+        if outcome.retry is not None:
+            self._tell_retry(outcome.error, outcome.retry.wait_s)
+        elif outcome.state in _ENDED and len(self.errors) < _MOST_ERRORS:
+            self.errors[outcome.job_id] = outcome.error
+
+    def on_event(self, _job_id: UUID, event: Mapping[str, object]) -> None:
+        match event:
+            case {"event": "progress", "done": int(done), "total": int(total)}:
+                if self.steps is not None:
+                    self.steps.step(done, total)
+            case {"event": "warning", "text": str(text)}:
+                with self._lock:
+                    self.warnings[text] += 1
+            case {"event": "succeeded", "path": str(path)}:
+                if self.on_path is not None:
+                    self.on_path(path)
+
+    def on_missing_worker(self, queue: str) -> None:
+        role = queue if queue in ("gpu", "cloud") else "gpu|cloud"
+        self.shell.screen.say(
+            f"no live worker serves the queue {queue!r}; start one where it can reach the backend:"
+            f" imagen worker {role}"
+        )
+
+    def _tell_retry(self, error: ImagenError, wait_s: float) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if now_s - self._told_s.get(error.message, float("-inf")) < _SAY_AGAIN_S:
+                return
+            self._told_s[error.message] = now_s
+        self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable(error.message)}")
+
+
+def run_jobs(
+    shell: Shell,
+    imagen: Imagen,
+    scope: Scope,
+    *,
+    watch: Watch,
+    timeout_s: float | None = None,
+    max_attempts: int | None = None,
+) -> bool:
+    """Draw and deliver in this process, or wait while workers do where there is a broker.
+
+    Says whether nothing of ``scope`` is unfinished. Blocks, for at most ``timeout_s`` seconds.
+    ``max_attempts`` is for what is drawn here.
+
+    Raises:
+        Interrupted: somebody pressed Ctrl-C; what ran here was given back.
+        ImagenError: nothing more can be drawn now.
+    """
+    executor: LocalExecutor | QueueExecutor
+    if imagen.has_broker:
+        executor = imagen.queue_executor(listener=watch)
+    else:
+        executor = imagen.local_executor(listener=watch, max_attempts=max_attempts)
+    shell.is_over = False
+    try:
+        with shell.interrupt.stopping(executor.stop):
+            return executor.run(scope, timeout_s=timeout_s)
+    finally:
+        shell.is_over = True
+
+
+def wake_workers(imagen: Imagen, jobs: Sequence[Job | JobDraft]) -> None:
+    """After the commit: tell the workers, where there is a broker, that these jobs wait.
+
+    Raises:
+        BrokerUnavailable: the jobs are accepted all the same, and are drawn when Redis is back.
+    """
+    if not imagen.has_broker:
+        return
+    from imagen.services.wakeups import wakeup_for
+
+    by_queue: dict[str, list[Wakeup]] = {}
+    for job in jobs:
+        by_queue.setdefault(job.queue, []).append(wakeup_for(job))
+    for queue, wakeups in by_queue.items():
+        imagen.queue_publisher.wake_workers(queue, wakeups)
+
+
+def go_on_hint(imagen: Imagen, ids: Sequence[UUID]) -> str:
+    """What to type to get these unfinished jobs after all."""
+    verb = "wait" if imagen.has_broker else "resume"
+    if len(ids) > _MOST_IDS_NAMED:
+        return f"imagen jobs {verb} --all"
+    return f"go on with: imagen jobs {verb} {' '.join(map(str, ids))}"
+
+
+def count_here(imagen: Imagen, scope: Scope) -> Count:
+    """How far the jobs of the scope are, whoever drew them."""
+    from imagen.ledger.lookup import count_states
+
+    states = count_states(imagen.ledger, scope)
+    failed = states.get(JobState.FAILED, 0) + states.get(JobState.CANCELED, 0)
+    return Count(states.get(JobState.SUCCEEDED, 0), failed)
+
+
+def tell_warnings(shell: Shell, warnings: Counter[str]) -> None:
+    """Each sentence once, with how many images it is about where it is about several."""
+    for text, number in warnings.most_common():
+        shell.screen.warn(f"{text} ({number:,} images)" if number > 1 else text)

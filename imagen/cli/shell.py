@@ -1,0 +1,87 @@
+"""What a command has from whoever typed it, and how it comes by its wired services."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from imagen.cli.interrupt import Interrupt
+from imagen.cli.screen import Screen, standard_screen
+from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from imagen.bootstrap import Imagen
+
+
+@dataclass
+class Shell:
+    """One invocation of the command line."""
+
+    env: Mapping[str, str]
+    screen: Screen
+    #: What was typed after ``imagen``.
+    words: Sequence[str] = ()
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    #: ``--json``: one JSON object on stdout, also when the command fails.
+    wants_json: bool = False
+    #: The drawing is over, one way or another: what threads still log about it is of no interest.
+    is_over: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command line, to be pasted into a shell."""
+        return shlex.join(["imagen", *self.words])
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return sys.stdin.buffer
+
+    @contextmanager
+    def imagen(self, config: str | None) -> Iterator[Imagen]:
+        """The wired services, closed at the end.
+
+        Raises:
+            ConfigError: the configuration is wrong.
+        """
+        # SQLAlchemy, pydantic and YAML take 0.2 s to import: not for `imagen --help`.
+        from imagen.bootstrap import open_imagen
+
+        imagen = open_imagen(config, self.env)
+        try:
+            yield imagen
+        finally:
+            imagen.close()
+
+
+class Failed(Exception):
+    """A command ends without success: the error, and what ``--json`` says besides.
+
+    ``exit_code`` is for what no single error stands for, such as "some of a batch failed".
+    """
+
+    def __init__(
+        self,
+        error: ImagenError,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        exit_code: int | None = None,
+    ) -> None:
+        super().__init__(error, facts)
+        self.error = error
+        self.facts = dict(facts or {})
+        self.exit_code = error.exit_code if exit_code is None else exit_code
+
+
+def open_shell() -> Shell:
+    """The process's own shell."""
+    env = dict(os.environ)
+    if not env.get("HOME"):
+        # Some containers run under a user that has no home; the ledger then says what to set.
+        home = os.path.expanduser("~")
+        env["HOME"] = home if os.path.isabs(home) else "/nonexistent"
+    return Shell(env, standard_screen(env))
