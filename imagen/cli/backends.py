@@ -91,15 +91,36 @@ def _facts(
         "hint": health.hint if health else "",
         "warnings": list(health.warnings) if health else [],
         "paused": pause,
+        "price": _price(registry, name),
     }
+
+
+def _price(registry: Registry, name: str) -> str:
+    """What one image of the default size would cost there, "" where that cannot be said."""
+    from imagen.domain.request import ImageRequest
+    from imagen.domain.size import DEFAULT_SIZE
+    from imagen.errors import ImagenError
+
+    usual = ImageRequest("an image", "an image", DEFAULT_SIZE.width, DEFAULT_SIZE.height, seed=1)
+    try:
+        backend = registry.get(name)
+        cost = backend.estimate(backend.fit(usual).request)
+    except ImagenError:
+        return ""
+    return "free" if cost.usd == 0 else str(cost)
 
 
 def _lines(screen: Screen, entries: list[dict[str, Any]]) -> list[str]:
     rows = [
-        (each["name"] + (" *" if each["default"] else ""), each["type"], each["queue"])
+        (
+            each["name"] + (" *" if each["default"] else ""),
+            each["type"],
+            each["queue"],
+            each["price"],
+        )
         for each in entries
     ]
-    lines = table(("BACKEND", "TYPE", "QUEUE"), rows)
+    lines = table(("BACKEND", "TYPE", "QUEUE", "AN IMAGE"), rows)
     width = max(map(len, lines))
     head, *body = lines
     shown = [screen.paint_answer(f"{head:<{width}}  STATE", "dim")]

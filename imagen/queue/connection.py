@@ -24,6 +24,19 @@ def connect(broker_url: str) -> redis.Redis:
     )
 
 
+def ping(broker_url: str) -> str:
+    """Where Redis is and which version answers.
+
+    Raises:
+        BrokerUnavailable: it does not answer.
+    """
+    try:
+        facts = connect(broker_url).info("server")
+    except redis.RedisError as error:
+        raise unavailable(broker_url, error) from error
+    return f"Redis {facts['redis_version']} at {shown_url(broker_url)}"
+
+
 def unavailable(broker_url: str, error: Exception) -> BrokerUnavailable:
     """The error to show for one of redis-py or kombu; without the password."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

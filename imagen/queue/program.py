@@ -13,6 +13,7 @@ from uuid import UUID
 
 import redis
 from celery import Celery, signals
+from celery.concurrency.thread import TaskPool
 
 from imagen.errors import ConfigError, LedgerMismatch
 from imagen.ledger.engine import Ledger
@@ -80,10 +81,12 @@ def attach(
     add_tasks(app, lambda: built[0])
 
     def check_pool(options: dict[str, Any], **_: Any) -> None:
-        pool = str(options.get("pool") or "threads")
-        if pool not in ("threads", "concurrent.futures") and "concurrency.thread" not in pool:
+        # Celery's own default, prefork, is no choice of anybody: it gives way to our setting.
+        pool = options.get("pool_cls")
+        if pool is not None and pool is not TaskPool:
             raise SystemExit(
-                f"imagen: the pool {pool!r} loses jobs when it is stopped; use threads"
+                f"imagen: the pool {pool.__module__.rpartition('.')[2]!r} loses jobs when it is"
+                " stopped; leave --pool out, or use threads"
             )
 
     def begin(**_: Any) -> None:

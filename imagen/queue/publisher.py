@@ -23,6 +23,7 @@ from imagen.queue.routing import (
     drain_key,
     events_channel,
     outbox_key,
+    queue_key,
     results_queue,
 )
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: How long a delivery wake-up that got lost keeps others from being sent.
 _DRAIN_KEY_MS = 2000
+
+#: More are not left waiting: each wakes for all, and a host may be switched off for weeks.
+_MOST_WAKEUPS = 10
 
 _UNREACHABLE = (kombu.exceptions.OperationalError, redis.RedisError, OSError)
 
@@ -80,6 +84,8 @@ class CeleryPublisher:
     def _wake_once(self, task: str, host: str, key: str) -> None:
         try:
             if not self.client.set(key, "1", nx=True, px=_DRAIN_KEY_MS):
+                return
+            if self.client.llen(queue_key(results_queue(host))) >= _MOST_WAKEUPS:
                 return
             self.app.send_task(
                 task,

@@ -31,6 +31,9 @@ from imagen.services.sync import Sync, SyncReport
 
 log = logging.getLogger(__name__)
 
+#: How long a thread that may not draw now leaves the messages alone.
+_REST_S = 0.2
+
 _LOOK_FOR_CRASHED_S = 1.0
 
 
@@ -97,12 +100,16 @@ class QueueWorker:
 
     def draw_one(self) -> Outcome | None:
         """Draw the best waiting job; nothing when none waits or this process is stopping."""
-        if self._stopping.is_set() or self._full:
+        if self._stopping.is_set():
+            return None
+        if self._full:
+            self._rest()
             return None
         self._look_for_crashed()
         claimant = Claimant(self.owner, self.queues, self.lease_s, backends=self.backends)
         with self._crowd.entering() as crashed:
             if crashed is None:
+                self._rest()
                 return None
             outcome = self.drawing.draw_next(claimant, crashed=crashed)
         if crashed and outcome is not None:
@@ -124,6 +131,11 @@ class QueueWorker:
             return SyncReport()
         with self._sending:
             return self.sync.drain()
+
+    def _rest(self) -> None:
+        # The wake-up is used up, and the feeder sends another: without a rest they would chase each
+        # other through the whole window every second.
+        self._stopping.wait(_REST_S)
 
     def deliver_all(self) -> list[Outcome]:
         """Deliver what waits for this host, 64 at a time; one thread does it for all.
