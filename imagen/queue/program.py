@@ -82,7 +82,7 @@ def attach(
 
     def check_pool(options: dict[str, Any], **_: Any) -> None:
         # Celery's own default, prefork, is no choice of anybody: it gives way to our setting.
-        pool = options.get("pool_cls")
+        pool = options.get("pool")
         if pool is not None and pool is not TaskPool:
             raise SystemExit(
                 f"imagen: the pool {pool.__module__.rpartition('.')[2]!r} loses jobs when it is"

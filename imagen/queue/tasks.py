@@ -42,13 +42,13 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         throws=(ImagenError,),
         **_WHILE_LEDGER_IS_AWAY,
     )
-    def generate(self: Task[Any, Any], _label: str) -> dict[str, Any]:
+    def generate(self: Task[Any, Any], label: str) -> dict[str, Any]:
         here = worker()
         here.check_ledger(self.request.get(LEDGER_HEADER))
         outcome = here.draw_one()
         if outcome is None:
             return {"state": "nothing to do"}
-        _retry_if_due_soon(self, outcome)
+        _retry_if_due_soon(self, outcome, label)
         return _result(outcome)
 
     @app.task(name=DELIVER_TASK, bind=True, throws=(ImagenError,), **_WHILE_LEDGER_IS_AWAY)
@@ -65,16 +65,28 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         return {"sent": report.sent, "put off": report.failed}
 
 
-def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome) -> None:
+def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> None:
     """Celery's own retry, after the wait that the retry policy chose and the row says too."""
     if outcome.retry is None or outcome.retry.wait_s > MAX_COUNTDOWN_S:
         return
+    # As the publisher shows it; celery-types does not know the option.
+    options: dict[str, Any] = {"argsrepr": f"({label})"}
     try:
-        raise task.retry(exc=outcome.error, countdown=outcome.retry.wait_s)
+        raise task.retry(
+            exc=_shown(outcome.error) if outcome.error else None,
+            countdown=outcome.retry.wait_s,
+            **options,
+        )
     except (Reject, kombu.exceptions.OperationalError, OSError):
         # Redis is away, which Celery makes a Reject of (observed on 5.7). The row's not_before says
         # the same; the reconciler sends the message.
         return
+
+
+def _shown(error: ImagenError) -> ImagenError:
+    """The error without what led to it: Flower shows whole tracebacks, and the foreign exceptions
+    in them may hold a prompt."""
+    return type(error)(*error.args)
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:
@@ -84,7 +96,7 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         ImagenError: the job failed; so Flower counts it among the failures.
     """
     if outcome.state is JobState.FAILED and outcome.error is not None:
-        raise outcome.error
+        raise _shown(outcome.error) from None
     return {
         "job": str(outcome.job_id),
         "state": outcome.state.value,
