@@ -20,6 +20,7 @@ ImagenError
 |   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
 |   `-- ArtifactLost         it was drawn, and the image is gone                     exit 1
 |-- DeliveryError            the image exists but could not be put where it belongs  exit 1
+|-- CloudError               Supabase refused, or did not answer                    exit 5
 |-- WorkerCrashed            the worker died too often while this job ran            exit 1
 |-- JobCanceled              somebody canceled the job                               exit 1
 |-- LeaseLost                this worker no longer holds the job; it writes nothing  exit 1
@@ -43,8 +44,9 @@ class ImagenError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
-    #: The queue may run the same attempt again by itself.
-    retryable: ClassVar[bool] = False
+    #: The queue may run the same attempt again by itself. Every class decides, except CloudError,
+    #: of which each instance does.
+    retryable: bool = False
     #: Money may have been spent on the attempt that raised this.
     spent: ClassVar[bool] = False
 
@@ -170,6 +172,35 @@ class ArtifactLost(BackendError):
 
 class DeliveryError(ImagenError):
     code = "delivery"
+
+
+class CloudError(ImagenError):
+    """Supabase refused, or could not be asked; nothing is lost, the outbox goes on.
+
+    ``retryable``: the same call may succeed later, without anybody changing anything.
+    ``only_this``: this one object or row is refused; others may pass. Where it is false, the
+    next one would fail the same way.
+    """
+
+    code = "cloud"
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str = "",
+        hint: str = "",
+        retryable: bool = False,
+        only_this: bool = False,
+    ) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, retryable, only_this)
+        self.retryable = retryable
+        self.only_this = only_this
+
+    @property
+    def why(self) -> str:
+        """One sentence for people; no key, no prompt and no row's content is ever in it."""
+        return self.message
 
 
 class WorkerCrashed(ImagenError):

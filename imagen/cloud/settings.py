@@ -1,0 +1,143 @@
+"""Where the Supabase project is and the key to it, read from the environment and checked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from imagen.errors import ConfigError, CredentialError
+
+URL_VARIABLE = "SUPABASE_URL"
+#: The first that is set counts.
+KEY_VARIABLES = ("SUPABASE_SERVICE_KEY", "MAI_SUPABASE_KEY")
+
+# No space and no line break: requests would repeat a bad header's value in its own complaint.
+_KEY = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_API_PATH = re.compile(r"/(rest|storage|auth)/v1$")
+_HOSTED = re.compile(r"([a-z0-9]+)\.supabase\.(co|in|red)")
+_KEYS_HINT = "copy the secret key (sb_secret_…) from the project's settings, API Keys"
+# Names that no public certificate can be had for.
+_PRIVATE_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+
+
+@dataclass(frozen=True, slots=True)
+class SupabaseSettings:
+    """One project. The key is in no repr, message or log; ``key_variable`` says where it stands.
+
+    ``url`` is the project's, without a path and without a slash at its end.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    key_variable: str = KEY_VARIABLES[0]
+
+    @property
+    def key_is_jwt(self) -> bool:
+        """A legacy service_role key, which is a JWT and goes into Authorization as well."""
+        return self.key.startswith("eyJ")
+
+    @property
+    def is_local(self) -> bool:
+        """The project runs on this machine: no proxy is asked for the way."""
+        return _is_loopback(urlsplit(self.url).hostname or "")
+
+    @property
+    def project_ref(self) -> str | None:
+        """The hosted project's reference, part of its database's address too; else nothing."""
+        match = _HOSTED.fullmatch(urlsplit(self.url).hostname or "")
+        return match[1] if match else None
+
+
+def missing_variables(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables still to be set before there is a project to talk to."""
+    missing = () if env.get(URL_VARIABLE, "").strip() else (URL_VARIABLE,)
+    return missing if _key_variable(env) else (*missing, KEY_VARIABLES[0])
+
+
+def read_settings(env: Mapping[str, str]) -> SupabaseSettings | None:
+    """The project that the environment names, or nothing when a variable is missing.
+
+    Raises:
+        ConfigError: SUPABASE_URL is not a project's address.
+        CredentialError: the key is not a service key, by its look alone; nobody is asked.
+    """
+    if missing_variables(env):
+        return None
+    variable = _key_variable(env)
+    return SupabaseSettings(
+        url=_checked_url(env[URL_VARIABLE].strip()),
+        key=_checked_key(env[variable].strip(), variable),
+        key_variable=variable,
+    )
+
+
+def _key_variable(env: Mapping[str, str]) -> str:
+    return next((name for name in KEY_VARIABLES if env.get(name, "").strip()), "")
+
+
+def _checked_url(url: str) -> str:
+    # Pasted values come with the API's path or a slash at their end.
+    url = _API_PATH.sub("", url.rstrip("/"))
+    hint = "for example: SUPABASE_URL=https://YOUR-PROJECT.supabase.co"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(f"{URL_VARIABLE} is not a web address", hint) from None
+    # Nothing of a refused address is repeated: it may be a database's, with its password.
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{URL_VARIABLE} does not start with https:// and a host name", hint)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(f"{URL_VARIABLE} has more than a host name in it", hint)
+    if host in ("supabase.com", "www.supabase.com", "app.supabase.com"):
+        raise ConfigError(f"{URL_VARIABLE} is the dashboard's address, not the project's", hint)
+    if parts.path:
+        raise ConfigError(f"{URL_VARIABLE} has a path; it is the project's bare address", hint)
+    if parts.scheme == "http" and not _is_private(host):
+        raise ConfigError(f"{URL_VARIABLE} must start with https:// so that the key stays secret")
+    return url
+
+
+def _checked_key(key: str, variable: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise CredentialError(
+            f"{variable} holds characters that no key has", f"set {variable} again, on one line"
+        )
+    if key.startswith("sb_publishable_"):
+        raise CredentialError(f"{variable} is a publishable key, which may not write", _KEYS_HINT)
+    if key.startswith("eyJ") and _role_of(key) == "anon":
+        raise CredentialError(f"{variable} is the anon key, which may not write", _KEYS_HINT)
+    return key
+
+
+def _role_of(jwt: str) -> str:
+    """The role a JWT claims, or "" where it cannot be read; the server judges the rest."""
+    try:
+        payload = jwt.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(claims.get("role", ""))
+    except (IndexError, ValueError, AttributeError):
+        return ""
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is this machine or on the local network, by its name or number alone."""
+    if "." not in host and ":" not in host:
+        return True
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return host.endswith(_PRIVATE_ENDINGS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
