@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -31,6 +31,7 @@ from imagen.services.crowd import Crowd
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing, Outcome
 from imagen.services.heartbeat import Heartbeat
+from imagen.services.pauses import PauseNews
 from imagen.services.reconcile import Reconciler
 from imagen.services.release import give_back_all
 from imagen.services.sync import Sync
@@ -49,6 +50,8 @@ class Listener(Protocol):
     def on_outcome(self, outcome: Outcome) -> None: ...
 
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
+
+    def on_pause(self, backend: str, reason: str) -> None: ...
 
 
 @dataclass
@@ -99,6 +102,7 @@ class LocalExecutor:
     _idle: threading.Event = field(default_factory=threading.Event)
     _full: threading.Event = field(default_factory=threading.Event)
     _crowd: Crowd = field(default_factory=Crowd)
+    _pauses: PauseNews | None = None
     _broken: ImagenError | None = None
 
     def run(self, scope: Scope, *, forever: bool = False, timeout_s: float | None = None) -> bool:
@@ -149,7 +153,7 @@ class LocalExecutor:
     def _start_threads(self, scope: Scope, queues: set[str]) -> list[threading.Thread]:
         work: list[Callable[[], None]] = [partial(self._deliver_all, scope)]
         if self.sync is not None:
-            work.append(partial(self._send_all, self.sync))
+            work.append(partial(self._send_all, replace(self.sync, should_stop=self._stop.is_set)))
         for queue in queues:
             work += [partial(self._draw_all, scope, queue)] * self.concurrency.get(queue, 2)
         # Daemons: what still blocks in a backend at the end must not keep the process alive.
@@ -229,11 +233,19 @@ class LocalExecutor:
         self.reconciler.tick()
         if crashed_waiting(self.ledger, list(self.concurrency), scope):
             self._crowd.want_alone()
+        self._tell_pauses(scope)
         if undelivered_bytes(self.ledger, scope) > self.max_artifact_bytes:
             self._full.set()
         elif self._full.is_set():
             self._full.clear()
             self.publisher.drawing_wanted.set()
+
+    def _tell_pauses(self, scope: Scope) -> None:
+        if self.publisher.listener is None:
+            return
+        self._pauses = self._pauses or PauseNews(self.ledger)
+        for backend, reason in self._pauses.since_last(scope).items():
+            self.publisher.listener.on_pause(backend, reason)
 
     def _pause_s(self, scope: Scope) -> float:
         due_s = next_due_s(self.ledger, scope)

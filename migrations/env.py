@@ -45,4 +45,19 @@ def run_migrations(connection: Connection) -> None:
     context.run_migrations()
 
 
-run_migrations(context.config.attributes["connection"])
+def write_migrations() -> None:
+    """Write what the calling command asks for as SQL for PostgreSQL; no database is needed."""
+    context.configure(
+        dialect_name="postgresql",
+        literal_binds=True,
+        version_table_schema=SCHEMA,
+        transaction_per_migration=False,
+        imagen_schema=SCHEMA,
+    )
+    context.run_migrations()
+
+
+if context.is_offline_mode():
+    write_migrations()
+else:
+    run_migrations(context.config.attributes["connection"])

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import case, delete, func, null, or_, select, update
 
-from imagen.domain.job import AttemptState, JobState, Phase
+from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Phase
 from imagen.ledger.engine import Ledger
+from imagen.ledger.in_order import in_order
 from imagen.ledger.scope import Scope
 from imagen.ledger.tables import artifacts, attempts, jobs, pauses
 from imagen.ledger.types import now_plus
@@ -35,10 +36,7 @@ def request_cancel(ledger: Ledger, scope: Scope) -> dict[UUID, JobState]:
     with ledger.write() as connection:
         rows = connection.execute(
             update(jobs)
-            .where(
-                scope.clause(),
-                jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.GENERATED]),
-            )
+            .where(in_order(scope.clause() & jobs.c.state.not_in(TERMINAL_STATES)))
             .values(
                 cancel_requested_at=func.coalesce(jobs.c.cancel_requested_at, now_plus()),
                 state=case((ends, JobState.CANCELED.value), else_=jobs.c.state),
@@ -72,7 +70,9 @@ def retry_jobs(ledger: Ledger, scope: Scope, *, run: int | None = None) -> dict[
     with ledger.write() as connection:
         rows = connection.execute(
             update(jobs)
-            .where(scope.clause(), jobs.c.state.in_([JobState.FAILED, JobState.CANCELED]))
+            .where(
+                in_order(scope.clause() & jobs.c.state.in_([JobState.FAILED, JobState.CANCELED]))
+            )
             .values(
                 state=case((resumes, JobState.GENERATED.value), else_=JobState.QUEUED.value),
                 phase=case((resumes, Phase.DELIVER.value), else_=Phase.DRAW.value),

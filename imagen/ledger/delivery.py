@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     Update,
     Uuid,
+    and_,
     column,
     null,
     or_,
@@ -29,6 +30,7 @@ from imagen.ledger.artifacts import forget_artifacts
 from imagen.ledger.claim import Claimant
 from imagen.ledger.engine import Ledger
 from imagen.ledger.held import holds
+from imagen.ledger.in_order import in_order
 from imagen.ledger.outbox import put_in_outbox
 from imagen.ledger.rows import attempt_from_row, job_from_row
 from imagen.ledger.sinks import CLOUD_SINK
@@ -161,12 +163,13 @@ def _given(rows: Sequence[tuple[Claim, dict[str, str]]], *more: ColumnClause[str
 
 def _update_held(given: CTE) -> Update:
     """An update of those jobs that the claims in ``given`` still hold."""
-    return update(jobs).where(
+    held = and_(
         jobs.c.id == given.c.id,
         jobs.c.fence == given.c.fence,
         jobs.c.lease_owner == given.c.lease_owner,
         jobs.c.state == JobState.GENERATED.value,
     )
+    return update(jobs).where(in_order(held, given))
 
 
 def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: str) -> bool:

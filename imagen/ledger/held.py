@@ -67,26 +67,48 @@ def record_submitted(ledger: Ledger, claim: Claim, external_id: str, *, place: s
     """
     try:
         with ledger.write() as connection:
-            changed = connection.execute(
-                update(attempts)
-                .where(
-                    attempts.c.id == claim.attempt.id,
-                    attempts.c.finished_at.is_(null()),
-                    attempts.c.external_id.is_(null()) | (attempts.c.external_id == external_id),
-                )
-                .values(
-                    state=AttemptState.SUBMITTED.value,
-                    external_id=external_id,
-                    place=place,
-                    submitted_at=now_plus(),
-                )
-            )
+            _write_external_id(connection, claim, external_id, place)
     except exc.IntegrityError:
         raise AlreadyOwned(f"{external_id} at {place} belongs to another attempt") from None
-    if changed.rowcount != 1:
-        raise LeaseLost(f"attempt {claim.attempt.id} was taken further by another worker")
     with ledger.write(durable=False) as connection:
         _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+
+
+def record_adopted(ledger: Ledger, claim: Claim, external_id: str, *, place: str) -> None:
+    """Commit, synced, the id of something found at the backend, which any attempt may have made.
+
+    Without the lease nothing is written: the next holder may have looked already, found nothing,
+    and begun again.
+
+    Raises:
+        AlreadyOwned: another attempt has that id at that place.
+        LeaseLost: another worker holds the job now, or its late answer has told the id.
+    """
+    try:
+        with ledger.write() as connection:
+            _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+            _write_external_id(connection, claim, external_id, place)
+    except exc.IntegrityError:
+        raise AlreadyOwned(f"{external_id} at {place} belongs to another attempt") from None
+
+
+def _write_external_id(connection: Connection, claim: Claim, external_id: str, place: str) -> None:
+    changed = connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.id == claim.attempt.id,
+            attempts.c.finished_at.is_(null()),
+            attempts.c.external_id.is_(null()) | (attempts.c.external_id == external_id),
+        )
+        .values(
+            state=AttemptState.SUBMITTED.value,
+            external_id=external_id,
+            place=place,
+            submitted_at=now_plus(),
+        )
+    )
+    if changed.rowcount != 1:
+        raise LeaseLost(f"attempt {claim.attempt.id} was taken further by another worker")
 
 
 def _cost_columns(cost: Cost) -> dict[str, Any]:

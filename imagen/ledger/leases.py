@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, null, or_, select, update
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.engine import Ledger
+from imagen.ledger.in_order import in_order
 from imagen.ledger.tables import attempts, jobs, locks
 from imagen.ledger.types import now_plus
 from imagen.ledger.upsert import insert_on
@@ -31,7 +32,7 @@ def renew_leases(ledger: Ledger, owner: str, *, lease_s: float) -> dict[UUID, Re
     with ledger.write(durable=False) as connection:
         rows = connection.execute(
             update(jobs)
-            .where(jobs.c.lease_owner == owner)
+            .where(in_order(jobs.c.lease_owner == owner))
             .values(lease_expires_at=now_plus(lease_s))
             .returning(jobs.c.id, jobs.c.fence, jobs.c.cancel_requested_at)
         ).all()
@@ -61,11 +62,12 @@ def take_back(
     overdue: ColumnElement[bool] = jobs.c.lease_owner.in_(list(dead))
     if not only_dead:
         overdue = or_(overdue, jobs.c.lease_expires_at < now_plus())
+    overdue = and_(jobs.c.lease_owner.is_not(null()), overdue)
     with ledger.write() as connection:
         crashed = jobs.c.crash_count + 1 >= max_crashes
         rows = connection.execute(
             update(jobs)
-            .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_not(null()), overdue)
+            .where(in_order(and_(jobs.c.state == JobState.RUNNING, overdue)))
             .values(
                 state=case((crashed, JobState.FAILED.value), else_=JobState.QUEUED.value),
                 finished_at=case((crashed, now_plus()), else_=null()),
@@ -84,7 +86,7 @@ def take_back(
         ).all()
         freed = connection.execute(
             update(jobs)
-            .where(jobs.c.state == JobState.GENERATED, jobs.c.lease_owner.is_not(null()), overdue)
+            .where(in_order(and_(jobs.c.state == JobState.GENERATED, overdue)))
             .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1)
             .returning(jobs.c.id)
         ).all()
@@ -105,9 +107,13 @@ def end_canceled(ledger: Ledger) -> int:
         changed = connection.execute(
             update(jobs)
             .where(
-                jobs.c.state == JobState.QUEUED,
-                jobs.c.cancel_requested_at.is_not(null()),
-                nothing_sent,
+                in_order(
+                    and_(
+                        jobs.c.state == JobState.QUEUED,
+                        jobs.c.cancel_requested_at.is_not(null()),
+                        nothing_sent,
+                    )
+                )
             )
             .values(
                 state=JobState.CANCELED.value,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select, true, update
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, Claim, Job
 from imagen.ledger.engine import Ledger
 from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.sinks import outbox
 from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus, seconds_since
@@ -30,16 +32,12 @@ class Outgoing:
     tries: int
     job: Job
     attempt: Attempt
+    created_at: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """What has not arrived yet of a job, or of all jobs: for people."""
-
-    sink: str
-    job_id: UUID
-    tries: int
-    last_error: str | None
+    @property
+    def place(self) -> tuple[datetime, UUID]:
+        """Where it stands in the outbox, oldest first."""
+        return self.created_at, self.id
 
 
 def put_in_outbox(
@@ -63,27 +61,26 @@ def claim_outgoing(
     owner: str,
     *,
     limit: int,
-    job_id: UUID | None = None,
+    scope: Scope = EVERYTHING,
     now: bool = False,
-    but: Collection[UUID] = (),
+    after: tuple[datetime, UUID] | None = None,
 ) -> list[Outgoing]:
-    """Due parcels, now held by ``owner``, oldest first, without those in ``but``.
+    """Due parcels of the scope's jobs, now held by ``owner``, oldest first.
 
-    ``now`` takes those too whose time has not come yet.
+    ``now`` takes those too whose time has not come yet; ``after`` only those behind that place.
     """
-    due: list[ColumnElement[bool]] = [outbox.c.done_at.is_(null())]
-    due.append(or_(outbox.c.lease_owner.is_(null()), outbox.c.lease_expires_at < now_plus()))
+    due = [outbox.c.done_at.is_(null()), _is_free(), belongs(scope)]
     if not now:
-        due.append(or_(outbox.c.not_before.is_(null()), outbox.c.not_before <= now_plus()))
-    if job_id is not None:
-        due.append(outbox.c.job_id == job_id)
-    if but:
-        due.append(outbox.c.id.not_in(but))
+        due.append(_is_due())
+    if after is not None:
+        created_at, parcel_id = after
+        same_time = and_(outbox.c.created_at == created_at, outbox.c.id > parcel_id)
+        due.append(or_(outbox.c.created_at > created_at, same_time))
     with ledger.write(durable=False) as connection:
         chosen = (
             select(outbox.c.id)
-            .where(and_(*due))
-            .order_by(outbox.c.created_at)
+            .where(*due)
+            .order_by(outbox.c.created_at, outbox.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
             .cte("chosen")
@@ -92,7 +89,7 @@ def claim_outgoing(
             update(outbox)
             .where(outbox.c.id.in_(select(chosen.c.id)))
             .values(lease_owner=owner, lease_expires_at=now_plus(LEASE_S))
-            .returning(outbox.c.id, outbox.c.sink, outbox.c.tries, outbox.c.attempt_id)
+            .returning(outbox)
         ).all()
         if not taken:
             return []
@@ -103,16 +100,18 @@ def claim_outgoing(
         job_ids = [attempt.job_id for attempt in by_attempt.values()]
         rows = connection.execute(select(jobs).where(jobs.c.id.in_(job_ids)))
         by_job = {row.id: job_from_row(row) for row in rows}
-    return [
+    parcels = [
         Outgoing(
             row.id,
             row.sink,
             row.tries,
             by_job[by_attempt[row.attempt_id].job_id],
             by_attempt[row.attempt_id],
+            row.created_at,
         )
         for row in taken
     ]
+    return sorted(parcels, key=lambda parcel: parcel.place)
 
 
 def record_sent(ledger: Ledger, outgoing: Outgoing) -> None:
@@ -147,16 +146,34 @@ def put_off(ledger: Ledger, outgoing: Outgoing, owner: str, *, wait_s: float, re
         )
 
 
-def pending(ledger: Ledger, *, job_id: UUID | None = None, limit: int = 50) -> list[Pending]:
-    """What has not arrived yet, oldest first."""
-    statement = select(outbox.c.sink, outbox.c.job_id, outbox.c.tries, outbox.c.last_error).where(
-        outbox.c.done_at.is_(null())
+def give_back_parcels(ledger: Ledger, parcels: Sequence[Outgoing], owner: str) -> None:
+    """Let others try at once what ``owner`` took and will not come to."""
+    _give_back(ledger, outbox.c.id.in_([parcel.id for parcel in parcels]), [owner])
+
+
+def give_back_outgoing(ledger: Ledger, owners: Collection[str]) -> None:
+    """Let others try at once all that these processes hold: they are gone, or about to be."""
+    _give_back(ledger, true(), owners)
+
+
+def _give_back(ledger: Ledger, which: ColumnElement[bool], owners: Collection[str]) -> None:
+    if not owners:
+        return
+    with ledger.write(durable=False) as connection:
+        connection.execute(
+            update(outbox)
+            .where(outbox.c.done_at.is_(null()), outbox.c.lease_owner.in_(owners), which)
+            .values(lease_owner=null(), lease_expires_at=null())
+        )
+
+
+def outgoing_owners(ledger: Ledger) -> set[str]:
+    """Who holds something in the outbox."""
+    statement = select(outbox.c.lease_owner).where(
+        outbox.c.done_at.is_(null()), outbox.c.lease_owner.is_not(null())
     )
-    if job_id is not None:
-        statement = statement.where(outbox.c.job_id == job_id)
     with ledger.read() as connection:
-        rows = connection.execute(statement.order_by(outbox.c.created_at).limit(limit)).all()
-    return [Pending(row.sink, row.job_id, row.tries, row.last_error) for row in rows]
+        return set(connection.scalars(statement.distinct()))
 
 
 def count_pending(ledger: Ledger) -> dict[str, int]:
@@ -170,17 +187,37 @@ def count_pending(ledger: Ledger) -> dict[str, int]:
         return {row.sink: row.number for row in connection.execute(statement)}
 
 
+def count_untried(ledger: Ledger, scope: Scope) -> int:
+    """How many of the scope's parcels wait for their first try, or are at it."""
+    statement = select(func.count()).where(
+        outbox.c.done_at.is_(null()), outbox.c.tries == 0, belongs(scope)
+    )
+    with ledger.read() as connection:
+        return connection.scalar(statement) or 0
+
+
 def hosts_to_send(ledger: Ledger) -> list[str]:
     """The hosts whose images have something due in the outbox which nobody is at."""
     statement = (
         select(jobs.c.delivery_host)
         .select_from(outbox.join(jobs, jobs.c.id == outbox.c.job_id))
-        .where(
-            outbox.c.done_at.is_(null()),
-            or_(outbox.c.lease_owner.is_(null()), outbox.c.lease_expires_at < now_plus()),
-            or_(outbox.c.not_before.is_(null()), outbox.c.not_before <= now_plus()),
-        )
+        .where(outbox.c.done_at.is_(null()), _is_free(), _is_due())
         .distinct()
     )
     with ledger.read() as connection:
         return list(connection.scalars(statement))
+
+
+def _is_free() -> ColumnElement[bool]:
+    return or_(outbox.c.lease_owner.is_(null()), outbox.c.lease_expires_at < now_plus())
+
+
+def _is_due() -> ColumnElement[bool]:
+    return or_(outbox.c.not_before.is_(null()), outbox.c.not_before <= now_plus())
+
+
+def belongs(scope: Scope) -> ColumnElement[bool]:
+    """The condition on ``outbox`` that a parcel is of one of the scope's jobs."""
+    if scope == EVERYTHING:
+        return true()
+    return outbox.c.job_id.in_(select(jobs.c.id).where(scope.clause()))

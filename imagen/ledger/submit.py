@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import TERMINAL_STATES, JobDraft, JobState
 from imagen.ledger.engine import Ledger
+from imagen.ledger.in_order import in_order
 from imagen.ledger.rows import values_of_draft
 from imagen.ledger.tables import batches, jobs
 from imagen.ledger.types import now_plus
@@ -102,9 +103,13 @@ def _stamp(connection: Connection, dedupe_keys: Sequence[str | None], run: int) 
     connection.execute(
         update(jobs)
         .where(
-            jobs.c.dedupe_key.in_(dedupe_keys),
-            jobs.c.run < run,
-            jobs.c.state.not_in(TERMINAL_STATES),
+            in_order(
+                and_(
+                    jobs.c.dedupe_key.in_(dedupe_keys),
+                    jobs.c.run < run,
+                    jobs.c.state.not_in(TERMINAL_STATES),
+                )
+            )
         )
         .values(run=run)
     )

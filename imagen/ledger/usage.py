@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, Row, and_, func, select, true
 
 from imagen.domain.job import Claim
 from imagen.domain.prompt import hash_prompt
@@ -88,20 +88,25 @@ def read_usage(
 ) -> Iterator[UsageRow]:
     """The rows of a time span, oldest first; streamed, so that a million fit."""
     table = imagen_usage
-    statement = select(table).where(true(), *_span(since, until)).order_by(table.c.created_at)
+    statement = select(table).where(*in_span(since, until)).order_by(table.c.created_at)
     with ledger.stream() as connection:
         for row in connection.execute(statement):
-            yield UsageRow(
-                created_at=row.created_at,
-                backend=row.backend,
-                model=row.model,
-                seed=row.seed,
-                prompt_hash=row.prompt_hash,
-                latency_ms=row.latency_ms,
-                cost_usd=row.cost_usd_estimate,
-                caller=row.caller,
-                attempt_id=row.attempt_id,
-            )
+            yield usage_row(row)
+
+
+def usage_row(row: Row[Any]) -> UsageRow:
+    """A row of the table, which may be older than us and hold nothing where we always write."""
+    return UsageRow(
+        created_at=row.created_at,
+        backend=row.backend or "unknown",
+        model=row.model,
+        seed=row.seed,
+        prompt_hash=row.prompt_hash or "",
+        latency_ms=row.latency_ms,
+        cost_usd=row.cost_usd_estimate,
+        caller=row.caller or "unknown",
+        attempt_id=row.attempt_id,
+    )
 
 
 def sum_in_database(
@@ -120,7 +125,7 @@ def sum_in_database(
         "caller": table.c.caller,
     }
     chosen = [keys[name].label(name) for name in by]
-    span = and_(true(), *_span(since, until))
+    span = and_(*in_span(since, until))
     sums = [
         func.count().label("number"),
         func.coalesce(func.sum(table.c.cost_usd_estimate), 0).label("cost_usd"),
@@ -142,8 +147,10 @@ def sum_in_database(
     ] + [UsageSum((), total.number, Decimal(total.cost_usd), total.unpriced, total.median_ms)]
 
 
-def _key(parts: Sequence[datetime | str]) -> tuple[str, ...]:
-    return tuple(iso_week(part) if isinstance(part, datetime) else part for part in parts)
+def _key(parts: Sequence[datetime | str | None]) -> tuple[str, ...]:
+    return tuple(
+        iso_week(part) if isinstance(part, datetime) else part or "unknown" for part in parts
+    )
 
 
 def iso_week(moment: datetime) -> str:
@@ -152,8 +159,9 @@ def iso_week(moment: datetime) -> str:
     return f"{year}-W{week:02}"
 
 
-def _span(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def in_span(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    """The conditions on ``imagen_usage`` that a row is of this time; ``until`` itself is not."""
+    conditions: list[ColumnElement[bool]] = [true()]
     if since is not None:
         conditions.append(imagen_usage.c.created_at >= since)
     if until is not None:

@@ -91,10 +91,10 @@ class _Drain:
         )
 
     def _goes_to_cloud(self, job: Job) -> bool:
-        """Whether a copy was asked for; ``on`` asks even where this host cannot send it yet."""
-        if not job.owner_user_id or job.sync == "off":
-            return False
-        return self.delivery.has_cloud or job.sync == "on"
+        """Whether a copy was asked for; ``on`` asks even where something is still missing."""
+        if job.sync in ("on", "off"):
+            return job.sync == "on"
+        return bool(job.owner_user_id) and self.delivery.has_cloud
 
     def _pack(self) -> list[Parcel]:
         artifacts = load_artifacts(self.delivery.ledger, [claim.job.id for claim in self.claims])

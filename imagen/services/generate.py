@@ -108,6 +108,9 @@ class Drawing:
             latency_ms = round((self.clock.boottime_s() - started_s) * 1000)
             self._keep(claim, backend, drawn, latency_ms)
         except LeaseLost as lost:
+            # It may be ours all the same, only too short for a paid call or with an id that a
+            # stopped worker's late answer brought: kept by the heartbeat, nobody would ever go on.
+            self._give_back(claim)
             return _lost(claim, lost)
         except LedgerUnavailable:
             self._give_back(claim)
@@ -220,7 +223,9 @@ class Drawing:
         """Try to: a job left to its lease would count a crash although no worker died."""
         try:
             held.give_back(self.ledger, claim)
-        except (LeaseLost, LedgerError) as error:
+        except LeaseLost:
+            return
+        except LedgerError as error:
             log.warning("lease_not_given_back", extra={"why": str(error)})
 
     def _forget(self, backend: Backend, external_id: str | None) -> None:

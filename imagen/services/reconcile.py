@@ -49,10 +49,13 @@ class Reconciler:
     _swept_s: float = field(default=float("-inf"))
     _looked_s: float | None = None
     _was_away: bool = False
+    _slept: bool = False
     _spares_until_s: float = field(default=float("-inf"))
 
     def tick(self) -> bool:
         """Do one round unless another process is at it; says whether it was done here.
+
+        What the dead of this host held is given back either way.
 
         Raises:
             LedgerUnavailable: the ledger is away.
@@ -63,9 +66,10 @@ class Reconciler:
             self._was_away = True
             raise
         self._note_gap()
+        # The dead of this host are known here only, whoever has the turn.
+        self._take_back(only_dead=not has_turn)
         if not has_turn:
             return False
-        self._take_back()
         end_canceled(self.ledger)
         if self.clock.boottime_s() - self._swept_s > _SWEEP_EVERY_S:
             self._swept_s = self.clock.boottime_s()
@@ -93,22 +97,26 @@ class Reconciler:
         """
         now_s = self.clock.boottime_s()
         slept = self._looked_s is not None and now_s - self._looked_s > self.lease_s
-        # A reconciler that looks less often than that would otherwise never take anything back.
-        if self._was_away or (slept and now_s > self._spares_until_s + self.lease_s):
+        # One that looks less often than leases last would otherwise never take anything back.
+        slept = slept and not self._slept
+        if slept or self._was_away:
             self._spares_until_s = now_s + self.lease_s
+        self._slept = slept
         self._looked_s, self._was_away = now_s, False
 
-    def _take_back(self) -> None:
+    def _take_back(self, *, only_dead: bool) -> None:
         owners = lease_owners(self.ledger)
         dead = presence.dead_among(self.presence_folder, owners - {self.owner})
+        if only_dead and not dead:
+            return
         taken = take_back(
             self.ledger,
             max_crashes=self.max_crashes,
             dead=dead,
-            only_dead=self.clock.boottime_s() < self._spares_until_s,
+            only_dead=only_dead or self.clock.boottime_s() < self._spares_until_s,
         )
         if taken:
-            log.warning("jobs_taken_back", extra={"jobs": taken, "dead_owners": sorted(dead)})
+            log.info("jobs_taken_back", extra={"jobs": taken, "dead_owners": sorted(dead)})
 
     def _sweep(self) -> None:
         keys = leftover_keys(self.ledger)

@@ -17,6 +17,8 @@ from imagen.ledger.held import Rest
 
 #: How long a backend whose account is empty is left alone.
 CREDIT_PAUSE_S = 900.0
+#: A server's own number is believed up to here; no database holds a time in the year 30,000.
+_LONGEST_WAIT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def decide(
             # Nothing was started, and nothing will be until somebody pays: the job waits.
             return Retry(CREDIT_PAUSE_S, Rest.REWIND, pause_s=CREDIT_PAUSE_S, limited=False)
         case RateLimited() if is_patient:
-            return Retry(max(error.retry_after_s, 0.5) * (1 + 0.1 * draw), Rest.REWIND)
+            asked_s = min(max(error.retry_after_s, 0.5), _LONGEST_WAIT_S)
+            return Retry(asked_s * (1 + 0.1 * draw), Rest.REWIND)
         case BackendStuck() if is_patient:
             return Retry(error.pause_s, Rest.REWIND, pause_s=error.pause_s)
         case OutcomeUnknown() if error.look_again_s > 0 and is_patient:

@@ -9,7 +9,7 @@ from imagen.domain.job import Attempt, AttemptState
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import LeaseLost
 from imagen.ledger.engine import Ledger
-from imagen.ledger.held import record_intent, record_submitted
+from imagen.ledger.held import record_adopted, record_intent, record_submitted
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.persist import persist
 
@@ -64,6 +64,13 @@ class LedgerRun:
             lambda: record_submitted(self.ledger, self.lease.claim, external_id, place=place),
             clock=self.clock,
         )
+
+    def adopted(self, external_id: str, *, place: str = "") -> None:
+        persist(
+            lambda: record_adopted(self.ledger, self.lease.claim, external_id, place=place),
+            clock=self.clock,
+        )
+        self.external_id = external_id
 
     def progress(self, done: int, total: int) -> None:
         self.lease.check()

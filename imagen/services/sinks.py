@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from imagen.cloud.keys import object_key
 from imagen.cloud.rest import Filter, Rest
 from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
+from imagen.errors import CloudError
 from imagen.ledger.engine import Ledger
 from imagen.ledger.outbox import Outgoing
 from imagen.ledger.usage import UsageRow, usage_of
@@ -20,6 +21,10 @@ from imagen.services.copies import make_copy
 
 USAGE_SCHEMA, USAGE_TABLE = "mai", "imagen_usage"
 IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
+_USAGE_COLUMNS = (
+    *("created_at", "backend", "model", "seed", "prompt_hash"),
+    *("latency_ms", "cost_usd_estimate", "caller", "attempt_id"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class UsageOverRest:
     def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
         """The rows of a time span, oldest first, a page in memory at a time.
 
+        A table that is older than some of our columns is read without them.
+
         Raises:
             CloudError: they cannot be read.
         """
@@ -44,18 +51,8 @@ class UsageOverRest:
             filters.append(("created_at", "gte", since.isoformat()))
         if until is not None:
             filters.append(("created_at", "lt", until.isoformat()))
-        columns = (
-            "id",
-            "created_at",
-            "backend",
-            "model",
-            "seed",
-            "prompt_hash",
-            "latency_ms",
-            "cost_usd_estimate",
-            "caller",
-            "attempt_id",
-        )
+        missing = self.rest.missing_columns(USAGE_SCHEMA, USAGE_TABLE, _USAGE_COLUMNS)
+        columns = [name for name in _USAGE_COLUMNS if name not in missing]
         pages = self.rest.select_pages(
             USAGE_SCHEMA, USAGE_TABLE, columns, filters, order=("created_at", "id")
         )
@@ -70,13 +67,28 @@ class CloudCopies:
     storage: Storage
     #: Writes the row of ``imagen.images``.
     put_row: Callable[[Mapping[str, Any]], None]
+    #: Whose the images of jobs are that were submitted without an owner.
+    owner_user_id: str = ""
 
     def send(self, outgoing: Outgoing) -> None:
-        copy = make_copy(self.ledger, outgoing.job, outgoing.attempt)
-        key = object_key(outgoing.job.owner_user_id, outgoing.job.id, copy.slug, copy.ext)
+        job = outgoing.job
+        if not job.owner_user_id:
+            job = replace(job, owner_user_id=self._owner_here())
+        copy = make_copy(self.ledger, job, outgoing.attempt)
+        key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
         self.storage.ensure_bucket()
         self.storage.upload(key, copy.image, copy.mime)
         self.put_row(copy.row(key))
+
+    def _owner_here(self) -> str:
+        if not self.owner_user_id:
+            raise CloudError(
+                "it has no owner",
+                "set owner_user_id in the configuration to your user id in the Supabase project",
+                False,
+                True,
+            )
+        return self.owner_user_id
 
 
 def image_rows_over(rest: Rest) -> Callable[[Mapping[str, Any]], None]:
@@ -90,15 +102,15 @@ def image_rows_over(rest: Rest) -> Callable[[Mapping[str, Any]], None]:
 
 def _usage_row(row: Mapping[str, Any]) -> UsageRow:
     created_at = datetime.fromisoformat(row["created_at"])
-    cost = row["cost_usd_estimate"]
+    cost, attempt_id = row.get("cost_usd_estimate"), row.get("attempt_id")
     return UsageRow(
         created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
-        backend=row["backend"],
-        model=row["model"],
-        seed=row["seed"],
-        prompt_hash=row["prompt_hash"],
-        latency_ms=row["latency_ms"],
+        backend=row.get("backend") or "unknown",
+        model=row.get("model"),
+        seed=row.get("seed"),
+        prompt_hash=row.get("prompt_hash") or "",
+        latency_ms=row.get("latency_ms"),
         cost_usd=None if cost is None else Decimal(str(cost)),
-        caller=row["caller"],
-        attempt_id=UUID(row["attempt_id"]) if row["attempt_id"] else None,
+        caller=row.get("caller") or "unknown",
+        attempt_id=UUID(attempt_id) if attempt_id else None,
     )

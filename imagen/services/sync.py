@@ -10,14 +10,20 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
 
 from imagen.domain.protocols import Clock
-from imagen.errors import ArtifactLost, CloudError, ImagenError
+from imagen.errors import CloudError, ImagenError, LedgerError
 from imagen.images.verify import BrokenImage
 from imagen.ledger.artifacts import drop_artifacts_of
 from imagen.ledger.engine import Ledger
-from imagen.ledger.outbox import Outgoing, claim_outgoing, put_off, record_sent
+from imagen.ledger.outbox import (
+    Outgoing,
+    claim_outgoing,
+    give_back_parcels,
+    put_off,
+    record_sent,
+)
+from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.sinks import CLOUD_SINK
 
 log = logging.getLogger(__name__)
@@ -57,39 +63,44 @@ class Sync:
     clock: Clock
     #: By the outbox's name of the sink; one that is missing is not configured.
     sinks: Mapping[str, Sink]
-    #: What is missing, for people: "set SUPABASE_URL".
+    #: What is missing, for people: "set SUPABASE_URL", or what is wrong with it.
     missing: str = ""
     should_stop: Callable[[], bool] = lambda: False
 
     def drain(
-        self, *, job_id: UUID | None = None, now: bool = False, timeout_s: float | None = None
+        self, scope: Scope = EVERYTHING, *, now: bool = False, timeout_s: float | None = None
     ) -> SyncReport:
-        """Send everything that is due; with ``now`` also what was put off.
+        """Send what is due of the scope's jobs; with ``now`` also what was put off.
 
-        Each parcel is tried once. Stops beginning new ones after ``timeout_s`` seconds.
+        Each parcel is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
+        stop; the one that is under way may block for a minute.
 
         Raises:
-            LedgerUnavailable: the ledger is away.
+            LedgerError: the ledger is away.
         """
         report = SyncReport()
         ends_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
-        tried: set[UUID] = set()
-        while not self.should_stop():
-            if ends_s is not None and self.clock.boottime_s() > ends_s:
-                break
+        after = None
+        while not self._is_over(ends_s):
             parcels = claim_outgoing(
-                self.ledger, self.owner, limit=_ROUND, job_id=job_id, now=now, but=tried
+                self.ledger, self.owner, limit=_ROUND, scope=scope, now=now, after=after
             )
             if not parcels:
                 break
-            tried.update(parcel.id for parcel in parcels)
-            self._send_all(parcels, report)
+            after = parcels[-1].place
+            self._send_all(parcels, report, ends_s)
         return report
 
-    def _send_all(self, parcels: list[Outgoing], report: SyncReport) -> None:
+    def _is_over(self, ends_s: float | None) -> bool:
+        return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
+
+    def _send_all(self, parcels: list[Outgoing], report: SyncReport, ends_s: float | None) -> None:
         # Why a whole sink refuses: the rest of the round would be refused for the same reason.
         closed: dict[str, str] = {}
-        for parcel in parcels:
+        for number, parcel in enumerate(parcels):
+            if self._is_over(ends_s):
+                give_back_parcels(self.ledger, parcels[number:], self.owner)
+                return
             reason = closed.get(parcel.sink) or self._send(parcel, closed)
             if reason is None:
                 report.sent += 1
@@ -98,7 +109,8 @@ class Sync:
             report.reasons[parcel.sink] = reason
             wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(parcel.tries, 16))
             put_off(self.ledger, parcel, self.owner, wait_s=wait_s, reason=reason)
-            log.warning(
+            # No warning: a command tells it in a sentence of its own.
+            log.info(
                 "parcel_put_off",
                 extra={"job_id": str(parcel.job.id), "sink": parcel.sink, "why": reason},
             )
@@ -114,10 +126,10 @@ class Sync:
             if not error.only_this:
                 closed[parcel.sink] = str(error)
             return str(error)
-        except (ArtifactLost, BrokenImage) as error:
-            return str(error)
-        except ImagenError:
+        except LedgerError:
             raise
+        except (ImagenError, BrokenImage) as error:
+            return str(error)
         except Exception as error:
             # A sink's bug must not keep other parcels from going out.
             log.exception("sink_raised", extra={"job_id": str(parcel.job.id)})

@@ -45,7 +45,7 @@ def sum_usage(rows: Iterable[UsageRow], *, by: Sequence[str] = GROUPINGS) -> Usa
             group = groups[key] = _Growing()
         group.add(row)
         total.add(row)
-    ordered = [groups[key].sum(key) for key in sorted(groups)]
+    ordered = [groups[key].sum(key) for key in sorted(groups)] if by else []
     return UsageReport(tuple(by), ordered, total.sum(()))
 
 

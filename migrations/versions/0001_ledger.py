@@ -209,11 +209,16 @@ def upgrade() -> None:
         sqlite_where=sa.text("external_id IS NOT NULL"),
     )
 
-    meta = sa.table("meta", sa.column("key"), sa.column("value"), schema=schema)
-    op.bulk_insert(meta, [{"key": "ledger_id", "value": str(uuid4())}])
     if schema:
+        # The database's own: printed as SQL, one and the same text may make several ledgers.
+        op.execute(
+            "INSERT INTO imagen.meta (key, value) VALUES ('ledger_id', gen_random_uuid()::text)"
+        )
         # Image bytes are compressed already: keep them out of line, without trying again.
         op.execute(f"ALTER TABLE {prefix}artifacts ALTER COLUMN data SET STORAGE EXTERNAL")
+        return
+    meta = sa.table("meta", sa.column("key"), sa.column("value"))
+    op.bulk_insert(meta, [{"key": "ledger_id", "value": str(uuid4())}])
 
 
 def downgrade() -> None:

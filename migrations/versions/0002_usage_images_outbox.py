@@ -14,6 +14,8 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+#: Its SQL for PostgreSQL may be run again, at any later revision too: it puts right what is missing.
+is_repeatable = True
 
 _OUR_TABLES = (
     "alembic_version",
@@ -157,9 +159,9 @@ _IMAGES = (
 )
 
 _OUTBOX = (
-    "ALTER TABLE imagen.attempts ADD COLUMN is_metered boolean NOT NULL DEFAULT true",
+    "ALTER TABLE imagen.attempts ADD COLUMN IF NOT EXISTS is_metered boolean NOT NULL DEFAULT true",
     """
-    CREATE TABLE imagen.outbox (
+    CREATE TABLE IF NOT EXISTS imagen.outbox (
         id uuid NOT NULL CONSTRAINT pk_outbox PRIMARY KEY,
         job_id uuid NOT NULL CONSTRAINT fk_outbox_job_id REFERENCES imagen.jobs (id),
         attempt_id uuid NOT NULL,
@@ -174,8 +176,11 @@ _OUTBOX = (
         CONSTRAINT uq_outbox_attempt_id UNIQUE (attempt_id, sink)
     )
     """,
-    "CREATE INDEX ix_outbox_pending ON imagen.outbox (sink, created_at) WHERE done_at IS NULL",
-    "CREATE INDEX ix_outbox_job ON imagen.outbox (job_id)",
+    """
+    CREATE INDEX IF NOT EXISTS ix_outbox_pending
+        ON imagen.outbox (sink, created_at) WHERE done_at IS NULL
+    """,
+    "CREATE INDEX IF NOT EXISTS ix_outbox_job ON imagen.outbox (job_id)",
 )
 
 _SECURITY = (
@@ -219,7 +224,7 @@ _SECURITY = (
             );
         END IF;
     EXCEPTION WHEN insufficient_privilege THEN
-        RAISE NOTICE 'storage.objects belongs to another role; its policy was not made';
+        RAISE WARNING 'storage.objects belongs to another role; its policy was not made';
     END $$
     """,
 )

@@ -159,6 +159,17 @@ def test_an_error_inside_a_write_undoes_all_of_it(desk: Any) -> None:
     assert get_job(desk.ledger, job_id) is not None
 
 
+def test_a_wrong_statement_is_a_bug_and_not_an_absent_database(desk: Any) -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    def blunder() -> None:
+        with desk.ledger.write() as connection:
+            connection.exec_driver_sql("SELECT )")
+
+    with pytest.raises(DBAPIError):
+        blunder()
+
+
 def test_threads_write_one_after_the_other_and_all_of_it_arrives(desk: Any) -> None:
     threads = [
         threading.Thread(target=lambda: [desk.submit() for _ in range(20)]) for _ in range(8)

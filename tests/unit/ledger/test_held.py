@@ -48,6 +48,11 @@ def lose_to_another(desk: Any, claim: Claim) -> None:
     desk.must_claim("two")
 
 
+def lose_to_another_thread_of_the_same_process(desk: Any, claim: Claim) -> None:
+    desk.crash(claim)
+    desk.must_claim("one")
+
+
 def lose_to_another_try(desk: Any, claim: Claim) -> None:
     desk.crash(claim)
     second = desk.must_claim("two")
@@ -68,6 +73,7 @@ def lose_to_a_reused_fence(desk: Any, claim: Claim) -> None:
 LOSSES = [
     lose_to_nobody,
     lose_to_another,
+    lose_to_another_thread_of_the_same_process,
     lose_to_another_try,
     lose_to_an_image,
     lose_to_a_reused_fence,
@@ -90,14 +96,15 @@ def test_a_worker_that_lost_its_job_writes_nothing(
     assert desk.snapshot() == before
 
 
-@pytest.mark.parametrize("state", ["generated", "reused fence", "canceled"])
+@pytest.mark.parametrize("state", ["generated", "same process", "reused fence", "canceled"])
 def test_a_delivery_that_lost_its_job_writes_nothing(desk: Any, state: str) -> None:
     job_id = desk.generated()
     [claim] = delivery.claim_deliveries(desk.ledger, desk.claimant(), host="here")
     key = desk.artifact_rows()[0].key
-    if state == "generated":
+    if state in ("generated", "same process"):
+        owner = "two" if state == "generated" else "one"
         desk.expire(job_id)
-        assert delivery.claim_deliveries(desk.ledger, desk.claimant("two"), host="here")
+        assert delivery.claim_deliveries(desk.ledger, desk.claimant(owner), host="here")
     elif state == "reused fence":
         desk.set(job_id, lease_owner="two")
     else:

@@ -95,3 +95,11 @@ def test_a_limit_is_never_waited_for_less_than_was_asked() -> None:
         decision = decide(LIMITED, PAID, POLICY, jitter=jitter)
         assert isinstance(decision, Retry)
         assert 10.0 <= decision.wait_s <= 11.0
+
+
+@pytest.mark.parametrize("seconds", [1e12, float("inf"), -5.0])
+def test_a_server_that_names_an_absurd_wait_is_asked_again_within_a_day(seconds: float) -> None:
+    decision = decide(errors.RateLimited("wait", "", seconds), PAID, POLICY, jitter=1.0)
+
+    assert isinstance(decision, Retry)
+    assert 0.5 <= decision.wait_s <= 100_000

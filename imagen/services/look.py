@@ -1,0 +1,94 @@
+"""What an image file knows about itself, from its own bytes: ours, or another generator's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagen.errors import RequestError
+from imagen.images.broken import BrokenImage
+from imagen.images.verify import read_header
+from imagen.output import metadata
+from imagen.output.metadata.foreign import parse_graph, parse_parameters, read_texts
+
+#: Other programs' images may be larger than any of ours.
+_MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An image file; ``record`` is empty where it says nothing of how it was made.
+
+    Attributes:
+        source: who wrote the record: ``imagen``, ``comfyui``, ``a1111`` (the form that many other
+            programs write, too), or "".
+        texts: what ComfyUI's and A1111's texts say, as they stand there, by name.
+    """
+
+    path: Path
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    source: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_at(path: Path) -> Look:
+    """What the image at ``path`` knows about itself. No pixel is decoded.
+
+    Raises:
+        RequestError: it cannot be read, or is not an image, or is cut off.
+    """
+    data = _read(path)
+    try:
+        info = read_header(data)
+        texts = read_texts(data)
+    except BrokenImage as error:
+        raise RequestError(f"{path}: {error}", "name a PNG, JPEG or WebP file") from None
+    source, record = _record(data, texts)
+    return Look(
+        path=path,
+        format=info.format,
+        width=info.width,
+        height=info.height,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        source=source,
+        record=record,
+        texts={name: texts[name] for name in ("parameters", "prompt", "workflow") if name in texts},
+    )
+
+
+def _record(data: bytes, texts: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
+    ours = metadata.read(data)
+    if ours is not None:
+        return "imagen", ours
+    if graph := parse_graph(texts.get("prompt", "")):
+        return "comfyui", graph
+    if parameters := parse_parameters(texts.get("parameters", "")):
+        return "a1111", parameters
+    return "", {}
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder", "name an image file")
+    try:
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{path} is not a regular file", "name an image file")
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist", "name an image file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a possible name"
+        raise RequestError(f"{path} cannot be read: {reason}", "see its permissions") from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise RequestError(f"{path} is larger than {_MAX_FILE_BYTES:,} bytes", "name an image file")
+    return data

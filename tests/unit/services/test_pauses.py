@@ -1,0 +1,35 @@
+"""A pause is told once to whoever waits for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagen.ledger.control import pause_backend, resume_backend
+from imagen.ledger.scope import EVERYTHING
+from imagen.services.pauses import PauseNews
+
+
+def test_a_pause_that_a_job_waits_for_is_told_once_with_its_reason(desk: Any) -> None:
+    desk.submit()
+    pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60)
+    news = PauseNews(desk.ledger)
+
+    assert news.since_last(EVERYTHING) == {"mock": "it is stuck"}
+    assert news.since_last(EVERYTHING) == {}
+
+
+def test_a_pause_of_a_backend_that_nobody_waits_for_is_no_news(desk: Any) -> None:
+    desk.submit()
+    pause_backend(desk.ledger, "another", reason="it is stuck", pause_s=60)
+
+    assert PauseNews(desk.ledger).since_last(EVERYTHING) == {}
+
+
+def test_a_pause_that_comes_again_is_told_again(desk: Any) -> None:
+    desk.submit()
+    news = PauseNews(desk.ledger)
+    for _ in range(2):
+        pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60)
+        assert news.since_last(EVERYTHING)
+        resume_backend(desk.ledger, "mock")
+        assert news.since_last(EVERYTHING) == {}
