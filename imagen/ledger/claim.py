@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, AttemptState, Claim
@@ -26,7 +26,7 @@ from imagen.ledger.engine import Ledger
 from imagen.ledger.rows import attempt_from_row, job_from_row
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import seconds_since
+from imagen.ledger.types import now_plus, seconds_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,12 @@ def _preferred(ledger: Ledger, choice: Choice, model: str) -> UUID | None:
         return None
     with ledger.write(durable=False) as connection:
         connection.execute(
-            update(jobs).where(jobs.c.id == first.id).values(passed_over=jobs.c.passed_over + 1)
+            update(jobs)
+            .where(jobs.c.id == first.id)
+            .values(
+                passed_over=jobs.c.passed_over + 1,
+                passed_over_since=func.coalesce(jobs.c.passed_over_since, now_plus()),
+            )
         )
     found: UUID = same_model.id
     return found

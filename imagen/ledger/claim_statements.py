@@ -81,9 +81,10 @@ def _conditions(choice: Choice) -> ColumnElement[bool]:
 @lru_cache(maxsize=256)
 def first_waiting(choice: Choice) -> Select[tuple[UUID, str | None, int, bool]]:
     """The job that comes first by lane and age, whatever is loaded."""
+    # Counted from the first time, not from the submission: late in a long batch every row is old.
     is_fed_up = or_(
         jobs.c.passed_over >= MAX_PASSED_OVER,
-        jobs.c.created_at < now_plus(-MAX_PASSED_OVER_S),
+        func.coalesce(jobs.c.passed_over_since, now_plus()) < now_plus(-MAX_PASSED_OVER_S),
     )
     return (
         select(jobs.c.id, jobs.c.affinity, jobs.c.lane, is_fed_up.label("is_fed_up"))

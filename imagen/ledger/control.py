@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, null, or_, select, update
+from sqlalchemy import and_, case, delete, func, null, or_, select, update
 
 from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Phase
+from imagen.errors import BackendStuck, OutOfCredit
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
 from imagen.ledger.scope import Scope
@@ -110,8 +111,14 @@ def pause_backend(ledger: Ledger, backend: str, *, reason: str, pause_s: float |
 
 
 def resume_backend(ledger: Ledger, backend: str) -> bool:
-    """Lift a pause; says whether there was one."""
+    """Lift a pause, and with it the waits that its jobs were given; says whether there was one."""
+    put_off = and_(
+        jobs.c.backend == backend,
+        jobs.c.state == JobState.QUEUED,
+        jobs.c.error_code.in_([OutOfCredit.code, BackendStuck.code]),
+    )
     with ledger.write() as connection:
+        connection.execute(update(jobs).where(in_order(put_off)).values(not_before=null()))
         return connection.execute(delete(pauses).where(pauses.c.backend == backend)).rowcount == 1
 
 

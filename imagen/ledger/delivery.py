@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import (
     CTE,
     ColumnClause,
+    ColumnElement,
     Integer,
     Text,
     Update,
@@ -39,12 +40,26 @@ from imagen.ledger.types import now_plus, seconds_since
 
 #: How many deliveries one claim takes at most.
 DRAIN_SIZE = 64
+#: One that was begun so often without an end is delivered alone: it may be what ends its worker.
+SHAKY_AFTER = 3
 
 
 def claim_deliveries(
     ledger: Ledger, claimant: Claimant, *, host: str, limit: int = DRAIN_SIZE
 ) -> list[Claim]:
-    """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first."""
+    """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first.
+
+    A job whose delivery was begun several times without an end comes last, and alone.
+    """
+    sound = _claim(ledger, claimant, jobs.c.delivery_count < SHAKY_AFTER, host=host, limit=limit)
+    return sound or _claim(
+        ledger, claimant, jobs.c.delivery_count >= SHAKY_AFTER, host=host, limit=1
+    )
+
+
+def _claim(
+    ledger: Ledger, claimant: Claimant, which: ColumnElement[bool], *, host: str, limit: int
+) -> list[Claim]:
     with ledger.write(durable=False) as connection:
         chosen = (
             select(jobs.c.id)
@@ -54,6 +69,7 @@ def claim_deliveries(
                 or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
                 or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
                 claimant.scope.clause(),
+                which,
             )
             .order_by(jobs.c.id)
             .limit(limit)
@@ -186,25 +202,6 @@ def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: 
                 error_code=code,
                 error_message=message,
                 finished_at=now_plus(),
-                lease_owner=null(),
-                lease_expires_at=null(),
-            )
-        )
-    return changed.rowcount == 1
-
-
-def put_off_delivery(
-    ledger: Ledger, claim: Claim, *, wait_s: float, code: str, message: str
-) -> bool:
-    """Give a delivery back, to be tried again after ``wait_s`` seconds."""
-    with ledger.write() as connection:
-        changed = connection.execute(
-            update(jobs)
-            .where(holds(claim, JobState.GENERATED))
-            .values(
-                not_before=now_plus(wait_s),
-                error_code=code,
-                error_message=message,
                 lease_owner=null(),
                 lease_expires_at=null(),
             )

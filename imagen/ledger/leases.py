@@ -9,11 +9,15 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, delete, null, or_, select, update
 
 from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.delivery import SHAKY_AFTER
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
 from imagen.ledger.tables import attempts, jobs, locks
 from imagen.ledger.types import now_plus
 from imagen.ledger.upsert import insert_on
+
+#: How long a delivery that keeps ending its worker is left alone.
+SHAKY_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,14 @@ def take_back(
         freed = connection.execute(
             update(jobs)
             .where(in_order(and_(jobs.c.state == JobState.GENERATED, overdue)))
-            .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1)
+            .values(
+                lease_owner=null(),
+                lease_expires_at=null(),
+                fence=jobs.c.fence + 1,
+                not_before=case(
+                    (jobs.c.delivery_count >= SHAKY_AFTER, now_plus(SHAKY_WAIT_S)), else_=null()
+                ),
+            )
             .returning(jobs.c.id)
         ).all()
     return len(rows) + len(freed)

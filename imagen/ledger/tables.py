@@ -66,6 +66,7 @@ jobs = Table(
     Column("affinity", Text),
     # How often a later row with the loaded model was preferred to this one.
     Column("passed_over", Integer, nullable=False, server_default="0"),
+    Column("passed_over_since", UtcDateTime),
     Column("request", JsonDocument, nullable=False),
     Column("output", JsonDocument, nullable=False),
     Column("state", String(20), nullable=False),

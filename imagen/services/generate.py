@@ -217,7 +217,9 @@ class Drawing:
                     return self._put_off(claim, unheard, again)
                 log.warning("cancel_not_heard", extra={"job_id": str(claim.job.id)})
         error = JobCanceled(f"job {claim.job.id} was canceled on request")
-        return self._end(claim, error, state=AttemptState.CANCELED)
+        # The worker that is gone may have sent a paid call: what that costs is on record.
+        cost = None if backend.repeat_is_free else backend.estimate(claim.job.request)
+        return self._end(claim, error, state=AttemptState.CANCELED, cost=cost)
 
     def _give_back(self, claim: Claim) -> None:
         """Try to: a job left to its lease would count a crash although no worker died."""

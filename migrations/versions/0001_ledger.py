@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("backend", sa.Text(), nullable=False),
         sa.Column("affinity", sa.Text(), nullable=True),
         sa.Column("passed_over", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("passed_over_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("request", JSON_DOCUMENT, nullable=False),
         sa.Column("output", JSON_DOCUMENT, nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),

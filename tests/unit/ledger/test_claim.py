@@ -195,10 +195,20 @@ def test_a_job_is_passed_over_sixteen_times_and_not_once_more(desk: Any) -> None
 
 def test_a_job_is_passed_over_for_five_minutes_at_most(desk: Any) -> None:
     waiting = desk.submit(affinity="dev")
-    desk.submit(affinity="schnell")
-    desk.shift(waiting, "created_at", -MAX_PASSED_OVER_S - 1)
+    for _ in range(2):
+        desk.submit(affinity="schnell")
+    desk.must_claim(model="schnell")
+    desk.shift(waiting, "passed_over_since", -MAX_PASSED_OVER_S - 1)
 
     assert desk.must_claim(model="schnell").job.id == waiting
+
+
+def test_a_job_that_was_never_passed_over_is_not_fed_up_however_old(desk: Any) -> None:
+    old = desk.submit(affinity="dev")
+    loaded = desk.submit(affinity="schnell")
+    desk.shift(old, "created_at", -MAX_PASSED_OVER_S - 1)
+
+    assert desk.must_claim(model="schnell").job.id == loaded
 
 
 def test_being_passed_over_gives_the_loaded_model_no_paused_job(desk: Any) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger import held
-from imagen.ledger.control import request_cancel, retry_jobs
+from imagen.ledger.control import pause_backend, request_cancel, resume_backend, retry_jobs
 from imagen.ledger.delivery import claim_deliveries, record_delivery_failed
-from imagen.ledger.held import Ending
+from imagen.ledger.held import Ending, Rest, record_retry
 from imagen.ledger.leases import renew_leases
 from imagen.ledger.scope import EVERYTHING, Scope
 
@@ -160,3 +160,15 @@ def test_an_ended_attempt_stays_ended_when_its_job_is_retried(desk: Any) -> None
     states = [attempt.state for attempt in desk.attempts(job_id)]
 
     assert states == [AttemptState.FAILED, AttemptState.STARTED]
+
+
+def test_lifting_a_pause_lets_its_jobs_go_on_at_once(desk: Any) -> None:
+    job_id = desk.submit()
+    ending = Ending("out_of_credit", "no credit")
+    record_retry(desk.ledger, desk.must_claim(), ending, wait_s=900, rest=Rest.REWIND)
+    pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900)
+    assert desk.claim() is None
+
+    resume_backend(desk.ledger, "mock")
+
+    assert desk.must_claim().job.id == job_id

@@ -9,7 +9,7 @@ import pytest
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger import held
 from imagen.ledger.control import request_cancel
-from imagen.ledger.delivery import claim_deliveries
+from imagen.ledger.delivery import SHAKY_AFTER, claim_deliveries
 from imagen.ledger.leases import (
     end_canceled,
     lease_owners,
@@ -88,6 +88,7 @@ def test_a_delivery_of_the_dead_is_freed_and_its_job_never_fails_for_it(desk: An
     job_id = desk.generated()
 
     for _ in range(10):
+        desk.set(job_id, not_before=None)
         [claim] = claim_deliveries(desk.ledger, desk.claimant(), host="here")
         desk.crash(claim, max_crashes=1)
 
@@ -162,3 +163,20 @@ def test_only_its_owner_gives_a_lock_back(desk: Any) -> None:
 
     release_lock(desk.ledger, "reconcile", "one")
     assert take_lock(desk.ledger, "reconcile", "two", lease_s=15)
+
+
+def test_a_delivery_that_keeps_ending_its_worker_waits_and_is_taken_alone(desk: Any) -> None:
+    shaky, sound = desk.generated(), desk.generated()
+    for _ in range(SHAKY_AFTER):
+        desk.set(shaky, not_before=None)
+        claim_deliveries(desk.ledger, desk.claimant("one"), host="here", limit=1)
+        desk.expire(shaky)
+        take_back(desk.ledger, max_crashes=5)
+    assert desk.row(shaky).not_before is not None
+    desk.set(shaky, not_before=None)
+
+    first = claim_deliveries(desk.ledger, desk.claimant("one"), host="here")
+    then = claim_deliveries(desk.ledger, desk.claimant("one"), host="here")
+
+    assert [claim.job.id for claim in first] == [sound]
+    assert [claim.job.id for claim in then] == [shaky]

@@ -214,10 +214,6 @@ class Life(RuleBasedStateMachine):
         self._write_delivery(which, "failed", delivery.record_delivery_failed)
 
     @rule(which=WHICH)
-    def put_off_delivery(self, which: int) -> None:
-        self._write_delivery(which, "generated", delivery.put_off_delivery, wait_s=0)
-
-    @rule(which=WHICH)
     def draw_again(self, which: int) -> None:
         def write(claim: Claim) -> None:
             if not delivery.draw_again(self.desk.ledger, claim):
