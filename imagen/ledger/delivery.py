@@ -41,7 +41,7 @@ from imagen.ledger.types import now_plus, seconds_since
 #: How many deliveries one claim takes at most.
 DRAIN_SIZE = 64
 #: One that was begun so often without an end is delivered alone: it may be what ends its worker.
-SHAKY_AFTER = 3
+SHAKY_AFTER = 5
 
 
 def claim_deliveries(
@@ -49,11 +49,12 @@ def claim_deliveries(
 ) -> list[Claim]:
     """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first.
 
-    A job whose delivery was begun several times without an end comes last, and alone.
+    A job whose delivery was begun several times without an end comes alone. It comes first, as it
+    waits after each end of a worker: so neither it nor the sound ones starve.
     """
-    sound = _claim(ledger, claimant, jobs.c.delivery_count < SHAKY_AFTER, host=host, limit=limit)
-    return sound or _claim(
-        ledger, claimant, jobs.c.delivery_count >= SHAKY_AFTER, host=host, limit=1
+    shaky = _claim(ledger, claimant, jobs.c.delivery_count >= SHAKY_AFTER, host=host, limit=1)
+    return shaky or _claim(
+        ledger, claimant, jobs.c.delivery_count < SHAKY_AFTER, host=host, limit=limit
     )
 
 

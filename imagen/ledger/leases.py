@@ -17,7 +17,7 @@ from imagen.ledger.types import now_plus
 from imagen.ledger.upsert import insert_on
 
 #: How long a delivery that keeps ending its worker is left alone.
-SHAKY_WAIT_S = 60.0
+SHAKY_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

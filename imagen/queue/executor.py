@@ -19,7 +19,7 @@ import redis
 
 from imagen.domain.job import JobState
 from imagen.domain.protocols import Clock
-from imagen.errors import OutOfCredit
+from imagen.errors import LedgerUnavailable, OutOfCredit
 from imagen.ledger.claim import Claimant
 from imagen.ledger.control import paused_backends
 from imagen.ledger.engine import Ledger
@@ -31,6 +31,7 @@ from imagen.queue.events import Events, listen
 from imagen.services import presence
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Outcome
+from imagen.services.pauses import PauseNews
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _FIRST_LOOK_S = 0.25
 _LAST_LOOK_S = 1.0
 #: How long nobody may serve a queue before it is said aloud.
 _MISSING_AFTER_S = 5.0
+#: How long the ledger may be away before the wait ends.
+_LEDGER_PATIENCE_S = 60.0
 
 
 class Listener(Protocol):
@@ -49,6 +52,8 @@ class Listener(Protocol):
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
 
     def on_missing_worker(self, queue: str) -> None: ...
+
+    def on_pause(self, backend: str, reason: str) -> None: ...
 
 
 @dataclass
@@ -76,27 +81,39 @@ class QueueExecutor:
 
         Raises:
             OutOfCredit: the backend of every job that still waits is paused for lack of credit.
-            LedgerUnavailable: the ledger is away.
+            LedgerUnavailable: the ledger stayed away for a minute.
         """
-        began_s = self.clock.boottime_s()
+        began_s = seen_s = self.clock.boottime_s()
         look_s = _FIRST_LOOK_S
+        pauses = PauseNews(self.ledger)
         with self._listening(scope) as events:
             while not self._stop.is_set():
-                if not has_unfinished(self.ledger, scope):
-                    return True
                 waited_s = self.clock.boottime_s() - began_s
-                if timeout_s is not None and waited_s >= timeout_s:
-                    return False
-                self.caretaker.tick()
-                self._check_credit(scope)
-                workers = self._alive()
-                if waited_s > _MISSING_AFTER_S:
-                    self._tell_missing(scope, workers)
-                self._deliver_where_nobody_does(scope, workers)
+                try:
+                    if not has_unfinished(self.ledger, scope):
+                        return True
+                    if timeout_s is not None and waited_s >= timeout_s:
+                        return False
+                    self._help(scope, pauses, waited_s=waited_s)
+                    seen_s = self.clock.boottime_s()
+                except LedgerUnavailable:
+                    # A database that is restarted comes back, and the jobs go on meanwhile.
+                    if self.clock.boottime_s() - seen_s > _LEDGER_PATIENCE_S:
+                        raise
                 left_s = look_s if timeout_s is None else min(look_s, timeout_s - waited_s)
                 self._hear(events, for_s=max(0.0, left_s))
                 look_s = min(_LAST_LOOK_S, look_s * 1.5)
         return not has_unfinished(self.ledger, scope)
+
+    def _help(self, scope: Scope, pauses: PauseNews, *, waited_s: float) -> None:
+        """What somebody has to do between two looks: feed, deliver, and say what is wrong."""
+        self.caretaker.tick()
+        self._check_credit(scope)
+        self._tell_pauses(pauses.since_last(scope))
+        workers = self._alive()
+        if waited_s > _MISSING_AFTER_S:
+            self._tell_missing(scope, workers)
+        self._deliver_where_nobody_does(scope, workers)
 
     def stop(self, *, grace_s: float = 0.0) -> None:  # noqa: ARG002  (the same verb as LocalExecutor)
         """End the wait; the jobs go on. Safe in a signal handler."""
@@ -146,6 +163,11 @@ class QueueExecutor:
                 self._told_missing.add(queue)
                 if self.listener is not None:
                     self.listener.on_missing_worker(queue)
+
+    def _tell_pauses(self, news: Mapping[str, str]) -> None:
+        if self.listener is not None:
+            for backend, reason in news.items():
+                self.listener.on_pause(backend, reason)
 
     def _deliver_where_nobody_does(self, scope: Scope, workers: list[Worker]) -> None:
         if any(worker.role == "results" and worker.host == self.host for worker in workers):

@@ -63,7 +63,7 @@ def _ledger_named_in(message: Any) -> str | None:
         return None
     try:
         named = json.loads(message)["headers"].get(LEDGER_HEADER)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return None if named is None else str(named)
 

@@ -24,6 +24,9 @@ MAX_COUNTDOWN_S = 60.0
 
 # For what is safe at any time: the wake-up comes again while the ledger is away.
 _WHILE_LEDGER_IS_AWAY: dict[str, Any] = {
+    # Of this app only: Celery hands shared tasks on to every other app of the process, where the
+    # name would stand for another worker's.
+    "shared": False,
     "autoretry_for": (LedgerUnavailable,),
     "retry_backoff": 2,
     "retry_backoff_max": 60,

@@ -82,12 +82,15 @@ class Drawing:
         Raises:
             LedgerUnavailable: the ledger is away; what was held is given up to its lease.
         """
-        claimed_at_s = self.clock.boottime_s()
-        claimant = replace(claimant, model=self.loaded.name)
-        claim = claim_job(self.ledger, claimant, crashed=crashed)
-        if claim is None:
-            return None
-        self.loaded.use(claim.job.affinity)
+        # In turns: a thread that has not heard yet what another one just claimed would go back to
+        # the model that is being unloaded.
+        with self.loaded.turn:
+            claimed_at_s = self.clock.boottime_s()
+            claimant = replace(claimant, model=self.loaded.name)
+            claim = claim_job(self.ledger, claimant, crashed=crashed)
+            if claim is None:
+                return None
+            self.loaded.use(claim.job.affinity)
         with self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease], _logged(claim):
             self._announce(claim, "running")
             outcome = self._draw(claim, lease)

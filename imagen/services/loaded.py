@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 
 @dataclass
 class LoadedModel:
-    """The affinity of the last job that had one. Threads of one process share it."""
+    """The affinity of the last job that had one. Threads of one process share it.
+
+    ``turn`` is held from the look at ``name`` until the claim that came of it is known.
+    """
 
     name: str | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def use(self, affinity: str | None) -> None:
         """Remember what a claimed job will have loaded; one without affinity changes nothing."""

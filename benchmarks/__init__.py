@@ -1,0 +1,1 @@
+"""How fast imagen is, next to the least that could do the same; `make bench` runs all of it."""

@@ -1,0 +1,1 @@
+"""Kills imagen at random, again and again, and counts what is lost: nothing, it is hoped."""

@@ -1,0 +1,80 @@
+"""A paid call is sent only by who certainly still holds its job."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagen.domain.job import AttemptState
+from imagen.errors import LeaseLost
+from imagen.ledger.claim import Claimant, claim_job
+from imagen.ledger.lookup import attempts_of
+from imagen.services.heartbeat import Heartbeat
+from imagen.services.run import LedgerRun
+
+LEASE_S = 30.0
+
+
+class HandClock:
+    """A clock that goes on by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def boottime_s(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def held_run(make_stage):
+    """A job that this process holds, as its backend sees it, and the clock it goes by."""
+    stage = make_stage()
+    imagen = stage.imagen()
+    stage.submit(["a fox"])
+    clock = HandClock()
+    heartbeat = Heartbeat(imagen.ledger, "me", LEASE_S, LEASE_S / 3, clock)
+    claim = claim_job(imagen.ledger, Claimant("me", ["gpu"], LEASE_S))
+    with heartbeat.holding([claim], claimed_at_s=clock.boottime_s()) as [lease]:
+        yield (
+            LedgerRun(imagen.ledger, lease, heartbeat, imagen.queue_publisher, clock),
+            clock,
+            imagen.ledger,
+        )
+
+
+def test_a_call_is_announced_before_it_is_sent(held_run):
+    run, _, ledger = held_run
+
+    run.intend(timeout_s=10)
+
+    [attempt] = attempts_of(ledger, run.lease.claim.job.id)
+    assert attempt.state is AttemptState.INTENDED
+
+
+def test_a_process_that_stood_still_while_it_announced_a_call_does_not_send_it(
+    held_run, monkeypatch
+):
+    run, clock, _ = held_run
+    from imagen.services import run as module
+
+    commit = module.record_intent
+
+    def slow_commit(*args, **kwargs):
+        commit(*args, **kwargs)
+        clock.sleep(LEASE_S)
+
+    monkeypatch.setattr(module, "record_intent", slow_commit)
+
+    with pytest.raises(LeaseLost):
+        run.intend(timeout_s=10)
+
+
+def test_a_lease_that_is_nearly_over_is_renewed_before_a_call(held_run):
+    run, clock, _ = held_run
+    clock.sleep(LEASE_S - 1)
+
+    run.intend(timeout_s=10)
+
+    assert run.lease_left_s() == LEASE_S

@@ -1,0 +1,234 @@
+"""What workers do to jobs when they crash, stop, are full, or are told to cancel."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from sqlalchemy import func, select, update
+
+from benchmarks.chaos.stage import HOST, SHORT, wait_until
+from imagen.domain.job import JobState
+from imagen.ledger.control import request_cancel
+from imagen.ledger.scope import Scope
+from imagen.ledger.tables import artifacts, jobs
+
+QUICK = {"type": "mock", "latency_ms": 20}
+
+
+def test_a_poison_job_fails_after_so_many_crashes_and_takes_nobody_with_it(make_stage):
+    stage = make_stage(
+        workers=SHORT | {"max_crashes": 3},
+        backends={"mock": {"type": "mock", "latency_ms": 30, "crash_if_contains": "poison"}},
+    )
+    stage.start_ready("results")
+    poison = stage.submit_one("poison")
+    others = [stage.submit_one(f"a harmless fox {number}") for number in range(20)]
+    keeper = stage.start_ready("gpu")
+
+    def is_over() -> bool:
+        nonlocal keeper
+        if not keeper.is_alive:
+            keeper = stage.start("gpu")
+        return stage.job(poison).state.is_terminal
+
+    wait_until(is_over, what="the poison job is over", timeout_s=60)
+
+    failed = stage.job(poison)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "worker_crashed")
+    assert failed.crash_count == 3
+    if not keeper.is_alive:
+        stage.start("gpu")
+    for other in others:
+        assert stage.wait_for(other, JobState.SUCCEEDED).crash_count <= 1
+
+
+def test_generators_stop_while_too_much_waits_for_delivery(make_stage):
+    stage = make_stage(backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}})
+    stage.start_ready("cloud")
+    stage.start_ready("gpu")
+    stage.submit(f"fox {number}" for number in range(400))
+
+    def is_full() -> bool:
+        waiting = stage.states().get(JobState.GENERATED, 0)
+        time.sleep(2 * SHORT["heartbeat_s"])
+        return bool(waiting) and stage.states().get(JobState.GENERATED, 0) == waiting
+
+    wait_until(is_full, what="nothing more is drawn")
+    assert stage.states()[JobState.QUEUED] > 0
+
+    stage.start("results")
+    wait_until(lambda: stage.states().get(JobState.SUCCEEDED, 0) > 0, what="deliveries go on")
+    before = stage.states()[JobState.SUCCEEDED]
+    wait_until(lambda: stage.states()[JobState.SUCCEEDED] > before + 20, what="and so does drawing")
+
+
+def test_a_queued_job_that_is_canceled_is_never_drawn(make_stage, tmp_path):
+    calls = tmp_path / "calls.log"
+    stage = make_stage(backends={"mock": QUICK | {"calls_log": str(calls)}})
+    job_id = stage.submit_one()
+    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
+
+    stage.start_ready("gpu")
+    stage.start_ready("results")
+    other = stage.submit_one("another")
+    stage.wait_for(other, JobState.SUCCEEDED)
+
+    assert stage.job(job_id).state is JobState.CANCELED
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def test_a_running_job_that_is_canceled_stops_at_its_backend(make_stage):
+    stage = make_stage(backends={"mock": {"type": "mock", "latency_ms": 60_000}})
+    stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    stage.wait_for(job_id, JobState.RUNNING)
+
+    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
+
+    stage.wait_for(job_id, JobState.CANCELED, timeout_s=10)
+
+
+def test_a_generated_job_that_is_canceled_leaves_no_file_and_no_artifact(make_stage):
+    stage = make_stage(backends={"mock": QUICK})
+    stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    stage.wait_for(job_id, JobState.GENERATED)
+
+    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
+    stage.start_ready("results")
+
+    assert stage.job(job_id).state is JobState.CANCELED
+    assert list(stage.output.iterdir()) == []
+    ledger = stage.imagen().ledger
+
+    def is_swept() -> bool:
+        with ledger.read() as connection:
+            return connection.scalar(select(func.count()).select_from(artifacts)) == 0
+
+    wait_until(is_swept, what="its artifact is swept")
+
+
+def test_no_more_wakeups_wait_than_the_window_however_many_jobs_do(make_stage):
+    stage = make_stage(backends={"mock": QUICK}, settings={"queue": {"window": 50}})
+    stage.submit(f"fox {number}" for number in range(5000))
+    seen: list[int] = []
+    # Nobody draws: the caretaker alone is at it, several times a second.
+    stage.start_ready("cloud")
+    wait_until(lambda: stage.messages("gpu") > 0, what="wake-ups wait")
+
+    until_s = time.monotonic() + 5 * SHORT["reconcile_s"]
+    while time.monotonic() < until_s:
+        seen.append(stage.messages("gpu"))
+        time.sleep(0.02)
+
+    assert max(seen) == 50
+
+
+def test_a_host_without_a_results_worker_piles_up_no_messages(make_stage):
+    stage = make_stage(backends={"mock": QUICK})
+    stage.start_ready("cloud")
+    stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    stage.wait_for(job_id, JobState.GENERATED)
+    with redis.Redis.from_url(stage.redis_url) as client:
+        # As if two seconds had gone by a hundred times.
+        for _ in range(100):
+            client.delete(f"imagen:drain.{HOST}")
+            stage.imagen().queue_publisher.wake_results(HOST)
+
+    assert stage.messages(f"results.{HOST}") <= 10
+
+
+def test_sigterm_gives_leases_back_so_that_no_crash_is_counted_and_nothing_is_paid_twice(
+    make_stage, tmp_path
+):
+    calls = tmp_path / "calls.log"
+    paid = {"type": "mock", "latency_ms": 3000, "cost_usd": 0.01, "calls_log": str(calls)}
+    stage = make_stage(backends={"mock": paid}, workers=SHORT | {"grace_s": 0.5})
+    stage.start_ready("results")
+    first = stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    wait_until(lambda: calls.exists(), what="it is paid")
+
+    assert first.terminate(timeout_s=10) == 0
+
+    given_back = stage.job(job_id)
+    assert (given_back.state, given_back.crash_count) == (JobState.QUEUED, 0)
+    stage.start_ready("gpu")
+    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    assert (done.attempt_count, done.crash_count) == (1, 0)
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def test_sigterm_lets_what_runs_finish_within_the_grace(make_stage):
+    stage = make_stage(
+        backends={"mock": {"type": "mock", "latency_ms": 1000}}, workers=SHORT | {"grace_s": 20}
+    )
+    worker = stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    stage.wait_for(job_id, JobState.RUNNING)
+
+    assert worker.terminate() == 0
+
+    assert stage.job(job_id).state is JobState.GENERATED
+
+
+@pytest.mark.parametrize("skew_s", [3600.0, -3600.0])
+def test_a_worker_whose_clock_is_wrong_by_an_hour_keeps_its_leases(
+    make_stage, postgres_url, skew_s
+):
+    stage = make_stage(
+        database_url=postgres_url,
+        backends={"mock": {"type": "mock", "latency_ms": 2500}},
+        workers=SHORT | {"lease_s": 1, "heartbeat_s": 0.3},
+    )
+    stage.start_ready("results", skew_s=-skew_s)
+    stage.start_ready("gpu", skew_s=skew_s)
+
+    job_id = stage.submit_one()
+
+    # Longer than a lease, so that it was renewed on the way.
+    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    assert (done.attempt_count, done.crash_count) == (1, 0)
+    assert abs(done.finished_at - datetime.now(UTC)) < timedelta(minutes=10)
+
+
+def test_a_ledger_that_is_away_for_longer_than_a_lease_counts_no_crash(make_stage, own_postgres):
+    stage = make_stage(
+        database_url=own_postgres.create_database(),
+        workers=SHORT | {"lease_s": 1, "heartbeat_s": 0.3},
+        backends={"mock": {"type": "mock", "latency_ms": 5000}},
+    )
+    stage.start_ready("results")
+    stage.start_ready("gpu")
+    job_id = stage.submit_one()
+    stage.wait_for(job_id, JobState.RUNNING)
+
+    own_postgres.kill()
+    time.sleep(2.5)
+    own_postgres.start()
+    wait_until(lambda: not stage.knows_nothing(), what="we see the ledger again")
+
+    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    assert (done.attempt_count, done.crash_count) == (1, 0)
+
+
+def test_a_lease_that_ran_out_elsewhere_is_taken_back(make_stage):
+    stage = make_stage(backends={"mock": QUICK})
+    job_id = stage.submit_one(wake=False)
+    with stage.imagen().ledger.write() as connection:
+        connection.execute(
+            update(jobs).values(
+                state="running",
+                lease_owner="another-host:1:abcd",
+                lease_expires_at=datetime.now(UTC) - timedelta(seconds=1),
+            )
+        )
+
+    stage.start_ready("gpu")
+    stage.start_ready("results")
+
+    assert stage.wait_for(job_id, JobState.SUCCEEDED).crash_count == 1

@@ -1,0 +1,45 @@
+"""Events are a hint: heard when they can be, and never a reason to fail."""
+
+from __future__ import annotations
+
+from uuid_utils.compat import uuid7
+
+from imagen.queue.connection import connect
+from imagen.queue.events import listen
+from imagen.queue.routing import events_channel
+
+
+def _next(events, *, tries: int = 50):
+    """The next event; the confirmation of a subscription counts as a message to redis-py."""
+    for _ in range(tries):
+        heard = events.next(timeout_s=0.1)
+        if heard is not None:
+            return heard
+    return None
+
+
+def test_an_event_of_a_subscribed_job_is_heard_with_its_job(redis_url, mailbox):
+    job_id = uuid7()
+    with listen(mailbox.client, [uuid7(), job_id]) as events:
+        mailbox.client.publish(events_channel(job_id), '{"event": "succeeded"}')
+
+        assert _next(events) == (job_id, {"event": "succeeded"})
+
+
+def test_what_cannot_be_read_is_passed_over(mailbox):
+    job_id = uuid7()
+    with listen(mailbox.client, [job_id]) as events:
+        mailbox.client.publish(events_channel(job_id), b"\xff not json")
+        mailbox.client.publish(events_channel(job_id), '{"event": "running"}')
+
+        assert _next(events) == (job_id, {"event": "running"})
+
+
+def test_silence_ends_in_time(mailbox):
+    with listen(mailbox.client, [uuid7()]) as events:
+        assert _next(events, tries=3) is None
+
+
+def test_a_redis_that_is_away_makes_deaf_and_nothing_else():
+    with connect("redis://127.0.0.1:1/0") as client, listen(client, [uuid7()]) as events:
+        assert events is None

@@ -1,0 +1,128 @@
+"""The tasks decide one thing only: what of an outcome is Celery's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from celery.exceptions import Retry as CeleryRetry
+from uuid_utils.compat import uuid7
+
+from imagen.domain.job import JobState
+from imagen.errors import BackendRejected, BackendUnavailable, ImagenError, LedgerMismatch
+from imagen.ledger.held import Rest
+from imagen.queue.app import make_app
+from imagen.queue.routing import DELIVER_TASK, GENERATE_TASK
+from imagen.queue.tasks import MAX_COUNTDOWN_S, add_tasks
+from imagen.services.generate import Outcome
+from imagen.services.retry_policy import Retry
+
+JOB: UUID = uuid7()
+
+
+@dataclass
+class Stand:
+    """In a worker's place."""
+
+    outcome: Outcome | None = None
+    delivered: list[Outcome] = field(default_factory=list)
+    named: list[str | None] = field(default_factory=list)
+    refusal: ImagenError | None = None
+
+    def check_ledger(self, named: str | None) -> None:
+        self.named.append(named)
+        if self.refusal is not None:
+            raise self.refusal
+
+    def draw_one(self) -> Outcome | None:
+        return self.outcome
+
+    def deliver_all(self) -> list[Outcome]:
+        return self.delivered
+
+
+@pytest.fixture
+def run(publisher):
+    """Runs a task as a worker would that got this message."""
+
+    def run(stand: Stand, name: str = GENERATE_TASK, *, app: Any = None) -> Any:
+        app = app or make_app(publisher.broker_url)
+        add_tasks(app, lambda: stand)
+        task = app.tasks[name]
+        task.push_request(
+            id=str(JOB),
+            args=["mock 64x64 fox"],
+            kwargs={},
+            retries=0,
+            called_directly=False,
+            imagen_ledger="the ledger",
+            delivery_info={"exchange": "", "routing_key": "gpu"},
+        )
+        try:
+            return task.run("mock 64x64 fox")
+        finally:
+            task.pop_request()
+            app.close()
+
+    return run
+
+
+def test_a_wakeup_for_nothing_is_no_failure(run):
+    assert run(Stand(None)) == {"state": "nothing to do"}
+
+
+def test_the_ledger_that_a_message_names_is_checked_before_anything_is_drawn(run):
+    stand = Stand(refusal=LedgerMismatch("another ledger", "point elsewhere"))
+
+    with pytest.raises(LedgerMismatch):
+        run(stand)
+
+    assert stand.named == ["the ledger"]
+
+
+def test_a_drawn_job_tells_its_id_state_and_seconds_and_nothing_else(run):
+    told = run(Stand(Outcome(JOB, JobState.GENERATED, 1.23456)))
+
+    assert told == {"job": str(JOB), "state": "generated", "seconds": 1.235}
+
+
+def test_a_failed_job_is_a_failure_in_flower(run):
+    with pytest.raises(BackendRejected):
+        run(Stand(Outcome(JOB, JobState.FAILED, error=BackendRejected("no"))))
+
+
+def _put_off(wait_s: float) -> Outcome:
+    error = BackendUnavailable("away")
+    return Outcome(JOB, JobState.QUEUED, error=error, retry=Retry(wait_s, Rest.END))
+
+
+def test_a_short_wait_is_celerys_own_retry(run, mailbox):
+    with pytest.raises(CeleryRetry) as retried:
+        run(Stand(_put_off(5.0)))
+
+    assert retried.value.when == 5.0
+    assert mailbox.ids("gpu") == [str(JOB)]
+
+
+def test_a_long_wait_stays_in_the_row_alone(run, mailbox):
+    told = run(Stand(_put_off(MAX_COUNTDOWN_S + 1)))
+
+    assert told["state"] == "queued"
+    assert mailbox.ids("gpu") == []
+
+
+def test_a_retry_that_cannot_be_sent_is_left_to_the_row(run, deaf_publisher):
+    told = run(Stand(_put_off(5.0)), app=deaf_publisher.app)
+
+    assert told["state"] == "queued"
+
+
+def test_a_delivery_tells_how_many_came_to_which_end(run):
+    delivered = [Outcome(uuid7(), JobState.SUCCEEDED) for _ in range(3)]
+    failed = Outcome(uuid7(), JobState.FAILED)
+
+    told = run(Stand(delivered=[*delivered, failed]), DELIVER_TASK)
+
+    assert told == {"succeeded": 3, "failed": 1}
