@@ -15,15 +15,16 @@ from imagen.backends.registry import Registry
 from imagen.cloud.settings import missing_variables, read_settings
 from imagen.config.schema import Config
 from imagen.domain.protocols import Limiter
-from imagen.errors import ImagenError
+from imagen.errors import ConfigError, CredentialError, ImagenError
 from imagen.ledger.engine import Ledger, open_ledger
 from imagen.ledger.history import AttemptHistory
+from imagen.ledger.outbox import give_back_outgoing, outgoing_owners
 from imagen.ledger.schema import ensure_schema
 from imagen.services.caller import resolve_caller
 from imagen.services.check_config import backend_specs
 from imagen.services.clock import SystemClock
 from imagen.services.heartbeat import Heartbeat
-from imagen.services.presence import Presence, enter, new_owner
+from imagen.services.presence import Presence, dead_among, enter, new_owner
 from imagen.services.settle import House
 
 if TYPE_CHECKING:
@@ -110,26 +111,41 @@ class Foundation:
         """Whether the environment names a Supabase project, as far as its variables are set."""
         return not missing_variables(self.env)
 
+    @property
+    def missing_for_supabase(self) -> str:
+        """The variables that are to be set first, for people; "" where they are set."""
+        return " and ".join(missing_variables(self.env))
+
+    def free_outbox(self) -> None:
+        """Give back what processes of this host held in the outbox when they died."""
+        owners = outgoing_owners(self.ledger)
+        give_back_outgoing(self.ledger, dead_among(self.presence_folder, owners))
+
     def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> Sync:
         """Sends what waits in the outbox, through what is configured here.
+
+        Where SUPABASE_URL or its key cannot be what they should be, it sends nothing and gives
+        that as the reason: an image is not lost for it.
+        """
+        from imagen.services.sync import Sync
+
+        missing = self.missing_for_supabase
+        why = f"set {missing}" if missing else ""
+        sinks: dict[str, Sink] = {}
+        try:
+            sinks = self._sinks()
+        except (ConfigError, CredentialError) as error:
+            why = str(error)
+        return Sync(
+            self.ledger, self.owner, self.clock, sinks, missing=why, should_stop=should_stop
+        )
+
+    def usage_sink(self) -> UsageOverRest | None:
+        """The usage table that is not in the ledger, or nothing where there is none.
 
         Raises:
             ConfigError, CredentialError: SUPABASE_URL or its key cannot be what they should be.
         """
-        from imagen.services.sync import Sync
-
-        missing = " and ".join(missing_variables(self.env))
-        return Sync(
-            self.ledger,
-            self.owner,
-            self.clock,
-            sinks=self._sinks(),
-            missing=f"set {missing}" if missing else "",
-            should_stop=should_stop,
-        )
-
-    def usage_sink(self) -> UsageOverRest | None:
-        """The usage table that is not in the ledger, or nothing where there is none."""
         settings = read_settings(self.env)
         if settings is None or self.ledger.kind == "postgresql":
             return None
@@ -157,7 +173,9 @@ class Foundation:
         put_row = partial(put_image, self.ledger) if is_same_project else image_rows_over(rest)
         return {
             USAGE_SINK: UsageOverRest(rest),
-            CLOUD_SINK: CloudCopies(self.ledger, Storage(settings), put_row),
+            CLOUD_SINK: CloudCopies(
+                self.ledger, Storage(settings), put_row, self.config.owner_user_id
+            ),
         }
 
     @property

@@ -102,6 +102,8 @@ class _Run:
         return f"file:{Path(self.source).resolve()}:{self.house.output_folder}"
 
     def draw(self, *, timeout_s: float | None) -> None:
+        from imagen.cli.outgoing import tell_outgoing
+
         began_s = time.monotonic()
         submitted = self._submit()
         warnings = Counter(submitted.warnings)
@@ -109,6 +111,7 @@ class _Run:
             if submitted.to_draw:
                 self._require_usable_backend(submitted)
                 warnings += self._wait(submitted, timeout_s=timeout_s)
+                tell_outgoing(self.shell, self.imagen, submitted.scope)
         except Interrupted:
             so_far = self._outcome(submitted, warnings, began_s=began_s)
             self.shell.screen.say(so_far.summary())
@@ -229,6 +232,7 @@ def _common(asked: dict[str, Any]) -> Ask:
 
 
 def _house(imagen: Imagen, asked: dict[str, Any]) -> House:
+    from imagen.cli.outgoing import require_cloud
     from imagen.cli.places import absolute, require_writable
 
     house = imagen.house()
@@ -236,5 +240,6 @@ def _house(imagen: Imagen, asked: dict[str, Any]) -> House:
         house = replace(house, output_folder=absolute(asked["output_dir"]))
     if asked["no_cloud"]:
         house = replace(house, sync="off")
+    require_cloud(imagen, sync=house.sync)
     require_writable(house.output_folder)
     return house

@@ -63,6 +63,19 @@ def current(shell: Shell, config: str | None) -> None:
         shell.screen.say(f"this imagen knows {HEAD_REVISION}; run: imagen db upgrade")
 
 
+@db.command(short_help="Print the schema as SQL, for an SQL editor.")
+@click.pass_obj
+def sql(shell: Shell) -> None:
+    """Print the whole schema as SQL for PostgreSQL, for those who have only an SQL editor.
+
+    It may be run again at any time: what is there stays, what is missing is made. Afterwards
+    `imagen db upgrade` has nothing left to do.
+    """
+    from imagen.ledger.schema_sql import render_sql
+
+    shell.screen.answer(render_sql().rstrip("\n"))
+
+
 def _refuse_newer(ledger: Ledger, found: str | None) -> None:
     from imagen.ledger.schema import known_revisions
 

@@ -71,7 +71,9 @@ def generate(
         if imagen.has_broker and not asked["wait"]:
             _answer_accepted(shell, draft, resolved)
             return
-        _draw(shell, imagen, draft, resolved, timeout_s=timeout_s)
+        job = _draw(shell, imagen, draft, resolved, timeout_s=timeout_s)
+        _preview(shell, imagen, job, flag=asked["preview"])
+        _tell_outgoing(shell, imagen, job)
 
 
 def _ask(shell: Shell, words: tuple[str, ...], asked: dict[str, Any]) -> Ask:
@@ -112,12 +114,14 @@ def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
 
 
 def _settle(imagen: Imagen, ask: Ask, *, no_cloud: bool) -> tuple[Resolved, JobDraft]:
+    from imagen.cli.outgoing import require_cloud
     from imagen.cli.places import require_writable
     from imagen.services.settle import make_draft, resolve
 
     house = imagen.house()
     if no_cloud:
         house = replace(house, sync="off")
+    require_cloud(imagen, sync=house.sync)
     resolved = resolve(ask, house, imagen.registry)
     draft = make_draft(resolved, ask, house, now=datetime.now().astimezone())
     require_writable(Path(draft.output.folder))
@@ -166,7 +170,8 @@ def _answer_accepted(shell: Shell, draft: JobDraft, resolved: Resolved) -> None:
 
 def _draw(
     shell: Shell, imagen: Imagen, draft: JobDraft, resolved: Resolved, *, timeout_s: float | None
-) -> None:
+) -> Job:
+    """The job, once it is drawn and delivered and has been answered."""
     from imagen.cli.answer import error_of, job_facts
     from imagen.cli.progress import one_job
     from imagen.cli.running import Watch, go_on_hint, run_jobs
@@ -195,7 +200,10 @@ def _draw(
         for warning in watch.warnings:
             shell.screen.warn(warning)
         _answer_drawn(shell, job, facts)
-        return
+        return job
+    if job.state.is_terminal:
+        # It may have been drawn, and paid for, and only its file could not be written.
+        _tell_outgoing(shell, imagen, job)
     if error is None:
         error = GaveUpWaiting(
             f"gave up waiting for job {job.id}, which is {job.state.value}",
@@ -237,6 +245,32 @@ def _answer_drawn(shell: Shell, job: Job, facts: dict[str, Any]) -> None:
             parts.append(f"${facts['cost_usd']:.4g}")
         screen.say(screen.paint(f"drawn by {job.backend}: {', '.join(parts)}", "dim"))
     screen.answer(str(facts["path"]))
+
+
+def _preview(shell: Shell, imagen: Imagen, job: Job, *, flag: bool | None) -> None:
+    """The image in a tmux window, where that is wanted; a failure is told and changes nothing."""
+    output = imagen.config.output
+    setting = output.preview if flag is None else ("on" if flag else "off")
+    if setting == "off":
+        return
+    from imagen.cli.errors import tell
+    from imagen.services.preview import is_wanted, open_preview
+
+    command, env, is_terminal = output.preview_command, shell.env, shell.screen.out.isatty()
+    if not is_wanted(setting, command=command, env=env, is_terminal=is_terminal):
+        return
+    title = job.request.user_prompt
+    try:
+        open_preview(Path(str(job.output_path)), title=title, command=command, env=env)
+    except ImagenError as error:
+        tell(shell.screen, f"preview: {error.message}", error.hint)
+
+
+def _tell_outgoing(shell: Shell, imagen: Imagen, job: Job) -> None:
+    from imagen.cli.outgoing import tell_outgoing
+    from imagen.ledger.scope import Scope
+
+    tell_outgoing(shell, imagen, Scope(job_ids=(job.id,)))
 
 
 def _with_alternatives(imagen: Imagen, job: Job, error: ImagenError) -> ImagenError:

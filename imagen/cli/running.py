@@ -51,7 +51,7 @@ class Watch:
         if outcome.error is None:
             return
         if outcome.retry is not None:
-            self._tell_retry(outcome.error, outcome.retry.wait_s)
+            self._tell_retry(str(outcome.error), outcome.retry.wait_s)
         elif outcome.state in _ENDED and len(self.errors) < _MOST_ERRORS:
             self.errors[outcome.job_id] = outcome.error
 
@@ -60,6 +60,8 @@ class Watch:
             case {"event": "progress", "done": int(done), "total": int(total)}:
                 if self.steps is not None:
                     self.steps.step(done, total)
+            case {"event": "retry", "wait_s": int() | float() as wait_s, "why": str(why)}:
+                self._tell_retry(why, wait_s)
             case {"event": "warning", "text": str(text)}:
                 with self._lock:
                     self.warnings[text] += 1
@@ -74,13 +76,24 @@ class Watch:
             f" imagen worker {role}"
         )
 
-    def _tell_retry(self, error: ImagenError, wait_s: float) -> None:
+    def on_pause(self, backend: str, reason: str) -> None:
+        if self._is_news(f"{backend} {reason}"):
+            self.shell.screen.say(
+                f"backend {backend!r} is paused: {printable(reason)}"
+                f" (to go on at once: imagen backends resume {backend})"
+            )
+
+    def _tell_retry(self, why: str, wait_s: float) -> None:
+        if self._is_news(why):
+            self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable(why)}")
+
+    def _is_news(self, text: str) -> bool:
         now_s = time.monotonic()
         with self._lock:
-            if now_s - self._told_s.get(error.message, float("-inf")) < _SAY_AGAIN_S:
-                return
-            self._told_s[error.message] = now_s
-        self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable(error.message)}")
+            if now_s - self._told_s.get(text, float("-inf")) < _SAY_AGAIN_S:
+                return False
+            self._told_s[text] = now_s
+        return True
 
 
 def run_jobs(

@@ -105,6 +105,9 @@ def paint(text: str, *colours: str) -> str:
 
 def printable(text: str) -> str:
     """The text without what would move the cursor or turn the line around; line ends stay."""
+    if text.isprintable():
+        # Nearly always, and fifty times as fast to find out.
+        return text
     return "".join(
         character if character == "\n" or not _is_control(character) else _escaped(character)
         for character in text

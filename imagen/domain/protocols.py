@@ -42,6 +42,13 @@ class Run(Protocol):
             LeaseLost: another worker holds the job now, and knows this id; stop.
         """
 
+    def adopted(self, external_id: str, *, place: str = "") -> None:
+        """As ``submitted``, for what was found at the backend and may be somebody else's.
+
+        Raises:
+            AlreadyOwned, LeaseLost: as ``submitted``; nothing is committed without the lease.
+        """
+
     def progress(self, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` steps are over. Cheap; call it as often as you like.
 

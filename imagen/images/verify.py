@@ -22,6 +22,7 @@ __all__ = [
     "ImageFormat",
     "ImageInfo",
     "inspect_image",
+    "read_header",
     "sniff_format",
 ]
 
@@ -67,7 +68,7 @@ def inspect_image(data: bytes) -> ImageInfo:
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise BrokenImage(f"the image is {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}")
-    info = _read_header(data)
+    info = read_header(data)
     if info.width < 1 or info.height < 1:
         raise BrokenImage(f"the image is {info.width}x{info.height} pixels, which is none")
     if info.width * info.height > MAX_IMAGE_PIXELS:
@@ -93,7 +94,12 @@ def sniff_format(data: bytes) -> ImageFormat:
     raise BrokenImage(f"not a PNG, JPEG or WebP image but {_describe(data)}")
 
 
-def _read_header(data: bytes) -> ImageInfo:
+def read_header(data: bytes) -> ImageInfo:
+    """What the first bytes say the image is; nothing is decoded.
+
+    Raises:
+        BrokenImage: not PNG, JPEG or WebP, or cut off before its size is known.
+    """
     image_format = sniff_format(data)
     reader = {"png": png, "jpeg": jpeg, "webp": webp}[image_format]
     return ImageInfo(image_format, *reader.read_size(data))

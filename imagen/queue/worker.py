@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -130,7 +130,8 @@ class QueueWorker:
         if self.sync is None:
             return SyncReport()
         with self._sending:
-            return self.sync.drain()
+            # Stopping must not wait for a long backlog.
+            return replace(self.sync, should_stop=self._stopping.is_set).drain()
 
     def _rest(self) -> None:
         # The wake-up is used up, and the feeder sends another: without a rest they would chase each

@@ -35,6 +35,9 @@ class RecordingRun:
     def submitted(self, external_id: str, *, place: str = "") -> None:
         self.events.append(("submitted", external_id, place))
 
+    def adopted(self, external_id: str, *, place: str = "") -> None:
+        self.submitted(external_id, place=place)
+
     def progress(self, done: int, total: int) -> None:
         self.events.append(("progress", done, total))
         self.started.set()

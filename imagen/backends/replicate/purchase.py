@@ -27,7 +27,9 @@ it is *quiet*, and its prediction p(x), if there is one, is visible to everyone.
    shows no match that the first had not; and for a yes the margin is larger than that moment.
 4. An x that got a direct answer whose id has an owner already (that one was quiet, and took it
    before the answer was here) is as after a lost answer, but quiet at once: p(x) is known.
-5. A resumed attempt counts from its intent, as nobody saw how its call ended: ``post_timeout_s``
+5. Only who holds the attempt's lease takes from the list. A worker that was stopped for longer than
+   that might take one while its successor, to whom the list just said no, is sending.
+6. A resumed attempt counts from its intent, as nobody saw how its call ended: ``post_timeout_s``
    plus ``settle_s``. The intent's age is the ledger's word, the list's times are the provider's,
    whose clock is known from its answers; so no host's own clock decides anything.
 
@@ -252,7 +254,7 @@ class Buyer:
             if match.id in owned:
                 continue
             try:
-                run.submitted(match.id, place=place)
+                run.adopted(match.id, place=place)
             except AlreadyOwned:
                 continue
             return match

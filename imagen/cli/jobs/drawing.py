@@ -9,6 +9,7 @@ from uuid import UUID
 
 from imagen.cli.interrupt import Interrupted
 from imagen.cli.jobs.answers import answer_count, answer_jobs
+from imagen.cli.outgoing import tell_outgoing
 from imagen.cli.progress import Count, Meter
 from imagen.cli.running import Watch, count_here, go_on_hint, run_jobs, tell_warnings
 from imagen.cli.shell import Shell
@@ -31,6 +32,7 @@ def draw_named(
     if progress.unfinished:
         with Meter(shell.screen, total=progress.unfinished, count=progress.count):
             run_jobs(shell, imagen, scope, watch=watch, timeout_s=timeout_s)
+        tell_outgoing(shell, imagen, scope)
     tell_warnings(shell, watch.warnings)
     answer_jobs(shell, imagen, ids, errors=watch.errors, hint=hint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,23 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
     from imagen.cli.answer import job_facts
     from imagen.cli.log import set_up_logging
+    from imagen.ledger.backlog import backlog
     from imagen.ledger.lookup import attempts_of, find_job
+    from imagen.ledger.scope import Scope
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
         job = find_job(imagen.ledger, id_)
         attempts = attempts_of(imagen.ledger, job.id)
+        waiting = backlog(imagen.ledger, Scope(job_ids=(job.id,)))
+    to_send = {each.sink: each.why or "not tried yet" for each in waiting}
     facts = job_facts(job, attempts)
     if shell.wants_json:
         # The job's own error is told as such; this command itself did not fail.
-        shell.screen.answer_json(facts | _more(job) | {"attempts": [_attempt(a) for a in attempts]})
+        more = {"to_send": to_send, "attempts": [_attempt(a) for a in attempts]}
+        shell.screen.answer_json(facts | _more(job) | more)
         return
-    for line in _lines(facts, job, attempts):
+    for line in _lines(facts, job, attempts, to_send):
         shell.screen.answer(printable(line))
 
 
@@ -98,7 +104,9 @@ def _local(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
-def _lines(facts: dict[str, Any], job: Job, attempts: list[Attempt]) -> list[str]:
+def _lines(
+    facts: dict[str, Any], job: Job, attempts: list[Attempt], to_send: Mapping[str, str]
+) -> list[str]:
     request = job.request
     options = " ".join(f"{key}={value}" for key, value in request.options.items())
     values = {
@@ -124,6 +132,8 @@ def _lines(facts: dict[str, Any], job: Job, attempts: list[Attempt]) -> list[str
         "host": job.delivery_host,
         "held by": job.lease_owner,
         "waits until": _local(job.not_before) if not job.state.is_terminal else "",
+        "usage": f"not sent: {to_send['usage']}" if "usage" in to_send else "",
+        "cloud": f"not sent: {to_send['cloud']}" if "cloud" in to_send else "",
         "submitted": _local(job.created_at),
         "finished": _local(job.finished_at),
     }

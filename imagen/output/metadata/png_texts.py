@@ -42,6 +42,16 @@ def find_texts(data: bytes) -> list[str]:
     ]
 
 
+def find_all(data: bytes) -> dict[str, str]:
+    """Every text by its key, whoever wrote it; the first one where a key comes twice."""
+    found: dict[str, str] = {}
+    for chunk in png.walk(data):
+        if chunk.kind in _TEXT_KINDS:
+            key = _key(data, chunk).decode("latin-1")
+            found.setdefault(key, _unpack(chunk.kind, chunk.body(data)))
+    return found
+
+
 def _is_ours(data: bytes, chunk: png.Chunk) -> bool:
     return chunk.kind in _TEXT_KINDS and _key(data, chunk) in _OUR_KEYS
 

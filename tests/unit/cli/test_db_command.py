@@ -54,6 +54,17 @@ def test_postgresql_is_upgraded_only_on_request(imagen, draw, postgres_url):
     assert draw("a fox", env=env).code == 0
 
 
+def test_sql_needs_no_ledger_and_no_configuration(imagen, made_ledger, configure):
+    configure("nonsense: [")
+    made_ledger.unlink()
+    done = imagen("db", "sql")
+
+    assert done.code == 0
+    assert done.out.startswith(f"-- The tables of imagen, revision {HEAD_REVISION}.")
+    assert done.out.rstrip().endswith("COMMIT;")
+    assert not made_ledger.exists()
+
+
 def test_version_tells_what_a_bug_report_needs(imagen):
     assert set(imagen("version", "--json").json) >= {"imagen", "python", "ledger_schema"}
     assert imagen("version").out.startswith("imagen ")

@@ -68,3 +68,19 @@ def test_a_missing_worker_is_named_with_the_command_that_starts_it():
     watch.on_missing_worker("cloud")
 
     assert "imagen worker cloud" in err.getvalue()
+
+
+def test_what_a_worker_elsewhere_puts_off_is_told_like_what_is_put_off_here():
+    watch, err = _watch()
+    watch.on_event(uuid4(), {"event": "retry", "wait_s": 2.0, "why": "too many calls"})
+    watch.on_outcome(_put_off("too many calls"))
+
+    assert err.getvalue() == "retrying in 2.0 s: too many calls\n"
+
+
+def test_a_pause_is_told_with_its_reason_and_the_way_out_of_it():
+    watch, err = _watch()
+    watch.on_pause("gpu-box", "ComfyUI at http://gpu:8188 is stuck; restart it")
+
+    assert "is stuck; restart it" in err.getvalue()
+    assert "imagen backends resume gpu-box" in err.getvalue()
