@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,17 +15,13 @@ import pytest
 from imagen.backends.comfyui.backend import ComfyUIBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import (
-    BackendRejected,
-    BackendStuck,
     BackendUnavailable,
-    JobTimeout,
     OutcomeUnknown,
     RateLimited,
 )
 from imagen.images.verify import inspect_image
 from imagen.testing.contract import resume
 from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_comfyui.execution import Prompt
 from imagen.testing.runs import RecordingRun
 
 MakeBackend = Callable[..., ComfyUIBackend]
@@ -306,146 +301,3 @@ def test_a_server_gone_during_the_download_is_waited_for(
 
     assert inspect_image(drawn.data)
     assert len(fake.submissions) == 1
-
-
-# Out of memory, out of disk, out of order.
-
-
-def test_out_of_memory_frees_the_models_and_tries_once_more(
-    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("oom")
-
-    draw(backend, fox)
-
-    assert ("POST", "/free") in fake.records.requests
-    assert [one.end for one in fake.executions] == ["torch.OutOfMemoryError", "success"]
-
-
-def test_out_of_memory_twice_is_a_failure_with_a_way_out(
-    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("oom", times=None)
-
-    with pytest.raises(BackendRejected, match=r"out of GPU memory drawing 64x64.*smaller"):
-        backend.generate(fox, RecordingRun())
-
-    assert len(fake.executions) == 2
-
-
-def test_a_full_disk_pauses_the_backend_instead_of_failing_every_job(
-    backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("disk_full")
-
-    with pytest.raises(BackendStuck, match="no space left"):
-        backend.generate(fox, RecordingRun())
-
-
-def test_a_prompt_over_its_time_is_stopped(
-    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("freeze")
-
-    with pytest.raises(JobTimeout, match=r"timeout_s 0\.2"):
-        make_backend(timeout_s=0.2).generate(fox, RecordingRun())
-
-    assert fake.executions[0].end == "interrupted"
-    assert fake.engine.remaining() == 0
-    assert fake.global_interrupts == 0
-
-
-def test_waiting_in_the_queue_does_not_count_as_execution(
-    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("freeze")
-    patient = make_backend()
-    hasty = make_backend(timeout_s=1.0)
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(patient.generate, fox, RecordingRun())
-        fake.wait_until(lambda: fake.executions)
-        second = pool.submit(hasty.generate, replace(fox, seed=8), RecordingRun())
-        fake.wait_until(lambda: fake.engine.remaining() == 2)
-        waits_since_s = time.monotonic()
-        fake.wait_until(lambda: time.monotonic() - waits_since_s > 1.2)
-        fake.engine.interrupt(fake.executions[0].prompt_id)
-        assert second.result().seed == 8
-        assert isinstance(first.exception(), BackendUnavailable)
-
-
-def test_a_prompt_without_a_sign_of_life_is_interrupted_and_tried_again_later(
-    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("freeze")
-
-    with pytest.raises(BackendUnavailable, match="no progress") as caught:
-        make_backend(stall_s=0.2).generate(fox, RecordingRun())
-
-    assert not isinstance(caught.value, BackendStuck)
-    assert fake.executions[0].end == "interrupted"
-
-
-@pytest.fixture
-def hasty(make_backend: MakeBackend) -> ComfyUIBackend:
-    return make_backend(stop_s=0.2, stall_s=0.6)
-
-
-@pytest.mark.parametrize("fault", ["hang", "deaf_freeze"])
-def test_a_server_that_draws_no_more_is_stuck_and_left_alone(
-    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest, fault: str
-) -> None:
-    fake.inject(fault)
-
-    with pytest.raises(BackendStuck, match=r"is stuck: .*restart it") as first:
-        hasty.generate(fox, RecordingRun())
-    with pytest.raises(BackendStuck) as second:
-        hasty.generate(fox, RecordingRun())
-
-    assert len(fake.submissions) == 1, "nothing more is queued behind it"
-    assert second.value.pause_s > first.value.pause_s
-    assert not hasty.check().is_ok
-    assert "stuck" in hasty.check().reason
-
-
-def test_a_restart_makes_a_stuck_server_usable_again(
-    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("hang")
-    with pytest.raises(BackendStuck):
-        hasty.generate(fox, RecordingRun())
-
-    fake.restart()
-
-    draw(hasty, fox)
-    assert hasty.check().is_ok
-
-
-def test_who_waits_behind_a_stuck_prompt_is_told_as_well(
-    hasty: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("hang")
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(hasty.generate, fox, RecordingRun())
-        fake.wait_until(lambda: fake.engine.queue()["queue_running"])
-        second = pool.submit(hasty.generate, replace(fox, seed=8), RecordingRun())
-        fake.wait_until(lambda: fake.engine.queue()["queue_pending"])
-        assert isinstance(first.exception(), BackendStuck)
-        assert isinstance(second.exception(), BackendStuck)
-
-    assert fake.engine.queue()["queue_pending"] == []
-
-
-def test_who_waits_behind_somebody_elses_stuck_prompt_leaves_the_queue(
-    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("hang")
-    graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
-    fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
-
-    with pytest.raises(BackendStuck):
-        make_backend(timeout_s=0.1, stall_s=0.1).generate(fox, RecordingRun())
-
-    queue = fake.engine.queue()
-    assert (len(queue["queue_running"]), queue["queue_pending"]) == (1, [])
