@@ -1,0 +1,1 @@
+"""The least that does what imagen does, without any of its promises: what figures stand next to."""

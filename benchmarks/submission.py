@@ -1,0 +1,51 @@
+"""Puts jobs into a ledger as the commands do, without a command's start."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from imagen.bootstrap import Imagen
+from imagen.domain.job import JobDraft
+from imagen.ledger.scope import Scope
+from imagen.ledger.submit import submit_job
+from imagen.queue.feeder import Feeder
+from imagen.services.batch import BatchRun
+from imagen.services.lines import open_prompts
+from imagen.services.settle import Ask, make_draft, resolve
+from imagen.services.wakeups import wakeup_for
+
+#: The same for every job of the benchmarks: as little drawing as there can be.
+_ASK = Ask(prompt="a red fox", backend="mock", size="64x64")
+
+
+def submit_batch(imagen: Imagen, prompts: Path, *, key: str = "bench") -> Scope:
+    """Accept a file of prompts; wakes nobody."""
+    run = BatchRun(imagen.ledger, imagen.house(), imagen.registry, _ASK, _now())
+    with open_prompts(str(prompts), sys.stdin.buffer) as lines:
+        return run.submit(lines.lines(), key=key, name="bench").scope
+
+
+def wake_all(imagen: Imagen) -> None:
+    """Send a wake-up for every job that waits, at once instead of a window at a time."""
+    publisher = imagen.queue_publisher
+    Feeder(imagen.ledger, publisher, publisher.client, publisher.broker_url, 1_000_000).top_up()
+
+
+def submit_one(imagen: Imagen, output: Path | None = None) -> JobDraft:
+    """Commit one interactive job; wakes nobody."""
+    ask = Ask(_ASK.prompt, _ASK.backend, _ASK.size, output=str(output or ""))
+    resolved = resolve(ask, imagen.house(), imagen.registry)
+    draft = make_draft(resolved, ask, imagen.house(), now=_now())
+    submit_job(imagen.ledger, draft)
+    return draft
+
+
+def wake(imagen: Imagen, draft: JobDraft) -> None:
+    """Send the wake-up of a job."""
+    imagen.queue_publisher.wake_workers(draft.queue, [wakeup_for(draft)])
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
