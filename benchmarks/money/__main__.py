@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.money.play import Ending, Scene, perform
@@ -60,8 +61,7 @@ def _report(scene: Scene, ending: Ending) -> int:
     return len(found.breaches)
 
 
-def _counts(counts: object) -> str:
-    assert isinstance(counts, dict)
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 

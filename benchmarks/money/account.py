@@ -25,7 +25,7 @@ class Account:
     #: Every prediction that the provider has ever made.
     created: int
     billed_usd: Decimal
-    #: How often each fault struck at a create call is not known; how often each call came is.
+    #: What the provider was asked, by kind of call.
     calls: Counter[str]
     whole: Audit
     breaches: list[str] = field(default_factory=list)

@@ -9,29 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    CTE,
-    ColumnClause,
-    ColumnElement,
-    Integer,
-    Text,
-    Update,
-    Uuid,
-    and_,
-    column,
-    null,
-    or_,
-    select,
-    update,
-    values,
-)
+from sqlalchemy import null, select, update
 
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.ledger.artifacts import forget_artifacts
 from imagen.ledger.claim import Claimant
+from imagen.ledger.delivery_statements import aim, rows_of, shaky_waits, succeed, take
 from imagen.ledger.engine import Ledger
 from imagen.ledger.held import holds
-from imagen.ledger.in_order import in_order
 from imagen.ledger.outbox import put_in_outbox
 from imagen.ledger.rows import attempt_from_row, job_from_row
 from imagen.ledger.sinks import CLOUD_SINK
@@ -40,8 +25,6 @@ from imagen.ledger.types import now_plus, seconds_since
 
 #: How many deliveries one claim takes at most.
 DRAIN_SIZE = 64
-#: One that was begun so often without an end is delivered alone: it may be what ends its worker.
-SHAKY_AFTER = 5
 
 
 def claim_deliveries(
@@ -52,42 +35,16 @@ def claim_deliveries(
     A job whose delivery was begun several times without an end comes alone. It comes first, as it
     waits after each end of a worker: so neither it nor the sound ones starve.
     """
-    shaky = _claim(ledger, claimant, jobs.c.delivery_count >= SHAKY_AFTER, host=host, limit=1)
-    return shaky or _claim(
-        ledger, claimant, jobs.c.delivery_count < SHAKY_AFTER, host=host, limit=limit
-    )
-
-
-def _claim(
-    ledger: Ledger, claimant: Claimant, which: ColumnElement[bool], *, host: str, limit: int
-) -> list[Claim]:
+    given = {"b_host": host}
+    with ledger.read() as connection:
+        shaky = connection.execute(shaky_waits(claimant.scope), given).first() is not None
+    values = given | {
+        "b_owner": claimant.owner,
+        "b_lease_s": claimant.lease_s,
+        "b_limit": 1 if shaky else limit,
+    }
     with ledger.write(durable=False) as connection:
-        chosen = (
-            select(jobs.c.id)
-            .where(
-                jobs.c.state == JobState.GENERATED,
-                jobs.c.delivery_host == host,
-                or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
-                or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
-                claimant.scope.clause(),
-                which,
-            )
-            .order_by(jobs.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(chosen.cte("chosen").select()))
-            .values(
-                lease_owner=claimant.owner,
-                lease_expires_at=now_plus(claimant.lease_s),
-                fence=jobs.c.fence + 1,
-                delivery_count=jobs.c.delivery_count + 1,
-                not_before=null(),
-            )
-            .returning(jobs)
-        ).all()
+        rows = connection.execute(take(claimant.scope, shaky=shaky), values).all()
         if not rows:
             return []
         found = connection.execute(
@@ -114,48 +71,24 @@ class Delivered:
 
 def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
     """Commit, synced, which path each claim is about to write; says which still held theirs."""
-    if not targets:
-        return []
-    given = _given(
-        [(claim, {"output_path": path}) for claim, path in targets],
-        column("output_path", Text),
-    )
-    statement = _update_held(given).values(output_path=given.c.output_path)
+    given = rows_of((claim, {"output_path": path}) for claim, path in targets)
     with ledger.write_one() as connection:
-        held = set(connection.scalars(statement.returning(jobs.c.id)))
+        held = set(connection.scalars(aim(ledger.kind), given))
     return [claim.job.id in held for claim, _ in targets]
 
 
 def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[bool]:
     """Commit, synced, that the files exist, what still has to leave, and drop the artifacts.
 
-    One transaction for all.
-
-    Says which claims still held their job. A claim that did not changes nothing: its file is the
-    next holder's own earlier try.
+    One transaction for all. Says which claims still held their job. A claim that did not changes
+    nothing: its file is the next holder's own earlier try.
     """
-    if not delivered:
-        return []
-    given = _given(
-        [
-            (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})
-            for done in delivered
-        ],
-        column("output_path", Text),
-        column("file_sha256", Text),
-    )
-    statement = _update_held(given).values(
-        state=JobState.SUCCEEDED.value,
-        output_path=given.c.output_path,
-        file_sha256=given.c.file_sha256,
-        finished_at=now_plus(),
-        lease_owner=null(),
-        lease_expires_at=null(),
-        error_code=null(),
-        error_message=null(),
+    given = rows_of(
+        (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})
+        for done in delivered
     )
     with ledger.write() as connection:
-        held = set(connection.scalars(statement.returning(jobs.c.id)))
+        held = set(connection.scalars(succeed(ledger.kind), given))
         ours = [done for done in delivered if done.claim.job.id in held]
         put_in_outbox(
             ledger, connection, [done.claim for done in ours if done.goes_to_cloud], sink=CLOUD_SINK
@@ -164,29 +97,6 @@ def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[boo
         if keys:
             forget_artifacts(connection, keys)
     return [done.claim.job.id in held for done in delivered]
-
-
-def _given(rows: Sequence[tuple[Claim, dict[str, str]]], *more: ColumnClause[str]) -> CTE:
-    """The claims as rows of a statement: ``id``, ``fence``, ``lease_owner`` and ``more``."""
-    columns = (column("id", Uuid), column("fence", Integer), column("lease_owner", Text), *more)
-    return (
-        values(*columns)
-        .data(
-            [(claim.job.id, claim.job.fence, claim.owner, *rest.values()) for claim, rest in rows]
-        )
-        .cte("given")
-    )
-
-
-def _update_held(given: CTE) -> Update:
-    """An update of those jobs that the claims in ``given`` still hold."""
-    held = and_(
-        jobs.c.id == given.c.id,
-        jobs.c.fence == given.c.fence,
-        jobs.c.lease_owner == given.c.lease_owner,
-        jobs.c.state == JobState.GENERATED.value,
-    )
-    return update(jobs).where(in_order(held, given))
 
 
 def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: str) -> bool:

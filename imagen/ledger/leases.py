@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, delete, null, or_, select, update
 
 from imagen.domain.job import AttemptState, JobState
-from imagen.ledger.delivery import SHAKY_AFTER
+from imagen.ledger.delivery_statements import SHAKY_AFTER
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
 from imagen.ledger.tables import attempts, jobs, locks

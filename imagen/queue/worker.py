@@ -144,10 +144,10 @@ class QueueWorker:
         Measured: four threads at it were half as fast as one.
         """
         outcomes: list[Outcome] = []
-        # Dropped first: what is generated from now on sends a wake-up of its own.
-        self.client.delete(drain_key(self.host))
         claimant = Claimant(self.owner, [], self.lease_s)
         with self._draining:
+            # Dropped first: what is generated from now on sends a wake-up of its own.
+            self.client.delete(drain_key(self.host))
             while not self._stopping.is_set():
                 done = self.delivery.deliver_next(claimant, host=self.host)
                 if not done:

@@ -9,7 +9,8 @@ import pytest
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger import held
 from imagen.ledger.control import request_cancel
-from imagen.ledger.delivery import SHAKY_AFTER, claim_deliveries
+from imagen.ledger.delivery import claim_deliveries
+from imagen.ledger.delivery_statements import SHAKY_AFTER
 from imagen.ledger.leases import (
     end_canceled,
     lease_owners,

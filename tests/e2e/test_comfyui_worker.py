@@ -1,0 +1,207 @@
+"""A real GPU worker at a ComfyUI server: whoever dies or restarts, nothing is drawn twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from benchmarks.chaos.points import Point
+from benchmarks.chaos.stage import Actor, Stage, wait_until
+from imagen.domain.job import Job, JobState
+from imagen.ledger.control import paused_backends, request_cancel, resume_backend
+from imagen.ledger.lookup import count_states, get_job, has_unfinished
+from imagen.ledger.scope import EVERYTHING, Scope
+from imagen.ledger.tables import jobs
+from imagen.testing.fake_comfyui import FakeComfyUI
+from imagen.testing.fake_comfyui.device import Speed
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+PATIENCE_S = 90.0
+
+#: Where a worker dies that has nobody else to wait for, in the order of a job's life.
+STEPS = {
+    "before the post": Point("imagen.backends.comfyui.drawing:post_prompt", "before"),
+    "posted": Point("imagen.backends.comfyui.drawing:post_prompt", "after"),
+    "finished but not fetched": Point("imagen.backends.comfyui.drawing:fetch_picture", "before"),
+    "fetched but not kept": Point("imagen.services.generate:record_generated", "before"),
+    "kept": Point("imagen.services.generate:record_generated", "after"),
+}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeComfyUI]:
+    with FakeComfyUI(draw_s=0.05) as fake:
+        yield fake
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis_url: str, fake: FakeComfyUI) -> Iterator[Stage]:
+    """Two models on one server; whoever looks after the jobs and delivers them runs already."""
+    quick: dict[str, Any] = {"type": "comfyui", "url": fake.url, "stall_s": 1.5}
+    backends = {
+        "schnell": {**quick, "workflow": "flux-schnell"},
+        "dev": {**quick, "workflow": "flux-dev"},
+    }
+    with Stage(tmp_path / "stage", redis_url, backends=backends) as stage:
+        stage.start_ready("results")
+        yield stage
+
+
+def start_gpu(stage: Stage, point: Point | None = None) -> Actor:
+    return stage.start_ready("gpu", point=point)
+
+
+def only_job(stage: Stage) -> Job:
+    with stage.imagen().ledger.read() as connection:
+        [job_id] = connection.scalars(jobs.select().with_only_columns(jobs.c.id))
+    return job_of(stage, job_id)
+
+
+def job_of(stage: Stage, job_id: UUID) -> Job:
+    job = get_job(stage.imagen().ledger, job_id)
+    assert job is not None
+    return job
+
+
+def wait_for_all(stage: Stage) -> None:
+    wait_until(
+        lambda: not has_unfinished(stage.imagen().ledger, EVERYTHING),
+        what="every job is over",
+        timeout_s=PATIENCE_S,
+    )
+
+
+def soon(condition: Callable[[], object], what: str) -> None:
+    wait_until(condition, what=what, timeout_s=PATIENCE_S)
+
+
+def assert_drawn_once(stage: Stage, fake: FakeComfyUI, *, number: int = 1) -> None:
+    ended = count_states(stage.imagen().ledger, EVERYTHING)
+    assert {state: n for state, n in ended.items() if n} == {JobState.SUCCEEDED: number}
+    assert len(list(stage.output.glob("*.png"))) == number
+    assert Counter(one.prompt_id for one in fake.executions).most_common(1)[0][1] == 1
+    assert len(fake.submissions) == len(fake.executions) == number
+
+
+def noise_seed(graph: Mapping[str, Any]) -> int:
+    [seed] = [
+        node["inputs"]["noise_seed"] for node in graph.values() if "noise_seed" in node["inputs"]
+    ]
+    return int(seed)
+
+
+def command(stage: Stage, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "imagen", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=stage.output,
+        env=stage.environment(),
+    )
+
+
+@pytest.mark.parametrize("point", STEPS.values(), ids=[name.replace(" ", "-") for name in STEPS])
+def test_what_a_worker_leaves_when_it_dies_is_not_drawn_again(stage, fake, point):
+    doomed = start_gpu(stage, point)
+    stage.submit(["a fox"])
+    soon(lambda: not doomed.is_alive, "the worker dies")
+    start_gpu(stage)
+    wait_for_all(stage)
+
+    assert_drawn_once(stage, fake)
+    assert doomed.status == -9
+    kept = point is STEPS["kept"]
+    assert only_job(stage).crash_count == (0 if kept else 1)
+
+
+def test_of_two_jobs_in_flight_a_killed_worker_leaves_both_to_the_next(stage, fake):
+    fake.speed = Speed(draw_s=1.5)
+    fake.restart()
+    doomed = start_gpu(stage)
+    stage.submit(["a fox", "an owl"])
+    soon(lambda: fake.executions and fake.engine.remaining() == 2, "one runs and one waits")
+    doomed.kill()
+    start_gpu(stage)
+    wait_for_all(stage)
+
+    assert_drawn_once(stage, fake, number=2)
+    assert fake.records.count_drawings() == 2
+
+
+def test_jobs_that_alternate_between_two_models_load_each_a_few_times(stage, fake):
+    for number in range(20):
+        stage.submit([f"fox {number}"], backend="schnell")
+        stage.submit([f"owl {number}"], backend="dev")
+    start_gpu(stage)
+    wait_for_all(stage)
+
+    assert_drawn_once(stage, fake, number=40)
+    # Four, and two more where a job at a change of models overtakes the one claimed before it.
+    assert len(fake.records.loads) <= 6
+
+
+def test_a_canceled_job_is_interrupted_at_its_server_and_by_name(stage, fake):
+    fake.inject("freeze")
+    start_gpu(stage)
+    stage.submit(["a fox"])
+    soon(lambda: fake.executions, "it runs")
+    job = only_job(stage)
+    request_cancel(stage.imagen().ledger, Scope(job_ids=(job.id,)))
+    wait_for_all(stage)
+
+    assert job_of(stage, job.id).state is JobState.CANCELED
+    assert [one.end for one in fake.executions] == ["interrupted"]
+    assert fake.global_interrupts == 0
+    assert list(stage.output.iterdir()) == []
+
+
+def test_a_stuck_server_is_left_alone_and_everybody_says_so(stage, fake):
+    fake.inject("hang")
+    start_gpu(stage)
+    ledger = stage.imagen().ledger
+    with command(stage, "generate", "a fox", "--backend", "schnell", "--wait") as waiting:
+        soon(lambda: paused_backends(ledger), "the backend is paused")
+        with command(stage, "backends", "list") as listing:
+            listed, _ = listing.communicate(timeout=PATIENCE_S)
+        said = ""
+        while "is stuck" not in said:
+            assert waiting.stderr is not None
+            line = waiting.stderr.readline()
+            assert line, said
+            said += line
+        fake.restart()
+        resume_backend(ledger, "schnell")
+        out, _ = waiting.communicate(timeout=PATIENCE_S)
+
+    assert f"ComfyUI at {fake.url} is stuck" in " ".join(listed.split())
+    assert "restart it" in said
+    assert waiting.returncode == 0
+    assert Path(out.strip()).exists()
+    assert fake.records.count_drawings() == 1
+
+
+def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(stage, fake):
+    fake.inject("freeze")
+    start_gpu(stage)
+    stage.submit(["a fox"])
+    soon(lambda: fake.executions, "it runs")
+    fake.restart(down_s=0.5)
+    wait_for_all(stage)
+
+    assert only_job(stage).state is JobState.SUCCEEDED
+    assert fake.records.count_drawings() == 1
+    seeds = [noise_seed(submission.graph) for submission in fake.submissions]
+    assert len(seeds) == 2
+    assert len(set(seeds)) == 1
+    # The same try: neither the worker nor the backend failed it.
+    assert only_job(stage).attempt_count == 1

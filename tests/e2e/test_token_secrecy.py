@@ -1,0 +1,193 @@
+"""The provider's token stands in the environment and in one header, and nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from benchmarks.chaos.stage import wait_until
+from benchmarks.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
+from imagen.ledger.lookup import has_unfinished
+from imagen.ledger.scope import EVERYTHING
+from imagen.testing.fake_replicate import FakeReplicate, Fault
+from imagen.testing.servers import RedisServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+TOKEN = "test-token-that-must-not-be-found"
+#: One of each way in which an answer, a picture or a refusal may carry something onwards.
+TROUBLE = [
+    Fault.THROTTLED,
+    Fault.LOST_AFTER_CREATION,
+    Fault.ERROR_BEFORE_CREATION,
+    Fault.TORN_ANSWER,
+    Fault.UNAUTHENTICATED,
+    Fault.INVALID_INPUT,
+    Fault.NOT_FOUND,
+    Fault.MODERATED,
+    Fault.BROKEN,
+    Fault.OUTPUT_ELSEWHERE,
+    Fault.POLL_ERROR,
+    Fault.LIST_LOST,
+    Fault.DOWNLOAD_ERROR,
+    Fault.DOWNLOAD_REDIRECTED,
+    Fault.DOWNLOAD_GARBAGE,
+]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeReplicate]:
+    with FakeReplicate(tokens=(TOKEN,), late_s=0.1) as fake:
+        for fault in TROUBLE:
+            fake.inject(fault)
+        yield fake
+
+
+def imagen(stage: PaidStage, *words: str, **variables: str) -> str:
+    """All that the command says, to both streams."""
+    done = subprocess.run(
+        [sys.executable, "-m", "imagen", *words],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=stage.output,
+        env=stage.environment() | {"IMAGEN_LOG": "debug", "IMAGEN_DEBUG": "1"} | variables,
+        timeout=120,
+    )
+    return done.stdout
+
+
+def say_everything(stage: PaidStage) -> str:
+    """What the commands print that look at jobs, backends and the configuration."""
+    asked = [
+        ("jobs", "ls", "--json"),
+        ("backends", "list", "--json"),
+        ("config", "validate"),
+        ("doctor",),
+    ]
+    shown = [("jobs", "show", str(job_id), "--json") for job_id in job_ids(stage)]
+    return "\n".join(imagen(stage, *words) for words in asked + shown[:3])
+
+
+def job_ids(stage: PaidStage) -> list[object]:
+    with stage.imagen().ledger.read() as connection:
+        return list(connection.exec_driver_sql(f"SELECT id FROM {jobs_table(stage)}").scalars())
+
+
+def jobs_table(stage: PaidStage) -> str:
+    return "imagen.jobs" if stage.imagen().ledger.kind == "postgresql" else "jobs"
+
+
+def files_with(token: str, folders: Iterable[Path]) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and token.encode() in path.read_bytes()
+    ]
+
+
+def redis_content(url: str) -> Iterator[bytes]:
+    """Every key, and its value as Redis would save it and as it reads."""
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter("*"):
+            yield key
+            yield client.dump(key) or b""
+            if client.type(key) == b"list":
+                yield from client.lrange(key, 0, -1)
+
+
+def postgres_content(url: str) -> Iterator[str]:
+    """Every row of every table, as text."""
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert ("imagen", "attempts") in tables
+        for schema, table in tables:
+            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+            yield from (row[0] for row in connection.execute(query))
+
+
+def assert_only_in_the_api_header(fake: FakeReplicate) -> None:
+    assert {call.host for call in fake.calls} == {"api", "delivery"}
+    for call in fake.calls:
+        headers = dict(call.headers)
+        sent = headers.pop("Authorization", None)
+        assert sent == (f"Bearer {TOKEN}" if call.host == "api" else None)
+        assert TOKEN not in f"{call.path} {headers} {call.body}"
+
+
+def test_a_run_over_the_queue_leaves_the_token_nowhere(
+    tmp_path: Path, fake: FakeReplicate, postgres_url: str, own_redis: RedisServer
+) -> None:
+    with ExitStack() as stack:
+        stage = stack.enter_context(
+            PaidStage(
+                tmp_path / "stage",
+                own_redis.url,
+                postgres_url,
+                workers=workers(threads=4),
+                backends=backends(fake),
+                token=TOKEN,
+            )
+        )
+        actors = [stage.start_ready("cloud"), stage.start_ready("results")]
+        stage.order([f"fox number {number}" for number in range(20)])
+        said = imagen(stage, "generate", "an owl", "--backend", BACKEND, "--wait", "--json")
+        ledger = stage.imagen().ledger
+        wait_until(
+            lambda: not has_unfinished(ledger, EVERYTHING), what="all is over", timeout_s=120
+        )
+        titles = [psutil.Process(actor.pid).cmdline() for actor in actors]
+        own_redis_content = list(redis_content(own_redis.url))
+        said += say_everything(stage)
+        assert [actor.terminate() for actor in actors] == [0, 0]
+
+        assert len(list(stage.output.glob("*.png"))) > 10
+        assert files_with(TOKEN, [stage.folder, own_redis.folder]) == []
+        assert not any(TOKEN.encode() in value for value in own_redis_content)
+        rows = list(postgres_content(postgres_url))
+        assert any(TOKEN_ENV in row for row in rows)
+        assert not any(TOKEN in row for row in rows)
+        assert TOKEN not in said
+        assert TOKEN not in str(titles)
+    assert_only_in_the_api_header(fake)
+
+
+def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: FakeReplicate) -> None:
+    stage = PaidStage(
+        tmp_path / "stage", "", workers=workers(threads=4), backends=backends(fake), token=TOKEN
+    )
+    with stage:
+        (stage.folder / "prompts.txt").write_text("".join(f"fox {n}\n" for n in range(12)))
+        said = imagen(stage, "batch", "../prompts.txt", "--backend", BACKEND, "--json")
+        said += imagen(stage, "generate", "an owl", "--backend", BACKEND)
+        for fault in (Fault.UNAUTHENTICATED, Fault.NO_CREDIT):
+            fake.inject(fault)
+            said += imagen(stage, "generate", "a hare", "--backend", BACKEND)
+        said += imagen(stage, "generate", "a heron", "--backend", BACKEND, "--timeout", "1")
+        said += imagen(stage, "backends", "resume", BACKEND)
+        # What no header can carry is refused, and not repeated either.
+        broken = {TOKEN_ENV: f"{TOKEN}\nX-Header: 1"}
+        said += imagen(stage, "generate", "a crane", "--backend", BACKEND, **broken)
+        said += say_everything(stage)
+
+        assert len(list(stage.output.glob("*.png"))) > 5
+        assert files_with(TOKEN, [stage.folder]) == []
+        assert TOKEN not in said
+    assert TOKEN_ENV in said
+    assert "is paused: " in said
+    assert_only_in_the_api_header(fake)
