@@ -31,7 +31,7 @@ from imagen.services.crowd import Crowd
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing, Outcome
 from imagen.services.heartbeat import Heartbeat
-from imagen.services.pauses import PauseNews
+from imagen.services.pauses import PauseNews, require_credit
 from imagen.services.reconcile import Reconciler
 from imagen.services.release import give_back_all
 from imagen.services.sync import Sync
@@ -125,6 +125,8 @@ class LocalExecutor:
                     return True
                 if deadline_s is not None and self.clock.boottime_s() > deadline_s:
                     return False
+                if not forever:
+                    require_credit(self.ledger, scope)
                 self._look_after(scope)
         finally:
             self._stop.set()

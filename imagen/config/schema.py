@@ -131,7 +131,6 @@ class WorkersConfig(_Section):
     lease_s: Seconds = 30.0
     heartbeat_s: Seconds | None = None
     grace_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
-    settle_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 10.0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
     max_crashes: Annotated[int, Field(ge=1, le=100)] = 5
     rate_limit_patience_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0

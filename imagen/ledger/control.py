@@ -95,17 +95,22 @@ def retry_jobs(ledger: Ledger, scope: Scope, *, run: int | None = None) -> dict[
     return {row.id: JobState(row.state) for row in rows}
 
 
-def pause_backend(ledger: Ledger, backend: str, *, reason: str, pause_s: float | None) -> None:
-    """Stop claiming jobs of a backend for ``pause_s`` seconds, or until ``resume_backend``."""
+def pause_backend(
+    ledger: Ledger, backend: str, *, reason: str, pause_s: float | None, code: str | None = None
+) -> None:
+    """Stop claiming jobs of a backend for ``pause_s`` seconds, or until ``resume_backend``.
+
+    ``code`` is that of the error which made it necessary.
+    """
     until = null() if pause_s is None else now_plus(pause_s)
     with ledger.write() as connection:
         statement = insert_on(ledger, pauses).values(
-            backend=backend, until=until, reason=reason, created_at=now_plus()
+            backend=backend, until=until, reason=reason, code=code, created_at=now_plus()
         )
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["backend"],
-                set_={"until": until, "reason": reason, "created_at": now_plus()},
+                set_={"until": until, "reason": reason, "code": code, "created_at": now_plus()},
             )
         )
 
@@ -122,12 +127,12 @@ def resume_backend(ledger: Ledger, backend: str) -> bool:
         return connection.execute(delete(pauses).where(pauses.c.backend == backend)).rowcount == 1
 
 
-def paused_backends(ledger: Ledger) -> dict[str, str]:
-    """Every paused backend, with the reason."""
+def paused_backends(ledger: Ledger, *, code: str | None = None) -> dict[str, str]:
+    """Every paused backend with the reason; with ``code`` those that this error paused."""
+    statement = select(pauses.c.backend, pauses.c.reason).where(
+        or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
+    )
+    if code is not None:
+        statement = statement.where(pauses.c.code == code)
     with ledger.read() as connection:
-        rows = connection.execute(
-            select(pauses.c.backend, pauses.c.reason).where(
-                or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
-            )
-        ).all()
-    return {row.backend: row.reason for row in rows}
+        return {row.backend: row.reason for row in connection.execute(statement)}

@@ -168,6 +168,8 @@ pauses = Table(
     # NULL: until somebody lifts it.
     Column("until", UtcDateTime),
     Column("reason", Text, nullable=False),
+    # The code of the error that paused it; NULL where somebody did by hand.
+    Column("code", String(50)),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

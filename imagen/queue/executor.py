@@ -19,9 +19,8 @@ import redis
 
 from imagen.domain.job import JobState
 from imagen.domain.protocols import Clock
-from imagen.errors import LedgerUnavailable, OutOfCredit
+from imagen.errors import LedgerUnavailable
 from imagen.ledger.claim import Claimant
-from imagen.ledger.control import paused_backends
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import has_unfinished, unfinished_places
 from imagen.ledger.scope import Scope
@@ -31,7 +30,7 @@ from imagen.queue.events import Events, listen
 from imagen.services import presence
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Outcome
-from imagen.services.pauses import PauseNews
+from imagen.services.pauses import PauseNews, require_credit
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class QueueExecutor:
     def _help(self, scope: Scope, pauses: PauseNews, *, waited_s: float) -> None:
         """What somebody has to do between two looks: feed, deliver, and say what is wrong."""
         self.caretaker.tick()
-        self._check_credit(scope)
+        require_credit(self.ledger, scope)
         self._tell_pauses(pauses.since_last(scope))
         workers = self._alive()
         if waited_s > _MISSING_AFTER_S:
@@ -177,17 +176,6 @@ class QueueExecutor:
             for outcome in outcomes:
                 if self.listener is not None:
                     self.listener.on_outcome(outcome)
-
-    def _check_credit(self, scope: Scope) -> None:
-        places = unfinished_places(self.ledger, scope)
-        if not places or any(place.error_code != OutOfCredit.code for place in places):
-            return
-        reasons = paused_backends(self.ledger)
-        if all(place.backend in reasons for place in places):
-            raise OutOfCredit(
-                f"backend {places[0].backend!r} is paused: {reasons[places[0].backend]}",
-                "the jobs wait and go on by themselves once there is credit",
-            )
 
 
 #: Events after which the rows are worth a look at once.

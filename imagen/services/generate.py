@@ -164,7 +164,13 @@ class Drawing:
             return self._end(claim, error, cost=cost, keep_attempt=may_be_there)
         if decision.pause_s:
             for name in self.backends.sharing_account(claim.job.backend):
-                pause_backend(self.ledger, name, reason=str(error), pause_s=decision.pause_s)
+                pause_backend(
+                    self.ledger,
+                    name,
+                    reason=str(error),
+                    pause_s=decision.pause_s,
+                    code=error.code,
+                )
             log.error("backend_paused", extra={"backend": claim.job.backend, "why": str(error)})
         return self._put_off(claim, error, decision)
 

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("backend", sa.Text(), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("code", sa.String(length=50), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("backend", name=op.f("pk_pauses")),
         schema=schema,

@@ -86,7 +86,7 @@ def test_the_heartbeat_is_a_third_of_the_lease_unless_set() -> None:
 
 
 def test_short_times_are_allowed() -> None:
-    short = {"lease_s": 0.3, "grace_s": 0, "settle_s": 0, "reconcile_s": 0.05}
+    short = {"lease_s": 0.3, "grace_s": 0, "reconcile_s": 0.05}
 
     workers = WorkersConfig.model_validate(short)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from imagen.errors import OutOfCredit
 from imagen.ledger.control import pause_backend, resume_backend
 from imagen.ledger.scope import EVERYTHING
-from imagen.services.pauses import PauseNews
+from imagen.services.pauses import PauseNews, require_credit
 
 
 def test_a_pause_that_a_job_waits_for_is_told_once_with_its_reason(desk: Any) -> None:
@@ -33,3 +36,21 @@ def test_a_pause_that_comes_again_is_told_again(desk: Any) -> None:
         assert news.since_last(EVERYTHING)
         resume_backend(desk.ledger, "mock")
         assert news.since_last(EVERYTHING) == {}
+
+
+def test_jobs_that_all_wait_for_credit_are_no_longer_waited_for(desk: Any) -> None:
+    desk.submit()
+    pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900, code="out_of_credit")
+
+    with pytest.raises(OutOfCredit, match="no credit"):
+        require_credit(desk.ledger, EVERYTHING)
+
+
+def test_another_pause_or_another_backend_is_worth_waiting_for(desk: Any) -> None:
+    desk.submit()
+    pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60, code="backend_stuck")
+    require_credit(desk.ledger, EVERYTHING)
+    pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900, code="out_of_credit")
+    desk.submit(backend="another")
+
+    require_credit(desk.ledger, EVERYTHING)
