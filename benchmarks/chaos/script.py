@@ -96,7 +96,11 @@ class Play:
                     actor.send(signal.SIGCONT)
 
     def make_way(self) -> None:
-        """Kill who looks after everybody's jobs where somebody doomed waits to do so."""
+        """Bring it to the places that only the one who looks after everybody's jobs passes.
+
+        Whoever has the turn is killed for somebody doomed to have it; and where the doomed has it,
+        Redis is flushed, as otherwise there may never be a wake-up to send.
+        """
         waits = any(
             actor.point is not None
             and actor.point.is_rare
@@ -107,11 +111,15 @@ class Play:
             return
         with self.stage.imagen().ledger.read() as connection:
             leader = connection.scalar(select(locks.c.owner))
-        for actor in self._cast.values():
-            if leader and leader.startswith(actor.owner_prefix) and actor.point is None:
-                self.say(f"SIGKILL {actor.role} {actor.pid}, which reconciles")
-                actor.kill()
-                self.counts["SIGKILL"] += 1
+        for actor in list(self._cast.values()):
+            if not leader or not leader.startswith(actor.owner_prefix):
+                continue
+            if actor.point is not None:
+                self.flush_redis()
+                continue
+            self.say(f"SIGKILL {actor.role} {actor.pid}, which reconciles")
+            actor.kill()
+            self.counts["SIGKILL"] += 1
 
     def wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds

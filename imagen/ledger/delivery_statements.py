@@ -40,7 +40,7 @@ from imagen.ledger.tables import jobs
 from imagen.ledger.types import JsonDocument, now_plus
 
 #: One that was begun so often without an end is delivered alone: it may be what ends its worker.
-SHAKY_AFTER = 5
+SHAKY_AFTER = 10
 
 
 def _due(scope: Scope, *, shaky: bool) -> ColumnElement[bool]:

@@ -24,7 +24,7 @@ from imagen.ledger.usage import record_usage
 from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
 from imagen.services.generate import Outcome
 from imagen.services.heartbeat import Heartbeat
-from imagen.services.parcel import Parcel, is_ours, pack, pick_target, sidecar_path
+from imagen.services.parcel import Numbers, Parcel, is_ours, pack, pick_target, sidecar_path
 from imagen.services.persist import persist
 from imagen.services.wakeups import wakeup_for
 
@@ -48,6 +48,8 @@ class Delivery:
     sends_usage: bool = False
     #: Copies can go to the cloud from here.
     has_cloud: bool = False
+    #: Where the search for free names ended; only a hint, and small: names that are taken are rare.
+    numbers: Numbers = field(default_factory=dict)
 
     def deliver_next(self, claimant: Claimant, *, host: str) -> list[Outcome]:
         """Deliver up to 64 waiting jobs of ``host``; empty when none waits.
@@ -122,7 +124,11 @@ class _Drain:
     def _pick(self, parcel: Parcel, *, above: int = 0) -> bool:
         try:
             parcel.target = pick_target(
-                parcel, self.delivery.allowed_dirs, taken=self.taken, above=above
+                parcel,
+                self.delivery.allowed_dirs,
+                taken=self.taken,
+                above=above,
+                numbers=self.delivery.numbers,
             )
         except ImagenError as error:
             self._fail(parcel.claim, error)
@@ -190,7 +196,11 @@ class _Drain:
 
     def _rename(self, parcel: Parcel) -> None:
         parcel.target = pick_target(
-            parcel, self.delivery.allowed_dirs, taken=self.taken, above=parcel.number
+            parcel,
+            self.delivery.allowed_dirs,
+            taken=self.taken,
+            above=parcel.number,
+            numbers=self.delivery.numbers,
         )
         self.taken.add(parcel.target)
         if not all(self._record([(parcel.claim, str(parcel.target))])):

@@ -23,7 +23,10 @@ from imagen.output.provenance import Provenance
 from imagen.output.sidecar import build_sidecar, sidecar_name
 
 #: How many names are tried beside each other before giving up.
-_MAX_NUMBER = 10_000
+_MAX_NUMBER = 1_000_000
+
+#: The last number that a name in a folder was given.
+Numbers = dict[tuple[str, str], int]
 
 
 @dataclass
@@ -87,9 +90,17 @@ def _provenance(claim: Claim, info: ImageInfo) -> Provenance:
 
 
 def pick_target(
-    parcel: Parcel, allowed_dirs: Sequence[Path] | None, *, taken: set[Path], above: int = 0
+    parcel: Parcel,
+    allowed_dirs: Sequence[Path] | None,
+    *,
+    taken: set[Path],
+    above: int = 0,
+    numbers: Numbers | None = None,
 ) -> Path:
     """Where to write: the committed path of an earlier try, or the first free name.
+
+    ``numbers`` remembers where the search for a name ended last: a thousand images of one name
+    need not look at a thousand names each.
 
     Raises:
         DeliveryError: the path is not allowed, or every name is taken.
@@ -102,10 +113,14 @@ def pick_target(
     if output.replace:
         return check_target(Path(output.folder, output.name), allowed_dirs=allowed_dirs)
     name = output.name.replace("{ext}", EXT_BY_FORMAT[parcel.info.format])
-    for number in range(above + 1, _MAX_NUMBER):
+    known = {} if numbers is None else numbers
+    start = max(above, known.get((output.folder, name), 0))
+    for number in range(start + 1, _MAX_NUMBER):
         path = Path(output.folder, name if number == 1 else numbered(name, number))
         if _is_free(parcel, path, taken):
             parcel.number = number
+            if number > 1:
+                known[output.folder, name] = number
             return check_target(path, allowed_dirs=allowed_dirs)
     raise DeliveryError(f"no free name beside {name} in {output.folder}", "clear the folder")
 

@@ -5,30 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.comfyui.client import ComfyClient
-from imagen.backends.comfyui.drawing import Drawing
-from imagen.backends.comfyui.events import EventSocket
 from imagen.backends.comfyui.fitting import fit_request
 from imagen.backends.comfyui.headers import read_headers
-from imagen.backends.comfyui.health import check_server
 from imagen.backends.comfyui.library import is_built_in, load_workflow
 from imagen.backends.comfyui.pace import Pace
 from imagen.backends.comfyui.settings import ComfyUISettings
-from imagen.backends.comfyui.stopping import stop_prompt
 from imagen.backends.comfyui.stuck import StuckSign
-from imagen.backends.comfyui.transport import Transport
-from imagen.backends.comfyui.watch import Limits
 from imagen.backends.comfyui.workflow import Workflow
 from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Backend, Run
 from imagen.domain.request import ImageRequest
 from imagen.errors import ConfigError, CredentialError, ImagenError
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui.client import ComfyClient
+
+# What talks to the server is imported where it is first needed: requests, the websocket and Pillow
+# take 0.1 s, which a command that only submits a job need not wait for.
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +86,10 @@ class ComfyUIBackend:
             JobCanceled: passed on, once the prompt is stopped.
             LeaseLost: passed on; the server is left alone.
         """
+        from imagen.backends.comfyui.drawing import Drawing  # noqa: PLC0415
+        from imagen.backends.comfyui.events import EventSocket  # noqa: PLC0415
+        from imagen.backends.comfyui.watch import Limits  # noqa: PLC0415
+
         workflow = self._load_here()
         fitted = fit_request(request, workflow, self._settings)
         events = EventSocket(
@@ -133,6 +136,8 @@ class ComfyUIBackend:
 
     def check(self) -> Health:
         """Whether the server runs and has what the workflow needs; under 5 s."""
+        from imagen.backends.comfyui.health import check_server  # noqa: PLC0415
+
         try:
             workflow = self._load_here()
             return check_server(self._connect(), workflow, stuck_on=self._sign.prompt_id)
@@ -147,6 +152,8 @@ class ComfyUIBackend:
         Raises:
             BackendUnavailable: the server cannot be told; it may go on.
         """
+        from imagen.backends.comfyui.stopping import stop_prompt  # noqa: PLC0415
+
         client = self._connect()
         if stop_prompt(client, external_id, wait_s=self._pace.stop_s) is None:
             client.prove()
@@ -196,6 +203,9 @@ class ComfyUIBackend:
         return self._make_client(url, {})
 
     def _make_client(self, url: str, headers: Mapping[str, str]) -> ComfyClient:
+        from imagen.backends.comfyui.client import ComfyClient  # noqa: PLC0415
+        from imagen.backends.comfyui.transport import Transport  # noqa: PLC0415
+
         transport = Transport(
             url, backend=self._name, headers=headers, headers_env=self._settings.headers_env
         )

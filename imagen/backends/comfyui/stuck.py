@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from imagen.backends.comfyui.client import ComfyClient
 from imagen.errors import BackendStuck
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui.client import ComfyClient
 
 _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
