@@ -22,6 +22,8 @@ from imagen.testing.server_process import ServerProcess
 
 #: For how long somebody doomed may wait for its turn.
 _LONG_ENOUGH_S = 3.0
+#: … and after which somebody doomed is given up.
+_TOO_LONG_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Play:
         )
         if not waits:
             return
+        self._end_who_waits_too_long()
         with self.stage.imagen().ledger.read() as connection:
             leader = connection.scalar(select(locks.c.owner))
         for actor in list(self._cast.values()):
@@ -120,6 +123,15 @@ class Play:
             self.say(f"SIGKILL {actor.role} {actor.pid}, which reconciles")
             actor.kill()
             self.counts["SIGKILL"] += 1
+
+    def _end_who_waits_too_long(self) -> None:
+        """Kill somebody doomed who does not get to a rare place: the next one dies there."""
+        for actor in list(self._cast.values()):
+            waited_s = time.monotonic() - actor.started_s
+            if actor.point is not None and actor.point.is_rare and waited_s > _TOO_LONG_S:
+                self.say(f"SIGKILL {actor.role} {actor.pid}, which never came to {actor.point}")
+                actor.kill()
+                self.counts["SIGKILL of the late"] += 1
 
     def wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
