@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 
@@ -15,13 +14,3 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-class StoppableClock(SystemClock):
-    """The same, but its sleeps end at once when ``stop`` is set."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def sleep(self, seconds: float) -> None:
-        self._stop.wait(seconds)
