@@ -22,7 +22,7 @@ from sqlalchemy import (
     true,
 )
 
-from imagen.ledger.types import JsonDocument, UtcDateTime
+from imagen.ledger.types import JsonDocument, StateName, UtcDateTime
 
 SCHEMA = "imagen"
 #: The usage table is shared with other tools, so it is in the schema that they know.
@@ -69,7 +69,7 @@ jobs = Table(
     Column("passed_over_since", UtcDateTime),
     Column("request", JsonDocument, nullable=False),
     Column("output", JsonDocument, nullable=False),
-    Column("state", String(20), nullable=False),
+    Column("state", StateName, nullable=False),
     Column("phase", String(20), nullable=False),
     Column("not_before", UtcDateTime),
     # When the backend first asked this job to wait; the patience of a rate limit counts from here.
@@ -113,7 +113,7 @@ attempts = Table(
     Column("number", Integer, nullable=False),
     Column("backend", Text, nullable=False),
     Column("worker", Text, nullable=False),
-    Column("state", String(20), nullable=False),
+    Column("state", StateName, nullable=False),
     Column("external_id", Text),
     Column("place", Text, nullable=False, server_default=""),
     Column("error_code", String(50)),
@@ -143,7 +143,7 @@ artifacts = Table(
     Column("job_id", Uuid, ForeignKey(jobs.c.id), nullable=False, index=True),
     Column("size_bytes", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
-    # NULL where the ledger is SQLite: then the bytes are a file beside the database.
+    # NULL where the bytes are a file beside the database: large ones of a SQLite ledger.
     Column("data", LargeBinary),
     Column("created_at", UtcDateTime, nullable=False),
 )

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, TypeDecorator, literal
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    String,
+    TypeDecorator,
+    literal,
+    literal_column,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
@@ -48,6 +57,34 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class StateName(TypeDecorator[str]):
+    """The name of a state: where it is compared, it stands in the SQL itself, not as a parameter.
+
+    The partial indexes hang on it. SQLite prepares a statement anew whenever a parameter is bound
+    that may decide on such an index (measured: a claim in 0.34 ms instead of 0.07), and PostgreSQL
+    cannot keep a plan that uses one.
+    """
+
+    impl = String(20)
+    cache_ok = True
+
+    class Comparator(TypeDecorator.Comparator[str]):
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
+            return super().operate(op, *(_in_the_sql(each) for each in other), **kwargs)
+
+    comparator_factory = Comparator
+
+
+def _in_the_sql(value: Any) -> Any:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_in_the_sql(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if not value.isalpha():
+        raise ValueError(f"{value!r} is not the name of a state")
+    return literal_column(f"'{value!s}'", String())
 
 
 class _NowPlus(FunctionElement[datetime]):
