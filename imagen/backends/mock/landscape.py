@@ -1,8 +1,8 @@
 """Hills under a sun or a moon: what the mock backend draws, in integers from end to end.
 
 Pillow's polygons, filters and blends count in floating point, whose last bit differs between
-processors. So hills are put together column by column from slices of ready-made colour runs, and
-discs are drawn too large and averaged, which Pillow does in integers.
+processors. So hills are pasted through masks, put together column by column, and discs are drawn
+too large and averaged: both of which Pillow does in integers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from imagen.backends.mock.palettes import Palette, fade, mix
 # Heights are counted in 1/256 of a pixel, so that edges can be smoothed.
 _SUBPIXEL_BITS = 8
 _SUBPIXELS = 1 << _SUBPIXEL_BITS
-_LAYERS = 5
+# Ridges from the farthest, 0, to the nearest; a small picture has no room for all of them.
+_LAYERS = (0, 1, 2, 3, 4)
+_FEW_LAYERS = (0, 2, 4)
+_SMALLEST_WITH_ALL = 128
 # Below this the finest waves would be lower than a pixel.
 _SMALLEST_FINE_PERIOD = 64
 # Masks up to this radius are worth remembering: small images come by the ten thousand.
@@ -36,7 +39,8 @@ class _Ridge:
 def draw_landscape(width: int, height: int, dice: Dice, *, palette: Palette) -> Image.Image:
     """An RGB picture of ``width`` x ``height`` pixels."""
     sky = _draw_sky(width, height, palette, dice)
-    ridges = [_raise_ridge(width, height, palette, dice, layer) for layer in range(_LAYERS)]
+    layers = _LAYERS if min(width, height) >= _SMALLEST_WITH_ALL else _FEW_LAYERS
+    ridges = [_raise_ridge(width, height, palette, dice, layer) for layer in layers]
     return _put_in_front(sky, ridges)
 
 
@@ -117,6 +121,7 @@ def _make_disc(radius: int, strength: int) -> Image.Image:
 _remember_disc = lru_cache(maxsize=256)(_make_disc)
 
 
+@lru_cache(maxsize=256)
 def _draw_bar(length: int, thickness: int) -> Image.Image:
     """A mask with round ends, half strong inside."""
     cap = draw_disc(max(1, thickness // 2), 118)
@@ -134,9 +139,9 @@ def _raise_ridge(width: int, height: int, palette: Palette, dice: Dice, layer: i
     swing = side * (22 - 2 * layer) // 100
     period = max(8, side * (44 + 7 * layer) // 100)
     tops = [base * _SUBPIXELS - (swing * rise >> 4) for rise in _roll_hills(width, period, dice)]
-    if layer == _LAYERS - 2:
+    if layer == _LAYERS[-2]:
         _plant_pines(tops, max(3, side // 26), dice)
-    colour = mix(palette.far, palette.near, layer, of=_LAYERS - 1)
+    colour = mix(palette.far, palette.near, layer, of=_LAYERS[-1])
     # Mist: each ridge grows paler towards its foot, which sets off the next one.
     foot = mix(colour, palette.sky_bottom, 34 - 6 * layer, of=100)
     highest = min(tops) // _SUBPIXELS
@@ -202,32 +207,27 @@ def _put_in_front(sky: Image.Image, ridges: list[_Ridge]) -> Image.Image:
 
     The picture lies on its side meanwhile, so that a column of it is one run of bytes.
     """
-    width, height = sky.size
-    behind = sky.transpose(Image.Transpose.TRANSPOSE).tobytes()
-    stride = 3 * height
-    columns: list[bytes] = []
-    for x in range(width):
-        column = behind[x * stride : (x + 1) * stride]
-        for ridge in ridges:
-            column = _cover(column, ridge.colours, ridge.tops[x], height)
-        columns.append(column)
-    sideways = Image.frombytes("RGB", (height, width), b"".join(columns))
+    sideways = sky.transpose(Image.Transpose.TRANSPOSE)
+    for ridge in ridges:
+        hills = Image.frombytes("RGB", sideways.size, ridge.colours * sky.width)
+        sideways.paste(hills, (0, 0), _outline(ridge.tops, sky.height))
     return sideways.transpose(Image.Transpose.TRANSPOSE)
 
 
-def _cover(column: bytes, colours: bytes, top: int, height: int) -> bytes:
-    """The column with a ridge before it from ``top`` down, its edge pixel smoothed."""
-    row = top >> _SUBPIXEL_BITS
-    if not 0 <= row < height:
-        return column if row >= height else colours
-    at = 3 * row
-    back = top & (_SUBPIXELS - 1)
-    front = _SUBPIXELS - back
-    edge = bytes(
-        (
-            (column[at] * back + colours[at] * front) >> _SUBPIXEL_BITS,
-            (column[at + 1] * back + colours[at + 1] * front) >> _SUBPIXEL_BITS,
-            (column[at + 2] * back + colours[at + 2] * front) >> _SUBPIXEL_BITS,
-        )
-    )
-    return column[:at] + edge + colours[at + 3 :]
+def _outline(tops: list[int], height: int) -> Image.Image:
+    """A mask on its side: in each column all from its top down, the pixel at the edge in part."""
+    air, ground = bytes(height), b"\xff" * height
+    columns: list[bytes] = []
+    for top in tops:
+        row = top >> _SUBPIXEL_BITS
+        if row < 0:
+            columns.append(ground)
+        elif row < height:
+            columns.append(air[:row] + _EDGES[top & (_SUBPIXELS - 1)] + ground[row + 1 :])
+        else:
+            columns.append(air)
+    return Image.frombytes("L", (height, len(tops)), b"".join(columns))
+
+
+# How strong an edge pixel is whose hill begins so many subpixels down in it.
+_EDGES = [bytes([255 * (_SUBPIXELS - air) >> _SUBPIXEL_BITS]) for air in range(_SUBPIXELS)]

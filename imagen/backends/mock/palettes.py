@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 Colour = tuple[int, int, int]
 
@@ -59,6 +60,7 @@ def mix(first: Colour, second: Colour, part: int, *, of: int) -> Colour:
     )
 
 
+@lru_cache(maxsize=512)
 def fade(first: Colour, second: Colour, length: int) -> bytes:
     """``length`` RGB pixels from ``first`` to ``second``."""
     last = max(1, length - 1)
