@@ -116,9 +116,13 @@ class Imagen(Foundation):
 
     def queue_worker(self, role: str) -> QueueWorker:
         """This process as a worker of ``role``; to be made after every fork."""
+        from imagen.queue.doorbell import DoorbellPublisher
         from imagen.queue.worker import QueueWorker
 
         publisher = self.queue_publisher
+        doorbell = DoorbellPublisher(
+            publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
+        )
         heartbeat = self._new_heartbeat()
         queues = self.queues_of_role(role)
         workers = self.config.workers
@@ -130,7 +134,7 @@ class Imagen(Foundation):
             backends=[name for name in self.registry.names() if self._queue_of(name) in queues],
             ledger=self.ledger,
             ledger_id=publisher.ledger_id,
-            drawing=self._drawing(heartbeat, publisher),
+            drawing=self._drawing(heartbeat, doorbell),
             delivery=self._delivery(heartbeat, publisher, allowed_dirs=self.allowed_dirs()),
             heartbeat=heartbeat,
             clock=self.clock,

@@ -102,7 +102,9 @@ class Feeder:
         number = max(10, self.scene.jobs // 4)
         for backend, share in (("quick", 0.45), ("paid", 0.45), ("slow", 0.06), ("shaky", 0.04)):
             prompts = [self.dice.choice(_PROMPTS) for _ in range(max(1, round(number * share)))]
-            self.stage.submit(prompts, backend=backend)
+            # A SQLite ledger keeps large images as files.
+            size = "640x640" if backend == "slow" else "64x64"
+            self.stage.submit(prompts, backend=backend, size=size)
             self.added += len(prompts)
 
 

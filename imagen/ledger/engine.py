@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
 # (measured), so the driver's default of 5 s would have failed.
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
+_TRANSACTIONS: Literal["READ COMMITTED"] = "READ COMMITTED"
 
 Kind = Literal["sqlite", "postgresql"]
 
@@ -57,7 +59,7 @@ class Ledger:
             LedgerUnavailable: the database cannot be reached or read.
         """
         with self._translated(), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
     @contextmanager
     def stream(self) -> Iterator[Connection]:
@@ -67,11 +69,10 @@ class Ledger:
             LedgerUnavailable: the database cannot be reached or read.
         """
         with self._translated(), self.engine.connect() as connection:
-            options: dict[str, Any] = {"yield_per": 2_000}
-            if self.kind == "sqlite":
-                # A transaction would keep writers out, and SQLite streams without one.
-                options["isolation_level"] = "AUTOCOMMIT"
-            yield connection.execution_options(**options)
+            if self.kind == "postgresql":
+                # Where its cursors live; SQLite streams without one, which would keep writers out.
+                connection.execution_options(isolation_level=_TRANSACTIONS)
+            yield connection.execution_options(yield_per=2_000)
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -89,10 +90,12 @@ class Ledger:
                 with self._lock:
                     yield from self._write_sqlite(durable)
             else:
-                with self.engine.begin() as connection:
-                    if not durable:
-                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                    yield connection
+                with self.engine.connect() as connection:
+                    connection.execution_options(isolation_level=_TRANSACTIONS)
+                    with connection.begin():
+                        if not durable:
+                            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                        yield connection
 
     @contextmanager
     def write_one(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -110,16 +113,11 @@ class Ledger:
     def _write_sqlite(self, durable: bool) -> Iterator[Connection]:
         if self._writer is None:
             self._writer = self.engine.connect()
-        # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints. Outside a
-        # transaction only, hence the driver's connection.
-        statement = f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}"
-        driver = self.engine.dialect.loaded_dbapi
-        try:
-            _dbapi_of(self._writer).execute(statement)
-        except driver.Error as error:
-            # What SQLAlchemy would have made of it.
-            raise exc.OperationalError(statement, None, error) from error
+        # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints.
+        _execute(self._writer, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         with self._writer.begin():
+            # The driver begins none by itself, as SQLAlchemy's documentation recommends.
+            _execute(self._writer, "BEGIN IMMEDIATE")
             yield self._writer
 
     @contextmanager
@@ -197,16 +195,11 @@ def _open_sqlite(path: Path) -> Ledger:
 
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, _record: object) -> None:
-        # SQLAlchemy's documented recipe: the driver must not begin transactions by itself.
+        # Whoever writes begins the transaction: the driver's own would not be immediate.
         dbapi_connection.isolation_level = None
         dbapi_connection.execute("PRAGMA foreign_keys = ON")
         if os.access(path, os.W_OK, effective_ids=True):
             dbapi_connection.execute("PRAGMA journal_mode = WAL")
-
-    @event.listens_for(engine, "begin")
-    def _begin_immediate(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     # Named after the file: two ledgers in one folder must not sweep each other's images.
     artifact_folder = path.with_name(f"{path.name}-artifacts")
@@ -228,6 +221,8 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         max_overflow=10,
         pool_pre_ping=False,
         pool_recycle=1800,
+        # Most of what is done is one statement: transactions are asked for where there are more.
+        isolation_level="AUTOCOMMIT",
         connect_args=arguments,
         hide_parameters=True,
     )
@@ -239,8 +234,15 @@ def _is_transaction_pooler(url: URL) -> bool:
     return url.port == 6543 or url.query.get("pgbouncer") == "true"
 
 
-def _dbapi_of(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
+def _execute(connection: Connection, statement: str) -> None:
+    """Hand a statement to SQLite's driver, past SQLAlchemy, which would count it as the first one
+    of a transaction and takes longer than SQLite does."""
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.execute(statement)
+    except sqlite3.Error as error:
+        # What SQLAlchemy would have made of it.
+        raise exc.OperationalError(statement, None, error) from error
 
 
 # What a database says when it is not there, as distinct from a statement being wrong.

@@ -49,7 +49,8 @@ def record_generated(ledger: Ledger, claim: Claim, finish: Finish, *, durable: b
         LedgerUnavailable: nothing was written, or it is unknown: safe to call again.
     """
     values = _values(claim, finish)
-    write_artifact_file(ledger, finish.artifact, durable=durable)
+    if write_artifact_file(ledger, finish.artifact, durable=durable):
+        values["b_data"] = None
     with ledger.write_one(durable=durable) as connection:
         if ledger.kind == "postgresql":
             is_held = connection.execute(_in_one(durable=durable), values).first() is not None
@@ -57,7 +58,7 @@ def record_generated(ledger: Ledger, claim: Claim, finish: Finish, *, durable: b
             is_held = connection.execute(_HELD, values).first() is not None
             if is_held:
                 connection.execute(_DRAWN, values)
-                connection.execute(_KEPT, values | {"b_data": None})
+                connection.execute(_KEPT, values)
     if not is_held:
         _record_late(ledger, claim, values)
         # An earlier try of this very write may have been committed although its answer was lost:

@@ -16,6 +16,7 @@ from imagen.domain.protocols import Clock
 from imagen.errors import LedgerError, LedgerMismatch
 from imagen.ledger.artifacts import undelivered_bytes
 from imagen.ledger.claim import Claimant
+from imagen.ledger.delivery import DRAIN_SIZE
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import crashed_waiting
 from imagen.ledger.workers import report_worker, sign_off_worker
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 _REST_S = 0.2
 
 _LOOK_FOR_CRASHED_S = 1.0
+
+#: How long images are left to gather where one drain follows another.
+_GATHER_S = 0.05
 
 
 @dataclass
@@ -141,7 +145,8 @@ class QueueWorker:
     def deliver_all(self) -> list[Outcome]:
         """Deliver what waits for this host, 64 at a time; one thread does it for all.
 
-        Measured: four threads at it were half as fast as one.
+        Measured: four threads at it were half as fast as one, and drains of one or two images each
+        cost twice the processor of drains that let them gather. The first drain never waits.
         """
         outcomes: list[Outcome] = []
         claimant = Claimant(self.owner, [], self.lease_s)
@@ -152,7 +157,10 @@ class QueueWorker:
                 done = self.delivery.deliver_next(claimant, host=self.host)
                 if not done:
                     break
+                is_stream = bool(outcomes)
                 outcomes += done
+                if is_stream and len(done) < DRAIN_SIZE:
+                    self._stopping.wait(_GATHER_S)
         return outcomes
 
     def check_ledger(self, named: str | None) -> None:

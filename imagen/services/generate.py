@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
@@ -91,7 +89,8 @@ class Drawing:
             if claim is None:
                 return None
             self.loaded.use(claim.job.affinity)
-        with self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease], _logged(claim):
+        with self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease]:
+            _log_claim(claim)
             self._announce(claim, "running")
             outcome = self._draw(claim, lease)
         seconds = self.clock.boottime_s() - claimed_at_s
@@ -258,8 +257,7 @@ def _lost(claim: Claim, error: LeaseLost) -> Outcome:
     return Outcome(claim.job.id, JobState.RUNNING, error=error)
 
 
-@contextmanager
-def _logged(claim: Claim) -> Iterator[None]:
+def _log_claim(claim: Claim) -> None:
     facts = {
         "job_id": str(claim.job.id),
         "backend": claim.job.backend,
@@ -267,5 +265,3 @@ def _logged(claim: Claim) -> Iterator[None]:
         "attempt": claim.attempt.number,
     }
     log.info("job_claimed", extra=facts)
-    yield
-    log.info("job_released", extra=facts)

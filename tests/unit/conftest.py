@@ -228,6 +228,12 @@ class Desk:
 
 
 @pytest.fixture
+def kept_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SQLite ledger keeps each image as a file, however small."""
+    monkeypatch.setattr("imagen.ledger.artifacts.SMALL_BYTES", -1)
+
+
+@pytest.fixture
 def another_process(request: pytest.FixtureRequest) -> Callable[[Ledger], Ledger]:
     """A function that opens the same database once more, as another process would."""
 

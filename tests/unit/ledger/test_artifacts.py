@@ -50,6 +50,16 @@ def test_the_bytes_come_back_as_they_were(desk: Any) -> None:
     assert loaded.key == f"{claim.attempt.id}-1"
 
 
+def test_a_large_image_comes_back_too_and_is_a_file_beside_sqlite_alone(desk: Any) -> None:
+    job_id = desk.submit()
+    large = b"\x00\xff" * artifacts.SMALL_BYTES
+
+    desk.generate(desk.must_claim(), data=large)
+
+    assert load_artifacts(desk.ledger, [job_id])[job_id].data == large
+    assert len(desk.artifact_files()) == (desk.ledger.kind == "sqlite")
+
+
 def test_two_claims_of_one_attempt_keep_their_bytes_apart(desk: Any) -> None:
     desk.submit()
     first = desk.must_claim("one")
@@ -137,6 +147,7 @@ def test_a_canceled_image_whose_artifact_was_swept_is_drawn_again_when_retried(d
 # What follows is about files, so about SQLite alone.
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_a_truncated_file_is_no_artifact(sqlite_desk: Any) -> None:
     job_id = sqlite_desk.generated()
     [name] = sqlite_desk.artifact_files()
@@ -146,6 +157,7 @@ def test_a_truncated_file_is_no_artifact(sqlite_desk: Any) -> None:
     assert load_artifacts(sqlite_desk.ledger, [job_id]) == {}
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_a_missing_file_is_no_artifact(sqlite_desk: Any) -> None:
     job_id = sqlite_desk.generated()
     shutil.rmtree(sqlite_desk.ledger.artifact_folder)
@@ -154,6 +166,7 @@ def test_a_missing_file_is_no_artifact(sqlite_desk: Any) -> None:
     assert orphan_files(sqlite_desk.ledger) == []
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_a_file_whose_transaction_was_rolled_back_is_swept_once_it_is_old(
     sqlite_desk: Any,
 ) -> None:
@@ -170,6 +183,7 @@ def test_a_file_whose_transaction_was_rolled_back_is_swept_once_it_is_old(
     assert desk.artifact_files() == []
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_a_committed_file_is_never_an_orphan_however_old(sqlite_desk: Any) -> None:
     sqlite_desk.generated()
     [name] = sqlite_desk.artifact_files()
@@ -178,6 +192,7 @@ def test_a_committed_file_is_never_an_orphan_however_old(sqlite_desk: Any) -> No
     assert orphan_files(sqlite_desk.ledger) == []
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_one_ledger_does_not_sweep_the_images_of_another_in_the_same_folder(
     sqlite_desk: Any, request: pytest.FixtureRequest
 ) -> None:
@@ -193,6 +208,7 @@ def test_one_ledger_does_not_sweep_the_images_of_another_in_the_same_folder(
     assert sqlite_desk.artifact_files() == [name]
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_a_folder_that_cannot_take_the_bytes_leaves_the_job_running(sqlite_desk: Any) -> None:
     desk = sqlite_desk
     job_id = desk.submit()
@@ -206,6 +222,7 @@ def test_a_folder_that_cannot_take_the_bytes_leaves_the_job_running(sqlite_desk:
     assert desk.artifact_rows() == []
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_dropping_files_twice_is_no_error(
     sqlite_desk: Any, another_process: Callable[[Ledger], Ledger]
 ) -> None:

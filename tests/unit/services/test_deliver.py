@@ -308,6 +308,7 @@ def test_bytes_that_are_no_image_fail_their_own_job_only(sqlite_studio: Any) -> 
     assert sqlite_studio.desk.job(bad).error_code == "delivery"
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_an_image_whose_bytes_are_gone_is_drawn_again(studio: Any) -> None:
     job_id = studio.desk.generated()
     if studio.desk.ledger.artifact_folder is not None:

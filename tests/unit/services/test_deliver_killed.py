@@ -59,6 +59,7 @@ def deliver_all(studio: Any) -> None:
         studio.deliver(owner)
 
 
+@pytest.mark.usefixtures("kept_as_files")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.parametrize("step", STEPS)
@@ -163,6 +164,7 @@ def test_the_slow_twin_of_a_delivery_does_no_harm(
     assert studio.sidecar("fox.png.json")["sha256"] == studio.desk.job(job_id).file_sha256
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_an_image_that_was_drawn_again_replaces_its_own_earlier_try(
     sqlite_studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

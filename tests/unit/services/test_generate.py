@@ -274,6 +274,7 @@ def test_a_server_may_drop_its_copy_only_when_the_image_is_kept(paid_studio: Any
     assert states == [JobState.GENERATED]
 
 
+@pytest.mark.usefixtures("kept_as_files")
 def test_an_image_that_cannot_be_kept_is_given_back_without_a_crash(paid_studio: Any) -> None:
     job_id = paid_studio.desk.submit()
     folder = paid_studio.desk.ledger.artifact_folder
