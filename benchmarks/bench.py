@@ -127,8 +127,10 @@ class Bench:
         print(f"[bench] {text}", file=sys.stderr, flush=True)
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 120.0) -> None:
-    """Return as soon as ``condition`` holds; looks every 20 ms.
+def wait_until(
+    condition: Callable[[], bool], *, what: str, timeout_s: float = 120.0, every_s: float = 0.02
+) -> None:
+    """Return as soon as ``condition`` holds; looks every ``every_s`` seconds.
 
     Raises:
         TimeoutError: it does not within ``timeout_s`` seconds.
@@ -137,4 +139,4 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 1
     while not condition():
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"waited {timeout_s:g} s for {what}")
-        time.sleep(0.02)
+        time.sleep(every_s)

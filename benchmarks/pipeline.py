@@ -18,6 +18,9 @@ _JOBS = 2_000
 #: The pools of the workers as they are unless somebody configures them.
 GPU_THREADS, RESULTS_THREADS = 2, 4
 
+# The workers need the processors; who began and ended when is on record anyway.
+_LOOK_EVERY_S = 0.25
+
 
 @dataclass(frozen=True)
 class _Through:
@@ -59,7 +62,9 @@ def _bare(bench: Bench, jobs: int) -> _Through:
         for _ in range(jobs):
             send(app, of=jobs)
         with bare_worker(home, "draw", threads=GPU_THREADS) as draw:
-            wait_until(lambda: bool(client.exists(ENDED_KEY)), what="the bare chain")
+            wait_until(
+                lambda: bool(client.exists(ENDED_KEY)), what="the bare chain", every_s=_LOOK_EVERY_S
+            )
             cpu_s = draw.cpu_s + deliver.cpu_s
     began, ended = client.mget(BEGAN_KEY, ENDED_KEY)
     client.close()
@@ -73,7 +78,8 @@ def _imagen(bench: Bench, database: str, jobs: int) -> _Through:
         submit_batch(imagen, bench.prompts(jobs))
         wake_all(imagen)
         with imagen_worker(home, "gpu") as gpu:
-            wait_until(lambda: not count_unfinished(imagen), what=f"{jobs} jobs on {database}")
+            what = f"{jobs} jobs on {database}"
+            wait_until(lambda: not count_unfinished(imagen), what=what, every_s=_LOOK_EVERY_S)
             cpu_s = gpu.cpu_s + results.cpu_s
     seconds = busy_seconds(imagen)
     imagen.close()

@@ -42,6 +42,8 @@ class Ledger:
     path: Path | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _writer: Connection | None = field(default=None, repr=False)
+    #: How the writer commits now.
+    _is_durable: bool | None = field(default=None, repr=False)
 
     @property
     def address(self) -> str:
@@ -113,8 +115,11 @@ class Ledger:
     def _write_sqlite(self, durable: bool) -> Iterator[Connection]:
         if self._writer is None:
             self._writer = self.engine.connect()
-        # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints.
-        _execute(self._writer, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._is_durable = None
+        if durable is not self._is_durable:
+            # In WAL mode FULL syncs at each commit and NORMAL only at checkpoints.
+            _execute(self._writer, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._is_durable = durable
         with self._writer.begin():
             # The driver begins none by itself, as SQLAlchemy's documentation recommends.
             _execute(self._writer, "BEGIN IMMEDIATE")

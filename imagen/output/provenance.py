@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from imagen.domain.prompt import hash_prompt
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provenance:
     """Everything about one image that does not depend on when or where its file is written.
 
@@ -48,6 +49,7 @@ class Provenance:
     latency_ms: int | None = None
     imagen_version: str = __version__
 
+    @cached_property
     def record(self) -> dict[str, Any]:
         """What the image says about itself: enough to draw it again and to find its job.
 
@@ -94,7 +96,7 @@ class Provenance:
             "requested_format": job.request.format,
             "warnings": self.warnings,
         }
-        return self.record() | _plain_object(circumstances)
+        return self.record | _plain_object(circumstances)
 
 
 def _plain_object(values: Mapping[str, Any]) -> dict[str, Any]:

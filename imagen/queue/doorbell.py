@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from imagen.queue.publisher import CeleryPublisher
 
 #: Deliveries of a busy worker are announced at most this often; the first one at once.
-_PAUSE_S = 0.02
+_PAUSE_S = 0.05
 
 
 @dataclass

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,8 @@ def attach(
 
 def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = "") -> None:
     """Run the worker until it is told to stop; does not return before that."""
+    # Of each message it says "received", but what matters is the job that is claimed for it.
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     arguments = [
         "worker",
         "--loglevel=INFO",

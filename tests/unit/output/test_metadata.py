@@ -45,7 +45,7 @@ def pixel_parts(data: bytes) -> list[bytes]:
 
 @pytest.fixture
 def record(make_provenance: Callable[..., Provenance]) -> dict[str, Any]:
-    return make_provenance().record()
+    return make_provenance().record
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
@@ -73,7 +73,7 @@ def test_any_prompt_is_read_back(
     make_image: Maker, make_provenance: Callable[..., Provenance], image_format: str
 ) -> None:
     request = {"prompt": AWKWARD_PROMPT, "user_prompt": AWKWARD_PROMPT.replace("\ud83e", "")}
-    record = make_provenance(request=request).record()
+    record = make_provenance(request=request).record
 
     embedded = embed(make_image(image_format), record)
 
@@ -242,7 +242,7 @@ def test_what_a_jpeg_cannot_hold_is_left_out_by_name(
 ) -> None:
     prompt = "<fox> " * 5_300
     request = {"prompt": prompt, "user_prompt": prompt}
-    record = make_provenance(request=request, details={"workflow": "x" * 90_000}).record()
+    record = make_provenance(request=request, details={"workflow": "x" * 90_000}).record
 
     kept = metadata.read(embed(make_image("jpeg"), record))
 
@@ -256,7 +256,7 @@ def test_other_formats_hold_the_longest_prompt(
     make_image: Maker, make_provenance: Callable[..., Provenance], image_format: str
 ) -> None:
     prompt = "狐" * 10_600
-    record = make_provenance(request={"prompt": prompt, "user_prompt": prompt}).record()
+    record = make_provenance(request={"prompt": prompt, "user_prompt": prompt}).record
 
     assert metadata.read(embed(make_image(image_format), record)) == record
 

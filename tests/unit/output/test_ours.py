@@ -31,9 +31,7 @@ def test_an_image_is_known_by_its_job(
 ) -> None:
     data = make_image(image_format)
     path = tmp_path / "fox.png"
-    path.write_bytes(
-        metadata.embed(data, inspect_image(data), make_provenance().record(), mode=mode)
-    )
+    path.write_bytes(metadata.embed(data, inspect_image(data), make_provenance().record, mode=mode))
 
     assert is_our_file(path, job_id=JOB_ID, sha256="")
     assert not is_our_file(path, job_id=uuid4(), sha256="")

@@ -73,7 +73,7 @@ def test_a_sidecar_agrees_with_what_the_image_says(make_provenance: MakeProvenan
 
     content = json.loads(build(provenance))
 
-    assert content.items() >= provenance.record().items()
+    assert content.items() >= provenance.record.items()
 
 
 def test_a_repeated_delivery_writes_the_same_sidecar(make_provenance: MakeProvenance) -> None:
