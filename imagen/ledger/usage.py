@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, func, literal_column, select, true
 
 from imagen.domain.job import Claim
 from imagen.domain.prompt import hash_prompt
 from imagen.ledger.engine import Ledger
 from imagen.ledger.outbox import put_in_outbox
 from imagen.ledger.sinks import USAGE_SINK, imagen_usage
-from imagen.ledger.types import now_plus
+from imagen.ledger.types import UtcDateTime, now_plus
 from imagen.ledger.upsert import insert_on
 
 
@@ -109,42 +109,83 @@ def usage_row(row: Row[Any]) -> UsageRow:
     )
 
 
+# As in the statistics that migration 0003 makes: from those PostgreSQL knows how few groups there
+# are, and need not sort a million rows. A week begins on Monday, as 2001 did.
+_GROUPED_BY: dict[str, ColumnElement[Any]] = {
+    "week": literal_column(
+        "date_bin('7 days', created_at, timestamptz '2001-01-01 00:00:00+00')", UtcDateTime()
+    ),
+    "backend": imagen_usage.c.backend,
+    "model": literal_column("coalesce(model, 'unknown')", Text()),
+    "caller": imagen_usage.c.caller,
+}
+
+
 def sum_in_database(
     ledger: Ledger, *, by: Sequence[str], since: datetime | None, until: datetime | None
 ) -> list[UsageSum]:
     """The sums by group, and the total last (its key is empty), worked out by PostgreSQL.
 
-    A million rows take it about a second, and nothing of them comes here.
+    A million rows take it some 0.7 s, and nothing of them comes here.
     """
-    table = imagen_usage
-    keys = {
-        # Its Monday; four times as fast to group by as its name.
-        "week": func.date_trunc("week", func.timezone("UTC", table.c.created_at)),
-        "backend": table.c.backend,
-        "model": func.coalesce(table.c.model, "unknown"),
-        "caller": table.c.caller,
-    }
-    chosen = [keys[name].label(name) for name in by]
     span = and_(*in_span(since, until))
-    sums = [
-        func.count().label("number"),
-        func.coalesce(func.sum(table.c.cost_usd_estimate), 0).label("cost_usd"),
-        func.count().filter(table.c.cost_usd_estimate.is_(None)).label("unpriced"),
-        func.percentile_disc(0.5).within_group(table.c.latency_ms).label("median_ms"),
-    ]
     with ledger.read() as connection:
-        grouped = (
-            connection.execute(
-                select(*chosen, *sums).where(span).group_by(*chosen).order_by(*chosen)
-            ).all()
-            if chosen
-            else []
-        )
-        total = connection.execute(select(*sums).where(span)).one()
+        groups = connection.execute(_sums_of_groups(by, span)).all() if by else []
+        total = connection.execute(_sums_of_all(span)).one()
     return [
         UsageSum(_key(row[: len(by)]), row.number, row.cost_usd, row.unpriced, row.median_ms)
-        for row in grouped
-    ] + [UsageSum((), total.number, Decimal(total.cost_usd), total.unpriced, total.median_ms)]
+        for row in groups
+    ] + [UsageSum((), int(total.number), total.cost_usd, int(total.unpriced), total.median_ms)]
+
+
+def _sums() -> tuple[ColumnElement[Any], ...]:
+    cost_usd = imagen_usage.c.cost_usd_estimate
+    return (
+        func.count().label("number"),
+        func.coalesce(func.sum(cost_usd), 0).label("cost_usd"),
+        func.count().filter(cost_usd.is_(None)).label("unpriced"),
+    )
+
+
+def _sums_of_groups(by: Sequence[str], span: ColumnElement[bool]) -> Select[Any]:
+    """A row a group. Its latencies are gathered and sorted by themselves: PostgreSQL's own way to
+    a median sorts the whole table by all that is grouped by, which takes twice as long."""
+    chosen = [_GROUPED_BY[name].label(name) for name in by]
+    groups = (
+        select(*chosen, *_sums(), func.array_agg(imagen_usage.c.latency_ms).label("latencies"))
+        .where(span)
+        .group_by(*chosen)
+        .subquery()
+    )
+    latency = func.unnest(groups.c.latencies).column_valued("latency")
+    median = select(func.percentile_disc(0.5).within_group(latency)).scalar_subquery()
+    keys = [groups.c[name] for name in by]
+    sums = (groups.c.number, groups.c.cost_usd, groups.c.unpriced)
+    return select(*keys, *sums, median.label("median_ms")).order_by(*keys)
+
+
+def _sums_of_all(span: ColumnElement[bool]) -> Select[Any]:
+    """One row. How often each latency is there is soon counted, and that tells the median."""
+    counts = (
+        select(imagen_usage.c.latency_ms, *_sums())
+        .where(span)
+        .group_by(imagen_usage.c.latency_ms)
+        .subquery()
+    )
+    timed = func.sum(counts.c.number).filter(counts.c.latency_ms.is_not(None))
+    ranked = select(
+        counts,
+        timed.over(order_by=counts.c.latency_ms).label("upto"),
+        timed.over().label("timed"),
+    ).subquery()
+    is_past_half = ranked.c.upto * 2 >= ranked.c.timed
+    return select(
+        *(
+            func.coalesce(func.sum(ranked.c[name]), 0).label(name)
+            for name in ("number", "cost_usd", "unpriced")
+        ),
+        func.min(ranked.c.latency_ms).filter(is_past_half).label("median_ms"),
+    )
 
 
 def _key(parts: Sequence[datetime | str | None]) -> tuple[str, ...]:
