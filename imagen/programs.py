@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from imagen.bootstrap import Imagen, open_imagen
 from imagen.errors import ConfigError, ImagenError
@@ -14,6 +15,10 @@ from imagen.queue.program import attach, refuse_foreign_messages, run
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from imagen.queue.worker import QueueWorker
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,13 @@ def worker_program(role: str, *, explicit_config: str | None = None) -> WorkerPr
 
     Ends the process with one line on stderr when it must not start.
     """
+    return _or_end(lambda: _worker_program(open_imagen(explicit_config, os.environ), role))
+
+
+def _or_end(make: Callable[[], T]) -> T:
+    """What ``make`` returns; where it refuses, the process ends with one line on stderr."""
     try:
-        return _worker_program(open_imagen(explicit_config, os.environ), role)
+        return make()
     except ImagenError as error:
         hint = f"\n  hint: {error.hint}" if error.hint else ""
         print(f"imagen: {error.message}{hint}", file=sys.stderr)  # noqa: T201
@@ -57,10 +67,12 @@ def _worker_program(imagen: Imagen, role: str) -> WorkerProgram:
     # What was opened for the checks belongs to this process; Celery may fork before it works.
     imagen.ledger.close()
     concurrency = getattr(imagen.config.workers.concurrency, role)
-    attach(
-        publisher.app,
-        lambda: imagen.queue_worker(role),
-        queues=queues,
-        concurrency=concurrency,
-    )
+
+    def start() -> QueueWorker:
+        worker = imagen.queue_worker(role)
+        worker.start()
+        return worker
+
+    # The ledger may have gone since it was looked at.
+    attach(publisher.app, lambda: _or_end(start), queues=queues, concurrency=concurrency)
     return WorkerProgram(publisher.app, role, imagen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import datetime
+import faulthandler
 import functools
 import importlib
 import os
@@ -31,6 +32,8 @@ def act(role: str) -> None:
     if die_at := os.environ.get(DIE_AT):
         side, target, number = die_at.split()
         _die_at(target, side=side, number=int(number))
+    # Asked so, it writes what every thread is at into its log; SIGUSR1 is Celery's.
+    faulthandler.register(signal.SIGUSR2)
     sys.argv = [f"workers/{role}.py"]
     runpy.run_module(f"workers.{role}", run_name="__main__")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -72,16 +73,16 @@ def _ledger_named_in(message: Any) -> str | None:
 
 
 def attach(
-    app: Celery, build: Callable[[], QueueWorker], *, queues: list[str], concurrency: int
+    app: Celery, start: Callable[[], QueueWorker], *, queues: list[str], concurrency: int
 ) -> None:
     """Make ``app`` a worker program: its queues, its tasks, and its start and end.
 
-    ``build`` is called once Celery has read its own options: engines and threads are made after
-    every fork.
+    ``start`` is called once Celery has read its own options: engines and threads are made after
+    every fork. When it raises, the process ends.
     """
     serve(app, queues, concurrency=concurrency)
-    built: list[QueueWorker] = []
-    add_tasks(app, lambda: built[0])
+    started: list[QueueWorker] = []
+    add_tasks(app, lambda: started[0])
 
     def check_pool(options: dict[str, Any], **_: Any) -> None:
         # Celery's own default, prefork, is no choice of anybody: it gives way to our setting.
@@ -101,15 +102,19 @@ def attach(
             hub.call_repeatedly(_FLUSH_EVENTS_S, sender._flush_events)
 
     def begin(**_: Any) -> None:
-        built.append(build())
-        built[0].start()
+        try:
+            started.append(start())
+        except Exception as error:
+            # Celery would go on without it: a worker that draws but lets its leases run out.
+            traceback.print_exc()
+            raise SystemExit(1) from error
 
     def begin_stop(**_: Any) -> None:
-        for worker in built:
+        for worker in started:
             worker.begin_stop()
 
     def end(**_: Any) -> None:
-        for worker in built:
+        for worker in started:
             worker.stop()
 
     signals.celeryd_init.connect(check_pool, weak=False)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from imagen.errors import ConfigError
+
 
 def new_owner(host: str) -> str:
     """An owner id that no other process start has."""
@@ -36,9 +38,22 @@ class Presence:
 
 
 def enter(folder: Path, owner: str) -> Presence:
-    """Take the lock of ``owner`` in ``folder``, made when missing."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / _file_name(owner)
+    """Take the lock of ``owner`` in ``folder``, made when missing.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _take_lock(folder, folder / _file_name(owner))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write in {folder}: {error.strerror}",
+            "make it writable, or set XDG_STATE_HOME to a folder that is",
+        ) from error
+
+
+def _take_lock(folder: Path, path: Path) -> Presence:
     while True:
         # Locked before it gets its name: nobody may find it unlocked in between.
         newborn = folder / f".{secrets.token_hex(8)}"

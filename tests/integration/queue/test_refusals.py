@@ -116,3 +116,42 @@ def test_a_pool_that_loses_jobs_is_refused(environment):
     assert ended.returncode == 1
     assert "use threads" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+_START_AND_LOSE = """
+import os, sys
+from imagen.programs import worker_program
+
+program = worker_program("cloud")
+os.rename(sys.argv[1], sys.argv[1] + ".before")
+with open(sys.argv[1], "wb") as file:
+    file.write(b"in the way")
+program.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "says"),
+    [("ledger/ledger.db", 5, "cannot be used"), ("hosts/studio/state/imagen", 3, "cannot write")],
+)
+def test_a_worker_that_loses_what_it_needs_while_it_starts_does_not_go_on_without(
+    make_stage, lost, status, says
+):
+    stage: Stage = make_stage()
+    (stage.folder / "hosts/studio/state/imagen").mkdir(parents=True)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _START_AND_LOSE, str(stage.folder / lost)],
+        env=stage.environment(),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == status, ended.stderr
+    assert "ready." not in ended.stderr + ended.stdout
+    assert [line for line in ended.stderr.splitlines() if line.startswith("imagen: ")], ended.stderr
+    assert says in ended.stderr
