@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: ``before imagen.module:name 3``: die at the third call.
+#: ``before imagen.module:name 3``: die at the third call, or at the next that comes back.
 DIE_AT = "IMAGEN_CHAOS_DIE_AT"
 #: How many seconds the clock of this process is ahead.
 SKEW_S = "IMAGEN_CHAOS_SKEW_S"
@@ -63,7 +63,8 @@ def _die_at(target: str, *, side: str, number: int) -> None:
         nonlocal calls
         with lock:
             calls += 1
-            is_last = calls == number
+            # Not only that very call: it may raise, and then the next one is the last.
+            is_last = calls >= number
         if is_last and side == "before":
             _die()
         result = original(*args, **kwargs)

@@ -103,6 +103,7 @@ class Play:
         Whoever has the turn is killed for somebody doomed to have it; and where the doomed has it,
         Redis is flushed, as otherwise there may never be a wake-up to send.
         """
+        self._blame_who_never_comes()
         waits = any(
             actor.point is not None
             and actor.point.is_rare
@@ -111,7 +112,6 @@ class Play:
         )
         if not waits:
             return
-        self._blame_who_never_comes()
         with self.stage.imagen().ledger.read() as connection:
             leader = connection.scalar(select(locks.c.owner))
         for actor in list(self._cast.values()):
@@ -128,7 +128,7 @@ class Play:
         """Raises AssertionError, with its stacks, for somebody doomed who has had every chance."""
         for actor in self._cast.values():
             waited_s = time.monotonic() - actor.started_s
-            if actor.point is None or not actor.point.is_rare or waited_s < _TOO_LONG_S:
+            if actor.point is None or waited_s < _TOO_LONG_S:
                 continue
             actor.send(signal.SIGUSR2)
             time.sleep(1.0)
