@@ -228,6 +228,7 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         pool_recycle=1800,
         # Most of what is done is one statement: transactions are asked for where there are more.
         isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
         connect_args=arguments,
         hide_parameters=True,
     )
