@@ -121,7 +121,7 @@ def _make_disc(radius: int, strength: int) -> Image.Image:
 _remember_disc = lru_cache(maxsize=256)(_make_disc)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _draw_bar(length: int, thickness: int) -> Image.Image:
     """A mask with round ends, half strong inside."""
     cap = draw_disc(max(1, thickness // 2), 118)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import AttemptState, JobState, Lane
@@ -65,6 +67,40 @@ def test_a_worker_gets_jobs_of_its_own_queues_only(desk: Any) -> None:
 
     assert desk.claim(queues=["gpu"]) is None
     assert desk.claim(queues=["gpu", "cloud"]) is not None
+
+
+def test_over_several_queues_the_lane_goes_first_and_then_age(desk: Any) -> None:
+    bulk = [desk.submit(queue=queue, lane=Lane.BULK) for queue in ("gpu", "cloud", "gpu.big")]
+    interactive = [desk.submit(queue=queue) for queue in ("gpu.big", "gpu", "cloud")]
+    queues = ["cloud", "gpu", "gpu.big"]
+
+    claimed = [desk.must_claim(queues=queues).job.id for _ in range(6)]
+
+    assert claimed == interactive + bulk
+    assert desk.claim(queues=queues) is None
+
+
+@pytest.mark.parametrize("queues", [["gpu"], ["gpu", "cloud"]], ids=["one queue", "two queues"])
+def test_a_claim_looks_at_the_first_rows_of_the_index_alone(desk: Any, queues: list[str]) -> None:
+    for _ in range(3):
+        desk.submit()
+    plans: list[str] = []
+
+    @event.listens_for(desk.ledger.engine, "before_cursor_execute")
+    def explain(_connection: Any, cursor: Any, sql: str, values: Any, *_: Any) -> None:
+        if "FOR UPDATE" in sql or sql.startswith("UPDATE"):
+            kind = "EXPLAIN QUERY PLAN" if desk.ledger.kind == "sqlite" else "EXPLAIN"
+            # As when there are many rows.
+            if desk.ledger.kind == "postgresql":
+                cursor.execute("SET enable_seqscan = off")
+            cursor.execute(f"{kind} {sql}", values)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    desk.must_claim(queues=queues)
+
+    looks = re.findall(r"USING INDEX ix_jobs_waiting \(queue=|Index Cond: \(\(queue\)", plans[0])
+    assert len(looks) == len(queues), plans[0]
+    assert "Sort Key: jobs" not in plans[0]
 
 
 def test_a_worker_gets_jobs_of_its_own_backends_only(desk: Any) -> None:
