@@ -22,8 +22,9 @@ from imagen.testing.server_process import ServerProcess
 
 #: For how long somebody doomed may wait for its turn.
 _LONG_ENOUGH_S = 3.0
-#: … and after which something must be wrong with it.
+#: … and after which something must be wrong with it; in leases too, as turns may have to run out.
 _TOO_LONG_S = 60.0
+_TOO_MANY_LEASES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,10 @@ class Play:
 
     def _blame_who_never_comes(self) -> None:
         """Raises AssertionError, with its stacks, for somebody doomed who has had every chance."""
+        most_s = max(_TOO_LONG_S, _TOO_MANY_LEASES * self.stage.workers["lease_s"])
         for actor in self._cast.values():
             waited_s = time.monotonic() - actor.started_s
-            if actor.point is None or waited_s < _TOO_LONG_S:
+            if actor.point is None or waited_s < most_s:
                 continue
             actor.send(signal.SIGUSR2)
             time.sleep(1.0)
