@@ -17,7 +17,9 @@ from benchmarks.chaos.stage import HOST, Actor, Stage
 from benchmarks.chaos.watch import Watch
 from imagen.domain.job import JobState
 from imagen.errors import ImagenError
+from imagen.ledger.leases import release_lock
 from imagen.ledger.tables import jobs, locks
+from imagen.services.reconcile import LOCK_NAME
 from imagen.testing.server_process import ServerProcess
 
 #: For how long somebody doomed may wait for its turn.
@@ -124,6 +126,10 @@ class Play:
             self.say(f"SIGKILL {actor.role} {actor.pid}, which reconciles")
             actor.kill()
             self.counts["SIGKILL"] += 1
+            if self.is_apart:
+                # Its neighbours know at once that it is dead, other hosts only when its time is up:
+                # the doomed would never be first.
+                release_lock(self.stage.imagen().ledger, LOCK_NAME, leader)
 
     def _blame_who_never_comes(self) -> None:
         """Raises AssertionError, with its stacks, for somebody doomed who has had every chance."""
