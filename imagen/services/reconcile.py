@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LOCK_NAME = "reconcile"
 #: For how long nobody of another host reconciles after the one who did has died; less where leases
 #: are short.
-MAX_LOCK_LEASE_S = 15.0
+MAX_LOCK_LEASE_S = 10.0
 #: Sweeping reads folders and joins tables, so it is done less often than taking back.
 _SWEEP_EVERY_S = 60.0
 _FORGET_WORKERS_S = 86_400.0
@@ -81,7 +81,7 @@ class Reconciler:
         release_lock(self.ledger, LOCK_NAME, self.owner)
 
     def _take_turn(self) -> bool:
-        lease_s = min(MAX_LOCK_LEASE_S, self.lease_s / 2)
+        lease_s = min(MAX_LOCK_LEASE_S, self.lease_s / 3)
         if take_lock(self.ledger, LOCK_NAME, self.owner, lease_s=lease_s):
             return True
         holder = lock_owner(self.ledger, LOCK_NAME)
