@@ -37,6 +37,9 @@ _REST_S = 0.2
 
 _LOOK_FOR_CRASHED_S = 1.0
 
+#: A task ends after about so many.
+_MOST_DELIVERIES = 1_000
+
 #: How long images are left to gather where one drain follows another.
 _GATHER_S = 0.05
 
@@ -145,6 +148,8 @@ class QueueWorker:
     def deliver_all(self) -> list[Outcome]:
         """Deliver what waits for this host, 64 at a time; one thread does it for all.
 
+        After a thousand it sends a wake-up and returns: no task runs as long as a bulk run does.
+
         Measured: four threads at it were half as fast as one, and drains of one or two images each
         cost twice the processor of drains that let them gather. The first drain never waits.
         """
@@ -154,6 +159,9 @@ class QueueWorker:
             # Dropped first: what is generated from now on sends a wake-up of its own.
             self.client.delete(drain_key(self.host))
             while not self._stopping.is_set():
+                if len(outcomes) >= _MOST_DELIVERIES:
+                    self.delivery.publisher.wake_results(self.host)
+                    break
                 done = self.delivery.deliver_next(claimant, host=self.host)
                 if not done:
                     break
