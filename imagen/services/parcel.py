@@ -103,7 +103,7 @@ def pick_target(
     need not look at a thousand names each.
 
     Raises:
-        DeliveryError: the path is not allowed, or every name is taken.
+        DeliveryError: the path is not allowed or cannot be looked at, or every name is taken.
     """
     output = parcel.claim.job.output
     if parcel.claim.job.output_path is not None and above == 0:
@@ -138,7 +138,13 @@ def is_ours(parcel: Parcel, path: Path) -> bool:
 def _is_free(parcel: Parcel, path: Path, taken: set[Path]) -> bool:
     if path in taken:
         return False
-    if path.exists() or path.is_symlink():
-        return is_ours(parcel, path)
-    sidecar = sidecar_path(path)
-    return not sidecar.exists() or is_ours(parcel, sidecar)
+    try:
+        if path.exists() or path.is_symlink():
+            return is_ours(parcel, path)
+        sidecar = sidecar_path(path)
+        return not sidecar.exists() or is_ours(parcel, sidecar)
+    except OSError as error:
+        # A folder that may not be entered, a name that is too long.
+        raise DeliveryError(
+            f"cannot look for {path}: {error.strerror}", "let this user enter the folder"
+        ) from error
