@@ -111,7 +111,12 @@ class _Drain:
             return pack(claim, artifact)
         except BrokenImage as error:
             self._fail(claim, DeliveryError(f"the image of job {claim.job.id} is broken: {error}"))
-            return None
+        except Exception as error:
+            # One image that we stumble over must not keep all the others of this host.
+            log.exception("pack_failed", extra={"job_id": str(claim.job.id)})
+            what = f"the image of job {claim.job.id} cannot be made ready"
+            self._fail(claim, DeliveryError(f"{what}: {type(error).__name__}, a bug in imagen"))
+        return None
 
     def _aim(self, parcels: list[Parcel]) -> list[Parcel]:
         """Choose and commit each path before anything is written there."""

@@ -213,6 +213,29 @@ def test_bytes_that_are_no_image_fail_their_own_job_only(sqlite_studio: Any) -> 
     assert sqlite_studio.desk.job(bad).error_code == "delivery"
 
 
+def test_an_image_that_we_stumble_over_fails_its_own_job_only(
+    sqlite_studio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagen.services import parcel
+
+    bad, good = sqlite_studio.desk.generated(), sqlite_studio.desk.generated()
+    real, is_first = parcel.embed, iter([True])
+
+    def embed(*args: Any, **options: Any) -> bytes:
+        if next(is_first, False):
+            raise KeyError("a bug")
+        return real(*args, **options)
+
+    monkeypatch.setattr(parcel, "embed", embed)
+
+    sqlite_studio.deliver()
+
+    assert sqlite_studio.desk.state(good) is JobState.SUCCEEDED
+    assert "KeyError" in (sqlite_studio.desk.job(bad).error_message or "")
+    retry_jobs(sqlite_studio.desk.ledger, EVERYTHING)
+    assert sqlite_studio.deliver()[0].state is JobState.SUCCEEDED
+
+
 @pytest.mark.usefixtures("kept_as_files")
 def test_an_image_whose_bytes_are_gone_is_drawn_again(studio: Any) -> None:
     job_id = studio.desk.generated()
