@@ -18,7 +18,7 @@ from dataclasses import dataclass
 _REMEMBERED = 20
 _MAX_GAP_S = 0.5
 # In the window: the share of its width between two polls, and the bounds of that.
-_WINDOW_POLLS = 14
+_WINDOW_POLLS = 12
 _MIN_DENSE_GAP_S = 0.04
 _MAX_DENSE_GAP_S = 0.2
 _GROWTH = 1.3
