@@ -229,12 +229,7 @@ class Play:
 
     def end(self) -> list[int]:
         """Stop everybody as an administrator would; the exit statuses are what you get."""
-        alive = [actor for actor in self._cast.values() if actor.is_alive]
-        # Before it serves, a signal ends a process on the spot.
-        self.stage.wait_ready(*alive)
-        for actor in alive:
-            actor.send(signal.SIGTERM)
-        return [actor.wait() for actor in alive]
+        return self.stage.stop(actor for actor in self._cast.values() if actor.is_alive)
 
     def _note_death(self, actor: Actor) -> None:
         status = actor.wait()

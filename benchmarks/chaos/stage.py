@@ -222,6 +222,15 @@ class Stage:
             )
             assert actor.is_alive, actor.log.read_text()[-3000:]
 
+    def stop(self, actors: Iterable[Actor]) -> list[int]:
+        """SIGTERM to all of them at once; the exit statuses are what you get."""
+        ending = list(actors)
+        # Before it serves, a signal ends a process on the spot.
+        self.wait_ready(*ending)
+        for actor in ending:
+            actor.send(signal.SIGTERM)
+        return [actor.wait() for actor in ending]
+
     def submit(
         self,
         prompts: Iterable[str],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,7 +245,7 @@ def _execute(connection: Connection, statement: str) -> None:
     driver: Any = connection.connection.dbapi_connection
     try:
         driver.execute(statement)
-    except sqlite3.Error as error:
+    except connection.dialect.loaded_dbapi.Error as error:
         # What SQLAlchemy would have made of it.
         raise exc.OperationalError(statement, None, error) from error
 

@@ -22,6 +22,19 @@ from imagen.services.settle import Ask, make_draft, resolve
 from imagen.services.wakeups import wakeup_for
 
 
+class HandClock:
+    """A clock that goes on by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def boottime_s(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
 class Theatre(Stage):
     """A stage with shortcuts for one job at a time."""
 
@@ -88,3 +101,8 @@ def make_stage(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Theatre
             return stack.enter_context(Theatre(folder, **settings))
 
         yield make
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()

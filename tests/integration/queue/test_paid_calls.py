@@ -14,26 +14,12 @@ from imagen.services.run import LedgerRun
 LEASE_S = 30.0
 
 
-class HandClock:
-    """A clock that goes on by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def boottime_s(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 @pytest.fixture
-def held_run(make_stage):
+def held_run(make_stage, clock):
     """A job that this process holds, as its backend sees it, and the clock it goes by."""
     stage = make_stage()
     imagen = stage.imagen()
     stage.submit(["a fox"])
-    clock = HandClock()
     heartbeat = Heartbeat(imagen.ledger, "me", LEASE_S, LEASE_S / 3, clock)
     claim = claim_job(imagen.ledger, Claimant("me", ["gpu"], LEASE_S))
     with heartbeat.holding([claim], claimed_at_s=clock.boottime_s()) as [lease]:

@@ -31,30 +31,12 @@ sys.stdin.read()
 """
 
 
-class HandClock:
-    """A clock that goes on by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def boottime_s(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 @pytest.fixture
 def ledger(tmp_path):
     ledger = open_ledger("", default_path=tmp_path / "ledger.db")
     upgrade(ledger)
     yield ledger
     ledger.close()
-
-
-@pytest.fixture
-def clock():
-    return HandClock()
 
 
 @pytest.fixture

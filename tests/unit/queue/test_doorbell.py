@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
 
 import pytest
 
+from benchmarks.chaos.stage import wait_until
 from imagen.queue.doorbell import DoorbellPublisher
-
-
-def wait_until(claim: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
-    while not claim():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+from imagen.queue.publisher import CeleryPublisher
 
 
 @pytest.fixture
@@ -24,24 +20,48 @@ def doorbell(publisher):
     )
 
 
-def test_every_host_is_woken_however_often_it_is_rung_for(doorbell, mailbox):
+def is_woken(mailbox):
+    return lambda: len(mailbox.ids("results.here")) == 1
+
+
+def test_every_host_is_woken(doorbell, mailbox):
+    doorbell.wake_results("here")
+    doorbell.wake_results("there")
+
+    wait_until(is_woken(mailbox), what="here is woken")
+    wait_until(lambda: len(mailbox.ids("results.there")) == 1, what="so is there")
+
+
+def test_all_that_is_rung_for_meanwhile_is_one_wake_up(doorbell, monkeypatch):
+    woken: Counter[str] = Counter()
+    may_go_on = threading.Event()
+
+    def wake(_publisher: CeleryPublisher, host: str) -> None:
+        woken[host] += 1
+        assert may_go_on.wait(10)
+
+    monkeypatch.setattr(CeleryPublisher, "wake_results", wake)
+    doorbell.wake_results("here")
+    wait_until(lambda: woken["here"] == 1, what="the first one is being sent")
+
     for _ in range(200):
         doorbell.wake_results("here")
-        doorbell.wake_results("there")
+    doorbell.wake_results("the last")
+    may_go_on.set()
 
-    wait_until(lambda: bool(mailbox.ids("results.here") and mailbox.ids("results.there")))
-    assert len(mailbox.ids("results.here")) == 1
+    wait_until(lambda: woken["the last"] == 1, what="all are sent")
+    wait_until(lambda: woken["here"] == 2, what="all are sent")
 
 
 def test_an_image_that_is_generated_after_a_drain_began_is_rung_for_again(doorbell, mailbox):
     doorbell.wake_results("here")
-    wait_until(lambda: len(mailbox.ids("results.here")) == 1)
+    wait_until(is_woken(mailbox), what="here is woken")
 
     # As a drain does first of all.
     mailbox.client.flushall()
     doorbell.wake_results("here")
 
-    wait_until(lambda: len(mailbox.ids("results.here")) == 1)
+    wait_until(is_woken(mailbox), what="here is woken again")
 
 
 def test_a_redis_that_is_away_does_not_end_the_bell(deaf_publisher, publisher, mailbox):
@@ -54,4 +74,4 @@ def test_a_redis_that_is_away_does_not_end_the_bell(deaf_publisher, publisher, m
     doorbell.app, doorbell.client = publisher.app, publisher.client
     doorbell.wake_results("here")
 
-    wait_until(lambda: len(mailbox.ids("results.here")) == 1)
+    wait_until(is_woken(mailbox), what="here is woken again")
