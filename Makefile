@@ -18,7 +18,7 @@ SYSTEM := $(VENV)/.system-packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test install lint format types layers tests unit bench chaos clean
+.PHONY: help demo test install lint format types layers tests unit accept bench chaos clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ tests: $(DEVELOPMENT) $(SYSTEM) ## every test
 
 unit: $(DEVELOPMENT) $(SYSTEM) ## the fast tests only
 	$(PYTEST) tests/unit
+
+# One at a time: they measure, or keep both processors busy for minutes.
+accept: $(DEVELOPMENT) $(SYSTEM) ## long-running acceptance tests
+	$(BIN)/python -m pytest tests/accept --timeout 3600 $(PYTEST_ARGS)
 
 bench: $(DEVELOPMENT) ## measure, and print one table
 	$(BIN)/python -m benchmarks
