@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import random
 from typing import Any
 
 from PIL import Image
 
-from imagen.backends.mock.dice import Dice
 from imagen.backends.mock.landscape import draw_landscape
 from imagen.backends.mock.lettering import letter
 from imagen.backends.mock.palettes import PALETTES, find_palette
@@ -31,9 +31,11 @@ def draw_request(request: ImageRequest) -> bytes:
 
 def draw_picture(request: ImageRequest) -> Image.Image:
     """RGB, width x height pixels: a landscape that prompt, negative and seed choose, lettered."""
-    dice = Dice(f"{request.seed}\n{request.prompt}\n{request.negative}")
-    palette = PALETTES[dice.roll(0, len(PALETTES) - 1)]
+    # Seeded with bytes, it gives the same numbers on every machine and Python.
+    key = f"{request.seed}\n{request.prompt}\n{request.negative}"
+    chance = random.Random(key.encode("utf-8", "surrogatepass"))  # noqa: S311  (not a secret)
+    palette = chance.choice(PALETTES)
     palette = find_palette(request.options.get("palette", ""), otherwise=palette)
-    image = draw_landscape(request.width, request.height, dice, palette=palette)
+    image = draw_landscape(request.width, request.height, chance, palette)
     letter(image, request.prompt, footer=f"seed {request.seed}  {request.width}x{request.height}")
     return image
