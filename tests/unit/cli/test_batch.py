@@ -202,3 +202,15 @@ def test_a_seed_and_options_hold_for_every_line(batch, imagen, prompts):
     jobs = imagen("jobs", "ls", "--json").json["jobs"]
 
     assert {job["seed"] for job in jobs} == {5}
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.csv", "in.tsv", "fox.png.json", "fox.png"])
+def test_a_file_of_another_format_is_refused_before_a_row_is_accepted(imagen, tmp_path, name):
+    path = tmp_path / name
+    path.write_text('{"prompt": "a fox"}\n')
+    done = imagen("batch", str(path), "--backend", "mock")
+
+    assert done.code == 2
+    assert f"{name} is" in done.err
+    assert "hint:" in done.err
+    assert imagen("jobs", "ls", "--json").json["jobs"] == []

@@ -140,3 +140,35 @@ def test_the_same_content_has_the_same_hash(tmp_path: Path) -> None:
         open_prompts("-", io.BytesIO(b"b\n")) as other,
     ):
         assert file.sha256 == stdin.sha256 != other.sha256
+
+
+def test_a_file_above_the_bound_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    with path.open("wb") as file:
+        file.truncate(512 * 2**20 + 1)
+
+    with pytest.raises(RequestError, match=r"larger than 512 MiB, the most that a batch reads"):
+        read(str(path))
+
+
+def test_standard_input_above_the_bound_is_refused_before_all_of_it_is_kept() -> None:
+    stdin = io.BytesIO(b"a red fox\n" * 500_000)
+
+    with pytest.raises(RequestError, match="standard input is larger than 1 MiB"):
+        open_prompts("-", stdin, max_bytes=2**20).__enter__()
+    assert stdin.tell() <= 2 * 2**20
+
+
+def test_a_device_is_no_file_of_prompts() -> None:
+    with pytest.raises(RequestError, match="/dev/zero is a device"):
+        read("/dev/zero")
+
+
+@pytest.mark.parametrize("content", [b"a\rb\rc", b"a\nb\rc\n", b"# foxes\ra\rb", b"x\r" * 99_999])
+def test_lone_carriage_returns_are_refused_with_what_converts_them(
+    tmp_path: Path, content: bytes
+) -> None:
+    with pytest.raises(RequestError, match="carriage return, which ends no line") as refused:
+        read(written(tmp_path, content))
+
+    assert "tr '\\r' '\\n' <" in refused.value.hint
