@@ -65,6 +65,8 @@ def make_app(broker_url: str) -> Celery:
 def serve(app: Celery, queues: list[str], *, concurrency: int) -> None:
     """Make workers of ``app`` consume these queues with that many threads."""
     app.conf.update(
+        # Drops what is no message of ours; kombu's own would end the worker.
+        broker_transport="imagen.queue.transport:CheckingTransport",
         # Exchange and key of its own for each, as Celery makes them for queues it does not know:
         # under one key every queue would get every message.
         task_queues=[Queue(name, Exchange(name), name) for name in queues],

@@ -125,7 +125,11 @@ def attach(
 
 
 def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = "") -> None:
-    """Run the worker until it is told to stop; does not return before that."""
+    """Run the worker until it is told to stop; does not return before that.
+
+    Raises:
+        SystemExit: with a status other than 0, because it ended without having been told to.
+    """
     # Of each message it says "received", but what matters is the job that is claimed for it.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     arguments = [
@@ -139,4 +143,14 @@ def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = 
     ]
     if concurrency is not None:
         arguments.append(f"--concurrency={concurrency}")
+    programs: list[Any] = []
+
+    def keep(sender: Any, **_: Any) -> None:
+        programs.append(sender)
+
+    signals.worker_init.connect(keep, weak=False)
     app.worker_main(arguments)
+    # worker_main keeps the status to itself: a service manager would take every end for a success.
+    status = programs[0].exitcode if programs else None
+    if status != 0:
+        raise SystemExit(status or 1)
