@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from imagen.errors import ConfigError, CredentialError
+from imagen.http.loopback import is_loopback_url
 
 URL_VARIABLE = "SUPABASE_URL"
 #: The first that is set counts.
@@ -44,7 +45,7 @@ class SupabaseSettings:
     @property
     def is_local(self) -> bool:
         """The project runs on this machine: no proxy is asked for the way."""
-        return _is_loopback(urlsplit(self.url).hostname or "")
+        return is_loopback_url(self.url)
 
     @property
     def project_ref(self) -> str | None:
@@ -134,10 +135,3 @@ def _is_private(host: str) -> bool:
         return ip_address(host).is_private
     except ValueError:
         return host.endswith(_PRIVATE_ENDINGS)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

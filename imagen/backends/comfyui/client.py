@@ -11,6 +11,7 @@ from imagen.backends.comfyui.complaint import explain_refusal
 from imagen.backends.comfyui.history import ImageFile
 from imagen.backends.comfyui.transport import Transport, json_object
 from imagen.errors import BackendRejected
+from imagen.http.exchange import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class ComfyClient:
 
     def system_stats(self, *, timeout_s: float) -> dict[str, Any]:
         """Version, memory and devices."""
-        stats = self._transport.get_json("/system_stats", timeout=(timeout_s, timeout_s))
+        stats = self._transport.get_json("/system_stats", limits=_within(timeout_s))
         if not isinstance(stats.get("system"), dict):
             self._transport.not_comfyui("/system_stats names no system")
         return stats
@@ -54,7 +55,7 @@ class ComfyClient:
     def object_info(self, node_class: str, *, timeout_s: float) -> dict[str, Any]:
         """The description of a node class; empty when the server does not have it."""
         path = f"/object_info/{quote(node_class, safe='')}"
-        info = self._transport.get_json(path, timeout=(timeout_s, timeout_s)).get(node_class)
+        info = self._transport.get_json(path, limits=_within(timeout_s)).get(node_class)
         return info if isinstance(info, dict) else {}
 
     def prove(self) -> None:
@@ -67,7 +68,7 @@ class ComfyClient:
 
     def running_ids(self, *, timeout_s: float = 2.5) -> tuple[str, ...]:
         """The prompts in execution, or stuck in it."""
-        queue = self._transport.get_json("/queue", timeout=(timeout_s, timeout_s))
+        queue = self._transport.get_json("/queue", limits=_within(timeout_s))
         return _ids(queue.get("queue_running"))
 
     def submit(self, body: Mapping[str, Any]) -> str:
@@ -84,9 +85,9 @@ class ComfyClient:
         """
         answer = self._transport.post_once("/prompt", body)
         data = json_object(answer)
-        if answer.status_code == 413:
+        if answer.status == 413:
             self._refuse("it is too large")
-        if answer.status_code == 400 and data and "error" in data:
+        if answer.status == 400 and data and "error" in data:
             self._refuse(explain_refusal(data))
         self._transport.check(answer)
         if not data or not isinstance(data.get("prompt_id"), str):
@@ -144,6 +145,10 @@ class ComfyClient:
 
     def _refuse(self, what: str) -> NoReturn:
         raise BackendRejected(f"{self.who} refused the workflow: {what}", "try: imagen doctor")
+
+
+def _within(timeout_s: float) -> Limits:
+    return Limits(connect_s=timeout_s, stall_s=timeout_s, whole_s=timeout_s)
 
 
 def _items(queue: object) -> list[list[Any]]:

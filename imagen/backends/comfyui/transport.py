@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from imagen.errors import BackendUnavailable, CredentialError, OutcomeUnknown, RateLimited
+from imagen.http.exchange import Answer, Limits, Unanswered, exchange
+from imagen.http.loopback import is_loopback_url
+from imagen.http.reading import read_json, read_retry_after_s
+from imagen.http.session import new_session
 from imagen.images.verify import MAX_IMAGE_BYTES
 
-#: Seconds to connect and to wait for bytes. Looking things up must not keep a thread from its
-#: progress tick for long; posting may have to wait for a server that is loading a model.
-LOOK_TIMEOUT_S = (1.5, 2.5)
-POST_TIMEOUT_S = (3.0, 30.0)
-VIEW_TIMEOUT_S = (3.0, 20.0)
+#: Looking things up must not keep a thread from its progress tick for long; posting may have to
+#: wait for a server that is loading a model.
+LOOK_LIMITS = Limits(connect_s=1.5, stall_s=2.5, whole_s=10.0)
+POST_LIMITS = Limits(connect_s=3.0, stall_s=30.0, whole_s=60.0)
+VIEW_LIMITS = Limits(connect_s=3.0, stall_s=20.0, whole_s=60.0)
+# A queue of thousands of prompts comes with all their graphs.
+_MAX_ANSWER_BYTES = 256 * 1024 * 1024
+_LONGEST_WAIT_S = 600.0
 
 _RUNNING_HINT = "is ComfyUI running? try: imagen doctor"
 
@@ -31,22 +32,13 @@ class Transport:
         self.who = f"backend {backend!r} at {url}"
         self._backend = backend
         self._headers_env = headers_env
-        self._session = requests.Session()
+        self._session = new_session(uses_proxies=not is_loopback_url(url), hosts=2, connections=16)
         self._session.headers.update(headers)
-        # Loopback never goes through a proxy of the environment, and an Authorization header
-        # of ours is not replaced by what ~/.netrc has for the host.
-        self._session.trust_env = not is_loopback(url)
-        self._session.auth = _leave_as_is
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=16, max_retries=0)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
 
     def close(self) -> None:
         self._session.close()
 
-    def get_json(
-        self, path: str, *, timeout: tuple[float, float] = LOOK_TIMEOUT_S
-    ) -> dict[str, Any]:
+    def get_json(self, path: str, *, limits: Limits = LOOK_LIMITS) -> dict[str, Any]:
         """The JSON object at ``path``.
 
         Raises:
@@ -54,9 +46,9 @@ class Transport:
             CredentialError: 401 or 403.
         """
         try:
-            answer = self._session.get(self.url + path, timeout=timeout, allow_redirects=False)
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
+            answer = self._exchange("GET", path, limits)
+        except Unanswered as exc:
+            raise self._unreachable(exc) from None
         self.check(answer)
         data = json_object(answer)
         if data is None:
@@ -70,14 +62,12 @@ class Transport:
             BackendUnavailable: no answer, or none of ComfyUI's.
         """
         try:
-            answer = self._session.post(
-                self.url + path, json=body, timeout=LOOK_TIMEOUT_S, allow_redirects=False
-            )
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
+            answer = self._exchange("POST", path, LOOK_LIMITS, json=body)
+        except Unanswered as exc:
+            raise self._unreachable(exc) from None
         self.check(answer)
 
-    def post_once(self, path: str, body: Mapping[str, Any]) -> requests.Response:
+    def post_once(self, path: str, body: Mapping[str, Any]) -> Answer:
         """The answer to a request that must not be repeated blindly; below 500.
 
         Raises:
@@ -85,15 +75,13 @@ class Transport:
             OutcomeUnknown: it may have.
         """
         try:
-            answer = self._session.post(
-                self.url + path, json=body, timeout=POST_TIMEOUT_S, allow_redirects=False
-            )
-        except requests.RequestException as exc:
-            if _never_sent(exc):
-                raise self._unreachable(exc) from exc
-            raise self.unknown(f"no answer, {_reason(exc)}") from exc
-        if answer.status_code >= 500:
-            raise self.unknown(f"it answered {answer.status_code}")
+            answer = self._exchange("POST", path, POST_LIMITS, json=body)
+        except Unanswered as exc:
+            if not exc.was_sent:
+                raise self._unreachable(exc) from None
+            raise self.unknown(f"no answer, {exc.reason}") from None
+        if answer.status >= 500:
+            raise self.unknown(f"it answered {answer.status}")
         return answer
 
     def download(self, path: str, params: Mapping[str, str]) -> bytes:
@@ -103,29 +91,43 @@ class Transport:
             BackendUnavailable: not there, cut short, or too large.
         """
         try:
-            with self._session.get(
-                self.url + path,
-                params=params,
-                timeout=VIEW_TIMEOUT_S,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                if answer.status_code == 404:
-                    raise BackendUnavailable(f"{self.who} no longer has the image")
-                self.check(answer)
-                return self._read_body(answer)
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
+            answer = self._exchange(
+                "GET", path, VIEW_LIMITS, max_bytes=MAX_IMAGE_BYTES, params=params
+            )
+        except Unanswered as exc:
+            raise self._unreachable(exc) from None
+        if answer.status == 404:
+            raise BackendUnavailable(f"{self.who} no longer has the image")
+        self.check(answer)
+        return answer.raw
 
-    def check(self, answer: requests.Response) -> None:
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        limits: Limits,
+        *,
+        max_bytes: int = _MAX_ANSWER_BYTES,
+        **options: Any,
+    ) -> Answer:
+        return exchange(
+            self._session,
+            method,
+            self.url + path,
+            limits=limits,
+            max_bytes=max_bytes,
+            **options,
+        )
+
+    def check(self, answer: Answer) -> None:
         """Return when the status is 200, or else raise what the status means."""
-        status = answer.status_code
+        status = answer.status
         if status == 200:
             return
         if status in (401, 403):
             raise CredentialError(f"{self.who} refused us with {status}", self._credential_hint())
         if status == 429:
-            raise RateLimited(f"{self.who} answered 429", "", _retry_after_s(answer))
+            raise RateLimited(f"{self.who} answered 429", "", _asked_wait_s(answer))
         if status >= 500:
             raise BackendUnavailable(f"{self.who} answered {status}", _RUNNING_HINT)
         what = "redirects elsewhere" if 300 <= status < 400 else "answered"
@@ -140,9 +142,9 @@ class Transport:
     def unknown(self, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(f"{self.who} may or may not have queued the prompt: {why}")
 
-    def _unreachable(self, exc: Exception) -> BackendUnavailable:
+    def _unreachable(self, exc: Unanswered) -> BackendUnavailable:
         return BackendUnavailable(
-            f"backend {self._backend!r} not reachable at {self.url}: {_reason(exc)}", _RUNNING_HINT
+            f"backend {self._backend!r} not reachable at {self.url}: {exc.reason}", _RUNNING_HINT
         )
 
     def _credential_hint(self) -> str:
@@ -150,68 +152,15 @@ class Transport:
             return f"check the value of {self._headers_env}"
         return "a proxy wants credentials; name the variable that has them in headers_env"
 
-    def _read_body(self, answer: requests.Response) -> bytes:
-        parts, size_bytes = [], 0
-        for part in answer.iter_content(64 * 1024):
-            parts.append(part)
-            size_bytes += len(part)
-            if size_bytes > MAX_IMAGE_BYTES:
-                raise BackendUnavailable(f"{self.who} sent over {MAX_IMAGE_BYTES:,} bytes")
-        return b"".join(parts)
 
-
-def is_loopback(url: str) -> bool:
-    """Whether the url's host is this machine, by its name or number alone."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def json_object(answer: requests.Response) -> dict[str, Any] | None:
-    """The body as a JSON object, or nothing where it is anything else."""
-    try:
-        data = answer.json()
-    except (ValueError, RecursionError):
-        return None
+def json_object(answer: Answer) -> dict[str, Any] | None:
+    """The body as a JSON object, or None where it is anything else."""
+    # Python's own JSON: a node's outputs or bounds may hold Infinity.
+    data = read_json(answer.raw, parse_float=float, parse_constant=float)
     return data if isinstance(data, dict) else None
 
 
-def _leave_as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _never_sent(exc: requests.RequestException) -> bool:
-    """Whether the request certainly did not reach the server."""
-    if isinstance(exc, (requests.ConnectTimeout, requests.exceptions.SSLError)):
-        return True
-    cause = exc.args[0] if exc.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
-
-
-def _reason(exc: Exception) -> str:
-    """A few words; the library's own sentence names its internals and repeats the url."""
-    text = repr(exc)
-    if isinstance(exc, requests.exceptions.SSLError):
-        return "its TLS certificate or protocol was not accepted"
-    if isinstance(exc, requests.exceptions.ProxyError):
-        return "the proxy of the environment cannot be used"
-    if isinstance(exc, requests.Timeout):
-        return "timed out"
-    if "refused" in text:
-        return "connection refused"
-    if "resolve" in text or "getaddrinfo" in text:
-        return "its host name cannot be resolved"
-    if "unreachable" in text or "No route" in text:
-        return "no route to it"
-    return "the connection broke"
-
-
-def _retry_after_s(answer: requests.Response) -> float:
-    """What the proxy asked for, within reason; the header may also hold a date."""
-    text = answer.headers.get("Retry-After", "")
-    return min(float(text), 600.0) if text.isdigit() else 5.0
+def _asked_wait_s(answer: Answer) -> float:
+    """What the proxy asked for, within reason."""
+    asked_s = read_retry_after_s(answer.headers)
+    return 5.0 if asked_s is None else min(asked_s, _LONGEST_WAIT_S)

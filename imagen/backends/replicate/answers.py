@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from imagen.backends.replicate.client import Answer
@@ -18,6 +15,8 @@ from imagen.errors import (
     OutOfCredit,
     RateLimited,
 )
+from imagen.http.reading import read_retry_after_s as read_header_s
+from imagen.http.reading import read_seconds
 
 BILLING_URL = "https://replicate.com/account/billing"
 _MAX_DETAIL_CHARS = 300
@@ -99,35 +98,10 @@ def read_retry_after_s(answer: Answer) -> float | None:
     body = answer.body if isinstance(answer.body, Mapping) else {}
     named = _RESETS_IN.search(str(body.get("detail", "")))
     waits = [
-        _header_seconds(answer.headers.get("Retry-After")),
-        _seconds(body.get("retry_after")),
-        _seconds(named[1]) if named else None,
-        _seconds(answer.headers.get("ratelimit-reset")),
+        read_header_s(answer.headers),
+        read_seconds(body.get("retry_after")),
+        read_seconds(named[1]) if named else None,
+        read_seconds(answer.headers.get("ratelimit-reset")),
     ]
     known = [wait for wait in waits if wait is not None]
     return min(max(known), _MAX_WAIT_S) if known else None
-
-
-def _header_seconds(value: str | None) -> float | None:
-    if value is None:
-        return None
-    seconds = _seconds(value)
-    if seconds is not None:
-        return seconds
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None

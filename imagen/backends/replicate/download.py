@@ -8,24 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-import requests
-
-from imagen.backends.replicate.client import (
-    Overlong,
-    boottime_s,
-    describe_failure,
-    new_session,
-    read_bounded,
-)
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.waiting import Tick, pause
 from imagen.errors import BackendRejected
+from imagen.http.exchange import Limits, TooLarge, Unanswered, open_answer, read_bounded
+from imagen.http.session import new_session
 from imagen.images.verify import MAX_IMAGE_BYTES, BrokenImage, ImageInfo, inspect_image
 
 _TRIES = 4
 _FIRST_BACKOFF_S = 0.25
-_TIMEOUT_S = 60.0
-_STALL_TIMEOUT_S = 15.0
+_LIMITS = Limits(connect_s=10.0, stall_s=15.0, whole_s=60.0)
 _MAX_REDIRECTS = 3
 
 
@@ -40,7 +32,7 @@ class Downloader:
         self._hosts = settings.download_hosts
         # Plain http is for a fake of Replicate on this machine, and for nothing else.
         self._allows_http = settings.is_local
-        self._session = new_session(uses_proxies=not settings.is_local)
+        self._session = new_session(uses_proxies=not settings.is_local, hosts=4, connections=64)
 
     def fetch(self, url: str, tick: Tick) -> tuple[bytes, ImageInfo]:
         """The bytes behind an output's URL (https or data), known to be one whole image.
@@ -66,25 +58,18 @@ class Downloader:
         self._session.close()
 
     def _get(self, url: str, tick: Tick) -> bytes:
-        deadline_s = boottime_s() + _TIMEOUT_S
         for _ in range(_MAX_REDIRECTS + 1):
             self._require_allowed(url)
             try:
-                with self._session.get(
-                    url,
-                    auth=_unsigned,
-                    timeout=_STALL_TIMEOUT_S,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
+                with open_answer(self._session, "GET", url, limits=_LIMITS) as response:
                     if response.is_redirect:
                         url = urljoin(url, response.headers["Location"])
                         continue
                     if response.status_code != 200:
                         raise Undelivered(f"the download answered {response.status_code}")
-                    return read_bounded(response, MAX_IMAGE_BYTES, deadline_s=deadline_s, each=tick)
-            except (requests.RequestException, OSError, Overlong) as exc:
-                raise Undelivered(f"the download failed: {describe_failure(exc)}") from None
+                    return read_bounded(response, MAX_IMAGE_BYTES, each=tick)
+            except (Unanswered, TooLarge) as exc:
+                raise Undelivered(f"the download failed: {exc}") from None
         raise Undelivered("the download was redirected too often")
 
     def _require_allowed(self, url: str) -> None:
@@ -101,11 +86,6 @@ class Downloader:
             f"Replicate's output is at {parts.scheme}://{host}, from where nothing is fetched",
             f"allowed are https and: {', '.join(self._hosts)} (download_hosts)",
         )
-
-
-def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Signs nothing. Being given, it keeps ``~/.netrc`` out of the request."""
-    return request
 
 
 def _is_at_or_below(host: str, port: int | None, allowed: str) -> bool:

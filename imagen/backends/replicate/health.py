@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from imagen.backends.replicate.answers import quote_detail
-from imagen.backends.replicate.client import Answer, Client, Unanswered
+from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.prices import STALE_AFTER_DAYS, PriceRule, stale_since
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.drawn import Health
 from imagen.errors import CredentialError
+from imagen.http.exchange import Unanswered
 
 # The protocol promises 5 s; no timeout of a library bounds a name server that does not answer.
 _LIMIT_S = 4.5

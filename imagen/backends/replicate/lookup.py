@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from imagen.backends.replicate.client import Answer, Client, Unanswered, boottime_s
+from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.predictions import Prediction, read_prediction
 from imagen.backends.replicate.waiting import Gate, Tick, pause
 from imagen.errors import OutcomeUnknown, RateLimited
+from imagen.http.deadline import boottime_s
+from imagen.http.exchange import Unanswered
 
 _CALL_TIMEOUT_S = 30.0
 _FIRST_BACKOFF_S = 0.5

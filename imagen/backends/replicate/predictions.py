@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any
+
+from imagen.http.reading import read_iso_time
 
 #: Source: the OpenAPI document and replicate.com/docs/topics/predictions/lifecycle (read
 #: 2026-11). Any other status counts as unfinished, under the deadline.
@@ -56,21 +58,10 @@ def read_prediction(body: Any) -> Prediction | None:
         output=body.get("output"),
         error=error if isinstance(error, str) else "" if error is None else str(error),
         is_removed=body.get("data_removed") is True,
-        created_at=read_time(body.get("created_at")),
-        completed_at=read_time(body.get("completed_at")),
+        created_at=read_iso_time(body.get("created_at")),
+        completed_at=read_iso_time(body.get("completed_at")),
         metrics=metrics if isinstance(metrics, Mapping) else {},
     )
-
-
-def read_time(value: Any) -> datetime | None:
-    """An ISO 8601 time with its zone, in UTC; nothing where it cannot be read."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class FailureKind(Enum):

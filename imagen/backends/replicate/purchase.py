@@ -44,7 +44,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from imagen.backends.replicate.answers import is_unclear, read_retry_after_s, refusal_of
-from imagen.backends.replicate.client import Answer, Client, Unanswered, boottime_s
+from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.lookup import Finder, Listing, Order
 from imagen.backends.replicate.predictions import Prediction, read_prediction
 from imagen.backends.replicate.settings import ReplicateSettings
@@ -52,6 +52,8 @@ from imagen.backends.replicate.waiting import Gate, Tick, pause
 from imagen.domain.job import AttemptState
 from imagen.domain.protocols import AlreadyOwned, AttemptIndex, Run
 from imagen.errors import BackendUnavailable, JobCanceled, OutcomeUnknown, RateLimited
+from imagen.http.deadline import boottime_s
+from imagen.http.exchange import Unanswered
 
 # Create calls in one go, each only after the list said that the one before created nothing.
 _MAX_POSTS = 3

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+from imagen.http.loopback import is_loopback, is_loopback_url
 
 OFFICIAL_URL = "https://api.replicate.com"
 # Source: replicate.com/docs/topics/predictions/output-files (read 2026-11).
@@ -125,14 +126,4 @@ class ReplicateSettings(BaseModel):
     @property
     def is_local(self) -> bool:
         """The API is on this machine: a fake or a tunnel, where plain http will do."""
-        return is_loopback(urlsplit(self.base_url).hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name certainly means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return is_loopback_url(self.base_url)

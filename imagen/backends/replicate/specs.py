@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagen.backends.replicate.answers import refusal_of
-from imagen.backends.replicate.client import Answer, Client, Unanswered, boottime_s
+from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.inputs import check_value, require_free_input
 from imagen.backends.replicate.models import ModelSpec, known_spec
 from imagen.backends.replicate.schema import spec_of_version
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.waiting import Gate, Tick
 from imagen.errors import BackendRejected, BackendUnavailable, ConfigError, RequestError
+from imagen.http.deadline import boottime_s
+from imagen.http.exchange import Unanswered
 
 _REMEMBERED_S = 3600.0
 _TIMEOUT_S = 20.0

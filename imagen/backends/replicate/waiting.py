@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from imagen.backends.replicate.client import Client, boottime_s
+from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.protocols import Limiter
 from imagen.errors import RateLimited
+from imagen.http.deadline import boottime_s
 
 CallKind = Literal["create", "call"]
 #: Called at least once a second while something waits; raises to end the wait.

@@ -6,13 +6,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from imagen.backends.replicate.answers import refusal_of
-from imagen.backends.replicate.client import Client, Unanswered, boottime_s
+from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.pacing import RecentDurations, next_gap_s, window_of
 from imagen.backends.replicate.predictions import Prediction, read_prediction
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.waiting import Gate, Tick, pause
 from imagen.domain.protocols import Durations
 from imagen.errors import CredentialError, JobCanceled, JobTimeout, OutcomeUnknown, RateLimited
+from imagen.http.deadline import boottime_s
+from imagen.http.exchange import Unanswered
 
 _CALL_TIMEOUT_S = 10.0
 _CANCEL_TIMEOUT_S = 10.0

@@ -8,7 +8,6 @@ from imagen.backends.replicate.predictions import (
     FailureKind,
     classify_failure,
     read_prediction,
-    read_time,
 )
 
 
@@ -48,11 +47,6 @@ def test_the_duration_is_the_providers_own() -> None:
 
     assert prediction is not None
     assert prediction.took_s == pytest.approx(1.25)
-
-
-def test_a_time_that_cannot_be_read_is_nothing() -> None:
-    assert read_time("yesterday") is None
-    assert read_time(None) is None
 
 
 @pytest.mark.parametrize(
