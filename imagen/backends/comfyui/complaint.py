@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Node inputs that hold what the user wrote; their values are quoted in no message.
-_TEXT_INPUTS = frozenset({"text", "prompt", "string", "clip_l", "t5xxl", "text_g", "text_l"})
+TEXT_INPUTS = frozenset({"text", "prompt", "string", "clip_l", "t5xxl", "text_g", "text_l"})
 _MAX_CHARS = 300
 _MAX_NAMES = 12
 
@@ -51,7 +51,7 @@ def _explain_error(error: Mapping[str, Any]) -> str:
     if error.get("type") == "exception_during_validation":
         return str(error.get("message", "validation failed"))  # The details are a traceback.
     message = str(error.get("message", "is wrong")).rstrip(".")
-    if name in _TEXT_INPUTS:
+    if name in TEXT_INPUTS:
         return f"{name}: {message}"
     if name and value is not None:
         return f"{name} {value!r}: {message}{_bounds(info.get('input_config'))}"
@@ -66,6 +66,18 @@ def _offer(config: object) -> str:
         return "it has more than 20 others"
     shown = ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")
     return f"it has: {shown or 'none'}"
+
+
+def input_spec(info: Mapping[str, Any], name: str) -> object:
+    """What ``/object_info`` says of one input of a node class, or nothing."""
+    inputs = info.get("input")
+    if not isinstance(inputs, Mapping):
+        return None
+    for kind in ("required", "optional"):
+        specs = inputs.get(kind)
+        if isinstance(specs, Mapping) and name in specs:
+            return specs[name]
+    return None
 
 
 def offered_values(config: object) -> list[str] | None:

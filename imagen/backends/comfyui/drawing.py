@@ -18,6 +18,7 @@ from imagen.backends.comfyui.client import ComfyClient
 from imagen.backends.comfyui.complaint import without
 from imagen.backends.comfyui.events import EventSocket
 from imagen.backends.comfyui.fetching import Picture, fetch_picture
+from imagen.backends.comfyui.file_inputs import refuse_unoffered
 from imagen.backends.comfyui.history import Outcome, read_outcome
 from imagen.backends.comfyui.pace import Pace
 from imagen.backends.comfyui.posting import make_body, post_prompt
@@ -101,6 +102,7 @@ class Drawing:
         patience_s = self.limits.absence_s if self._draws > 1 else 0.0
         self._waiting.until_answered(self.client.prove, patience_s=patience_s)
         self.sign.refuse_if_up(self.client)
+        refuse_unoffered(self.client, self.workflow, self.request.options)
         self.events.open()
         self._posted_as = self.events.client_id
         # Announced first: a worker that dies after the post leaves its successor the id.

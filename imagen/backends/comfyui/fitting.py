@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from imagen.backends.comfyui.file_inputs import refuse_file
 from imagen.backends.comfyui.settings import MAX_STEPS, ComfyUISettings
 from imagen.backends.comfyui.workflow import Workflow
 from imagen.domain.drawn import Fitted
@@ -18,13 +19,15 @@ def fit_request(request: ImageRequest, workflow: Workflow, settings: ComfyUISett
     """The request with everything settled, and a sentence for whatever had to give.
 
     Raises:
-        RequestError: an option is unknown or is no value of its kind; steps out of range.
+        RequestError: an option is unknown, is no value of its kind or would have the server open
+            a file; steps out of range.
     """
     size, size_warnings = _fit_size(request.size, workflow)
     steps, step_warnings = _fit_steps(request.steps, workflow, settings)
     options = {**settings.default_options(), **request.options}
     for name, text in options.items():
         workflow.parse_option(name, text)
+        refuse_file(workflow, name, text)
     fitted = replace(request.with_size(size), steps=steps, options=options)
     return Fitted(fitted, (*size_warnings, *step_warnings, *_warn_unused(request, workflow)))
 

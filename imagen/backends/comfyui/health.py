@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagen.backends.comfyui.client import ComfyClient
-from imagen.backends.comfyui.complaint import offered_values
+from imagen.backends.comfyui.complaint import input_spec, offered_values
 from imagen.backends.comfyui.graph import name_node
 from imagen.backends.comfyui.workflow import Workflow
 from imagen.domain.drawn import Health
@@ -55,7 +55,7 @@ def _find_trouble(workflow: Workflow, node_class: str, info: Mapping[str, Any]) 
         if node["class_type"] != node_class:
             continue
         for name, value in node["inputs"].items():
-            offered = offered_values(_spec_of(info, name))
+            offered = offered_values(input_spec(info, name))
             if isinstance(value, str) and offered is not None and value not in offered:
                 where = name_node(workflow.graph, node_id)
                 return Health(
@@ -64,17 +64,6 @@ def _find_trouble(workflow: Workflow, node_class: str, info: Mapping[str, Any]) 
                     f"it has: {_list_names(offered)}",
                     "put the file where ComfyUI looks for it, or name another one",
                 )
-    return None
-
-
-def _spec_of(info: Mapping[str, Any], name: str) -> object:
-    inputs = info.get("input")
-    if not isinstance(inputs, Mapping):
-        return None
-    for kind in ("required", "optional"):
-        specs = inputs.get(kind)
-        if isinstance(specs, Mapping) and name in specs:
-            return specs[name]
     return None
 
 

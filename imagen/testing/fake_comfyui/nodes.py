@@ -20,6 +20,7 @@ DEFAULT_MODELS: Mapping[str, tuple[str, ...]] = {
     "text_encoders": ("clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"),
     "vae": ("ae.safetensors",),
     "checkpoints": ("flux1-schnell-fp8.safetensors",),
+    "loras": ("ink.safetensors", "styles/gouache.safetensors"),
 }
 
 _SAMPLERS = ["euler", "euler_ancestral", "heun", "dpmpp_2m"]
@@ -29,6 +30,7 @@ _SEED = ["INT", {"default": 0, "min": 0, "max": 2**64 - 1}]
 _STEPS = ["INT", {"default": 20, "min": 1, "max": 10000}]
 _UNIT = ["FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0}]
 _WIDE = ["FLOAT", {"default": 1.0, "min": 0.0, "max": 100.0}]
+_IMAGE = frozenset({"image"})
 _TEXT = ["STRING", {"multiline": True}]
 
 
@@ -45,6 +47,8 @@ class NodeClass:
     steps: Callable[[Inputs], int] | None = None
     loads: str = ""
     is_output: bool = False
+    #: Inputs whose values are not compared with their list: the node looks at them itself.
+    unchecked: frozenset[str] = frozenset()
 
 
 def make_nodes(models: Mapping[str, tuple[str, ...]]) -> dict[str, NodeClass]:
@@ -73,6 +77,9 @@ def make_nodes(models: Mapping[str, tuple[str, ...]]) -> dict[str, NodeClass]:
                 "type": [["sdxl", "sd3", "flux"], {}],
             },
             ("CLIP",),
+        ),
+        "LoraLoaderModelOnly": NodeClass(
+            {"model": ["MODEL"], "lora_name": files("loras"), "strength_model": _WIDE}, ("MODEL",)
         ),
         "VAELoader": NodeClass({"vae_name": files("vae")}, ("VAE",)),
         "EmptySD3LatentImage": NodeClass(latent, ("LATENT",), _make_latent),
@@ -162,6 +169,34 @@ def make_nodes(models: Mapping[str, tuple[str, ...]]) -> dict[str, NodeClass]:
             {"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}, is_output=True
         ),
         "PreviewImage": NodeClass({"images": ["IMAGE"]}, is_output=True),
+        "PrimitiveString": NodeClass(
+            {"value": ["STRING", {}]}, ("STRING",), lambda i: (i["value"],)
+        ),
+        **_file_nodes(),
+    }
+
+
+def _file_nodes() -> dict[str, NodeClass]:
+    """Nodes that open a file of the server; specs as of ComfyUI 0.3.64, read on 2026-11-21.
+
+    ``PickPhoto`` stands for somebody's custom node, whose name says nothing.
+    """
+
+    def blank(_: Inputs) -> tuple[Any, ...]:
+        return (Image.new("RGB", (64, 64)),)
+
+    upload = [["example.png"], {"image_upload": True}]
+    remote = {"route": "/internal/files/output", "refresh_button": True}
+    output = ["COMBO", {"image_upload": True, "image_folder": "output", "remote": remote}]
+    return {
+        "LoadImage": NodeClass({"image": upload}, ("IMAGE",), blank, unchecked=_IMAGE),
+        "LoadImageOutput": NodeClass({"image": output}, ("IMAGE",), blank, unchecked=_IMAGE),
+        "LoadLatent": NodeClass(
+            {"latent": [[]]}, ("LATENT",), _make_latent, unchecked=frozenset({"latent"})
+        ),
+        "PickPhoto": NodeClass(
+            {"choice": upload}, ("IMAGE",), blank, unchecked=frozenset({"choice"})
+        ),
     }
 
 

@@ -102,7 +102,8 @@ def _find_errors(
     if not isinstance(inputs, dict):
         return []
     errors = []
-    for name, spec in nodes[graph[node_id]["class_type"]].required.items():
+    node_class = nodes[graph[node_id]["class_type"]]
+    for name, spec in node_class.required.items():
         if name not in inputs:
             errors.append(
                 _error("required_input_missing", "Required input is missing", name)
@@ -110,7 +111,7 @@ def _find_errors(
             )
         elif isinstance(inputs[name], list):
             errors += _check_link(graph, name, inputs[name], spec, nodes)
-        else:
+        elif name not in node_class.unchecked:
             errors += _check_value(name, inputs[name], spec)
     return errors
 
