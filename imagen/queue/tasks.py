@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import kombu.exceptions
 from celery import Celery, Task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject, Retry
 
-from imagen.domain.job import JobState
-from imagen.errors import ImagenError, LedgerUnavailable
+from imagen.domain.job import Job, JobState
+from imagen.errors import ImagenError, LedgerUnavailable, all_error_types
+from imagen.queue.request import WakeupRequest, note_drawn
 from imagen.queue.routing import DELIVER_TASK, GENERATE_TASK, LEDGER_HEADER, SYNC_TASK
 from imagen.services.generate import Outcome
 
@@ -43,6 +45,7 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         bind=True,
         # A failed job is no failure of the program: one line in the log, no traceback.
         throws=(ImagenError,),
+        Request=WakeupRequest,
         **_WHILE_LEDGER_IS_AWAY,
     )
     def generate(self: Task[Any, Any], label: str) -> dict[str, Any]:
@@ -50,7 +53,9 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         here.check_ledger(self.request.get(LEDGER_HEADER))
         outcome = here.draw_one()
         if outcome is None:
-            return {"state": "nothing to do"}
+            return _useless(here.job(UUID(self.request.id)))
+        if str(outcome.job_id) != self.request.id:
+            note_drawn(self.request.properties, outcome.job_id)
         _retry_if_due_soon(self, outcome, label)
         return _result(outcome)
 
@@ -72,6 +77,9 @@ def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> No
     """Celery's own retry, after the wait that the retry policy chose and the row says too."""
     if outcome.retry is None or outcome.retry.wait_s > MAX_COUNTDOWN_S:
         return
+    if str(outcome.job_id) != task.request.id:
+        # A message for that job is the top-up's business; this one had another's label.
+        raise Retry(exc=_shown(outcome.error) if outcome.error else None)
     # As the publisher shows it; celery-types does not know the option.
     options: dict[str, Any] = {"argsrepr": f"({label})"}
     try:
@@ -84,6 +92,31 @@ def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> No
         # Redis is away, which Celery makes a Reject of (observed on 5.7). The row's not_before says
         # the same; the reconciler sends the message.
         return
+
+
+def _useless(job: Job | None) -> dict[str, Any]:
+    """What Flower is told of a wake-up that found nothing to draw: what its own job has come to.
+
+    SUCCESS would hide how the job fails, or has failed: Flower ranks it above FAILURE, whatever
+    comes first. Observed on Celery 5.7.0.
+
+    Raises:
+        ImagenError: the job failed.
+        Retry: it waits to be tried again.
+        Ignore: it waits or runs; the wake-up that draws it tells its end.
+    """
+    match job:
+        case Job(state=JobState.FAILED):
+            raise _recorded_error(job)
+        case Job(state=JobState.QUEUED, error_code=str()):
+            raise Retry(exc=_recorded_error(job))
+        case Job(state=JobState.QUEUED | JobState.RUNNING):
+            raise Ignore
+    return {"state": "nothing to do"}
+
+
+def _recorded_error(job: Job) -> ImagenError:
+    return all_error_types().get(job.error_code or "", ImagenError)(job.error_message or "")
 
 
 def _shown(error: ImagenError) -> ImagenError:

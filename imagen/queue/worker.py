@@ -12,13 +12,14 @@ from uuid import UUID
 
 import redis
 
+from imagen.domain.job import Job
 from imagen.domain.protocols import Clock
 from imagen.errors import LedgerError, LedgerMismatch
 from imagen.ledger.artifacts import undelivered_bytes
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import DRAIN_SIZE
 from imagen.ledger.engine import Ledger
-from imagen.ledger.lookup import crashed_waiting
+from imagen.ledger.lookup import crashed_waiting, get_job
 from imagen.ledger.workers import report_worker, sign_off_worker
 from imagen.queue.caretaker import Caretaker
 from imagen.queue.routing import drain_key, outbox_key
@@ -122,6 +123,10 @@ class QueueWorker:
         if crashed and outcome is not None:
             self._crowd.want_alone()
         return outcome
+
+    def job(self, job_id: UUID) -> Job | None:
+        """The job that a wake-up was sent for, or None when the ledger has none of that id."""
+        return get_job(self.ledger, job_id)
 
     def _look_for_crashed(self) -> None:
         """Let a job that crashed a worker have its turn, alone; asked once a second at most."""

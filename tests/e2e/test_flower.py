@@ -11,13 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import redis
 import requests
 
+from imagen.bootstrap import Imagen, open_imagen
+from imagen.domain.job import Wakeup
+from imagen.ledger.submit import submit_job
+from imagen.services.settle import Ask, make_draft, resolve
 from imagen.testing.servers import RedisServer
 
 pytestmark = pytest.mark.e2e
@@ -220,6 +226,66 @@ def test_a_failed_job_is_a_failure_in_flower_with_its_reason(office: Office):
     assert (refused["state"], moderated["state"]) == ("FAILURE", "FAILURE")
     assert "BackendRejected" in refused["exception"]
     assert "ContentRejected" in moderated["exception"]
+
+
+@pytest.fixture
+def asking(office: Office) -> Iterator[Imagen]:
+    """This process as one that asks for images."""
+    imagen = open_imagen(None, office.env)
+    yield imagen
+    imagen.close()
+
+
+def _wake(imagen: Imagen, job_id: str) -> None:
+    label = "strict 64x64 a-red-fox-in-fresh-snow"
+    imagen.queue_publisher.wake_workers("gpu", [Wakeup(UUID(job_id), label)])
+
+
+def _submit_quietly(imagen: Imagen, folder: Path, backend: str) -> str:
+    """Accept a job without a message for it; its id."""
+    ask = Ask(prompt="a fox", backend=backend, size="64x64", output=str(folder / "quiet.png"))
+    house = imagen.house()
+    draft = make_draft(
+        resolve(ask, house, imagen.registry), ask, house, now=datetime.now().astimezone()
+    )
+    submit_job(imagen.ledger, draft)
+    return str(draft.id)
+
+
+def test_a_wakeup_too_many_leaves_a_failure_in_flower_a_failure(office: Office, asking: Imagen):
+    before = office.task("strict")
+
+    _wake(asking, office.jobs["strict"])
+    # Sent later and told later: what the first one had to tell is there by then.
+    _wake(asking, unknown := str(uuid4()))
+    wait_for(
+        lambda: office.get(f"/api/task/info/{unknown}").text.find("nothing to do") > 0,
+        what="the end of the second wake-up",
+    )
+    wait_for(
+        lambda: office.task("strict")["timestamp"] > before["timestamp"],
+        what="the end of the first wake-up",
+    )
+
+    after = office.task("strict")
+    assert (after["state"], after["exception"]) == ("FAILURE", before["exception"])
+
+
+def test_a_wakeup_that_draws_another_job_tells_the_end_under_that_jobs_id(
+    office: Office, asking: Imagen
+):
+    before = office.task("strict")
+    other = _submit_quietly(asking, office.folder, "mock")
+
+    _wake(asking, office.jobs["strict"])
+
+    def told() -> dict[str, Any]:
+        answer = office.get(f"/api/task/info/{other}")
+        return answer.json() if answer.status_code == 200 else {}
+
+    wait_for(lambda: told().get("state") == "SUCCESS", what="the end of the other job")
+    after = office.task("strict")
+    assert (after["state"], after["exception"]) == ("FAILURE", before["exception"])
 
 
 def test_a_retry_shows_in_flower(office: Office):

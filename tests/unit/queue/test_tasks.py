@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
+from celery.exceptions import Ignore
 from celery.exceptions import Retry as CeleryRetry
 from uuid_utils.compat import uuid7
 
-from imagen.domain.job import JobState
+from imagen.domain.job import Job, JobState, Lane, Output
+from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, BackendUnavailable, ImagenError, LedgerMismatch
 from imagen.ledger.held import Rest
 from imagen.queue.app import make_app
@@ -20,6 +23,18 @@ from imagen.services.generate import Outcome
 from imagen.services.retry_policy import Retry
 
 JOB: UUID = uuid7()
+JOB_ROW = Job(
+    id=JOB,
+    state=JobState.QUEUED,
+    request=ImageRequest(prompt="a fox", user_prompt="a fox", width=64, height=64, seed=1),
+    output=Output("/tmp", "fox.png"),
+    backend="mock",
+    queue="gpu",
+    lane=Lane.INTERACTIVE,
+    caller="anna",
+    delivery_host="studio",
+    created_at=datetime.now(UTC),
+)
 
 
 @dataclass
@@ -30,6 +45,10 @@ class Stand:
     delivered: list[Outcome] = field(default_factory=list)
     named: list[str | None] = field(default_factory=list)
     refusal: ImagenError | None = None
+    row: Any = None
+
+    def job(self, _job_id: UUID) -> Any:
+        return self.row
 
     def check_ledger(self, named: str | None) -> None:
         self.named.append(named)
@@ -71,6 +90,41 @@ def run(publisher):
 
 def test_a_wakeup_for_nothing_is_no_failure(run):
     assert run(Stand(None)) == {"state": "nothing to do"}
+
+
+def _row(state: JobState, code: str | None = None) -> Job:
+    return replace(JOB_ROW, state=state, error_code=code, error_message=code and "not now")
+
+
+def test_a_wakeup_too_many_of_a_failed_job_tells_the_failure_again(run):
+    with pytest.raises(BackendRejected, match="not now"):
+        run(Stand(None, row=_row(JobState.FAILED, BackendRejected.code)))
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+def test_a_wakeup_too_many_of_a_job_on_its_way_tells_nothing(run, state):
+    with pytest.raises(Ignore):
+        run(Stand(None, row=_row(state)))
+
+
+def test_a_wakeup_too_many_of_a_job_that_was_put_back_tells_why(run, mailbox):
+    with pytest.raises(CeleryRetry) as retried:
+        run(Stand(None, row=_row(JobState.QUEUED, BackendUnavailable.code)))
+
+    assert isinstance(retried.value.exc, BackendUnavailable)
+    assert mailbox.ids("gpu") == []
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.GENERATED, JobState.CANCELED])
+def test_a_wakeup_too_many_of_a_job_that_was_drawn_is_no_failure(run, state):
+    assert run(Stand(None, row=_row(state))) == {"state": "nothing to do"}
+
+
+def test_a_job_that_another_jobs_wakeup_drew_is_put_back_without_a_message(run, mailbox):
+    with pytest.raises(CeleryRetry):
+        run(Stand(replace(_put_off(5.0), job_id=uuid7())))
+
+    assert mailbox.ids("gpu") == []
 
 
 def test_the_ledger_that_a_message_names_is_checked_before_anything_is_drawn(run):
