@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, func, or_, select
 
 from imagen.domain.job import TERMINAL_STATES, Claim, JobState
 from imagen.errors import LedgerUnavailable
@@ -72,7 +72,9 @@ def load_artifacts(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, Artifa
     found: dict[UUID, Artifact] = {}
     with ledger.read() as connection:
         rows = connection.execute(
-            select(*columns).where(artifacts.c.job_id.in_(job_ids)).order_by(artifacts.c.created_at)
+            select(*columns)
+            .where(artifacts.c.job_id.in_(job_ids))
+            .order_by(artifacts.c.created_at, artifacts.c.key)
         ).all()
     for row in rows:
         data = _read_file(ledger, row.key) if row.data is None else row.data
@@ -124,9 +126,7 @@ def leftover_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
     ended = [state for state in TERMINAL_STATES if state is not JobState.FAILED]
     newer = artifacts.alias("newer")
     has_newer = (
-        select(newer.c.key)
-        .where(newer.c.job_id == artifacts.c.job_id, newer.c.created_at > artifacts.c.created_at)
-        .exists()
+        select(newer.c.key).where(newer.c.job_id == artifacts.c.job_id, _is_newer(newer)).exists()
     )
     still_to_send = (
         select(outbox.c.id)
@@ -142,9 +142,16 @@ def leftover_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
             select(artifacts.c.key)
             .select_from(artifacts.join(jobs, jobs.c.id == artifacts.c.job_id))
             .where((jobs.c.state.in_(ended) & ~still_to_send) | has_newer)
+            .order_by(artifacts.c.key)
             .limit(limit)
         )
         return list(rows)
+
+
+def _is_newer(other: FromClause) -> ColumnElement[bool]:
+    """As ``load_artifacts`` orders them: time, then key."""
+    same_time = and_(other.c.created_at == artifacts.c.created_at, other.c.key > artifacts.c.key)
+    return or_(other.c.created_at > artifacts.c.created_at, same_time)
 
 
 def orphan_files(ledger: Ledger) -> list[str]:

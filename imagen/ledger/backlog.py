@@ -98,6 +98,7 @@ def _kept(ledger: Ledger) -> Sequence[Row[Any, Any]]:
         select(attempts.c.job_id, imagen_usage.c.attempt_id)
         .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
         .where(~_has_parcel())
+        .order_by(imagen_usage.c.id)
         .limit(_CHUNK)
     )
     with ledger.read() as connection:
@@ -112,7 +113,7 @@ def read_unsent_usage(
     statement = (
         select(imagen_usage)
         .where(~arrived, *in_span(since, until))
-        .order_by(imagen_usage.c.created_at)
+        .order_by(imagen_usage.c.created_at, imagen_usage.c.id)
     )
     with ledger.stream() as connection:
         for row in connection.execute(statement):

@@ -29,7 +29,7 @@ class AttemptHistory:
                 attempts.c.state == AttemptState.DRAWN,
                 attempts.c.latency_ms.is_not(None),
             )
-            .order_by(attempts.c.finished_at.desc())
+            .order_by(attempts.c.finished_at.desc(), attempts.c.id.desc())
             .limit(_LAST_FEW)
         )
         with self.ledger.read() as connection:

@@ -128,7 +128,8 @@ def unfinished_places(ledger: Ledger, scope: Scope) -> list[Standstill]:
         select(*columns)
         .where(scope.clause(), jobs.c.state.not_in(TERMINAL_STATES))
         .group_by(*columns)
-        .order_by(*columns[:3])
+        # The databases disagree about whether NULL comes first.
+        .order_by(*columns[:3], func.coalesce(jobs.c.error_code, ""))
     )
     with ledger.read() as connection:
         rows = connection.execute(statement).all()
@@ -210,6 +211,7 @@ def hosts_to_deliver(ledger: Ledger) -> list[str]:
             or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
         )
         .distinct()
+        .order_by(jobs.c.delivery_host)
     )
     with ledger.read() as connection:
         return list(connection.scalars(statement))

@@ -203,6 +203,7 @@ def hosts_to_send(ledger: Ledger) -> list[str]:
         .select_from(outbox.join(jobs, jobs.c.id == outbox.c.job_id))
         .where(outbox.c.done_at.is_(null()), _is_free(), _is_due())
         .distinct()
+        .order_by(jobs.c.delivery_host)
     )
     with ledger.read() as connection:
         return list(connection.scalars(statement))

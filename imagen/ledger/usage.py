@@ -88,7 +88,8 @@ def read_usage(
 ) -> Iterator[UsageRow]:
     """The rows of a time span, oldest first; streamed, so that a million fit."""
     table = imagen_usage
-    statement = select(table).where(*in_span(since, until)).order_by(table.c.created_at)
+    ordered = select(table).order_by(table.c.created_at, table.c.id)
+    statement = ordered.where(*in_span(since, until))
     with ledger.stream() as connection:
         for row in connection.execute(statement):
             yield usage_row(row)

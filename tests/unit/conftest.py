@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, event, select, text, update
 from uuid_utils.compat import uuid7
 
 from imagen.backends.mock.drawing import draw_request
@@ -30,6 +30,7 @@ from imagen.ledger.schema import upgrade
 from imagen.ledger.submit import submit_job
 from imagen.ledger.tables import artifacts, jobs
 from imagen.testing.servers import PostgresAddress
+from tests.total_order import queries_with_ties
 
 HOST = "here"
 #: Children before their parents; what ``meta`` says of the ledger itself stays.
@@ -52,6 +53,7 @@ def postgres_ledger(postgres_server: PostgresAddress) -> Iterator[Ledger]:
     url = postgres_server.create_database()
     ledger = open_ledger(url, default_path=Path("unused"), pool_size=20)
     upgrade(ledger)
+    _refuse_ties(ledger)
     yield ledger
     ledger.close()
     postgres_server.drop_database(url)
@@ -63,8 +65,18 @@ def sqlite_ledger(sqlite_template: Path, tmp_path: Path) -> Iterator[Ledger]:
     path.parent.mkdir()
     shutil.copy(sqlite_template, path)
     ledger = open_ledger("", default_path=path)
+    _refuse_ties(ledger)
     yield ledger
     ledger.close()
+
+
+def _refuse_ties(ledger: Ledger) -> None:
+    """Let no query pass whose order is not total: its rows would come in any order."""
+
+    @event.listens_for(ledger.engine, "before_execute")
+    def look(_connection: Any, statement: Any, *_: Any) -> None:
+        found = queries_with_ties(statement)
+        assert not found, f"an order with ties: {found}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

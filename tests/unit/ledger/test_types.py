@@ -90,7 +90,7 @@ def test_times_compare_as_times(desk: Any) -> None:
     from imagen.ledger.tables import jobs
 
     with desk.ledger.read() as connection:
-        ordered = list(connection.scalars(select(jobs.c.id).order_by(jobs.c.not_before)))
+        ordered = list(connection.scalars(select(jobs.c.id).order_by(jobs.c.not_before, jobs.c.id)))
     assert ordered == ids
 
 
