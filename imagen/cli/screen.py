@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import unicodedata
@@ -10,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+#: All of them but those by which Python writes bytes that are no UTF-8: see PEP 383.
+_UNWRITABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "dim": 2, "bold": 1}
 
 
@@ -49,7 +53,11 @@ class Screen:
 
     def answer_json(self, content: Mapping[str, Any]) -> None:
         """One JSON object on stdout; what JSON does not know becomes text."""
-        self.answer(json.dumps(content, ensure_ascii=False, indent=2, default=str))
+        text = json.dumps(content, ensure_ascii=False, indent=2, default=str)
+        if not text.isascii():
+            # JSON is UTF-8, which cannot hold them, but has escapes for them.
+            text = _SURROGATES.sub(lambda match: _escaped(match[0]), text)
+        self.answer(text)
 
     def say(self, text: str) -> None:
         """Lines on stderr, for people."""
@@ -78,6 +86,9 @@ class Screen:
 
 
 def _write_line(stream: TextIO, text: str) -> None:
+    if not text.isascii():
+        # Bytes of a path that are no UTF-8 stand for themselves, other lone surrogates for nothing.
+        text = _UNWRITABLE.sub(lambda match: _escaped(match[0]), text)
     try:
         stream.write(text + "\n")
         stream.flush()
@@ -108,16 +119,26 @@ def printable(text: str) -> str:
     if text.isprintable():
         # Nearly always, and fifty times as fast to find out.
         return text
-    return "".join(
-        character if character == "\n" or not _is_control(character) else _escaped(character)
-        for character in text
-    )
+    return text.translate(_ESCAPES)
+
+
+class _Escapes(dict[int, str]):
+    """What each character becomes, found out once for each: fast for megabytes of text."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        shown = _escaped(character) if _is_control(character) else character
+        self[code] = shown
+        return shown
+
+
+_ESCAPES = _Escapes({ord("\n"): "\n"})
 
 
 def _is_control(character: str) -> bool:
     # Cf holds the bidirectional overrides, but also the joiner inside many emoji.
     category = unicodedata.category(character)
-    return category == "Cc" or (category == "Cf" and character != "\u200d")
+    return category in ("Cc", "Cs") or (category == "Cf" and character != "\u200d")
 
 
 def _escaped(character: str) -> str:

@@ -21,6 +21,8 @@ _WRITERS = {
 }
 #: Shown last and apart: they are long.
 _LONG = ("options", "details")
+#: Three times the longest prompt; each line of it is indented.
+_MOST_SHOWN_CHARS = 100_000
 _HIDDEN = ("schema_version", "width", "height", "format")
 
 
@@ -91,4 +93,7 @@ def _readable(look: Look) -> dict[str, Any]:
 def _shown(value: object, *, indent: int) -> str:
     is_nested = isinstance(value, dict | list)
     text = json.dumps(value, ensure_ascii=False) if is_nested else str(value)
+    if len(text) > _MOST_SHOWN_CHARS:
+        more = len(text) - _MOST_SHOWN_CHARS
+        text = f"{text[:_MOST_SHOWN_CHARS]} … and {more:,} more characters (all of them: --json)"
     return printable(text).replace("\n", "\n" + " " * indent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,8 @@ from imagen.images.verify import read_header
 from imagen.output import metadata
 from imagen.output.metadata.foreign import parse_graph, parse_parameters, read_texts
 
-#: Other programs' images may be larger than any of ours.
-_MAX_FILE_BYTES = 512 * 1024 * 1024
+#: Other programs' images may be larger than any of ours; the whole file is read into memory.
+_MAX_FILE_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,15 @@ def _read(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise RequestError(f"{path} is not a regular file", "name an image file")
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+            if os.fstat(file.fileno()).st_size > _MAX_FILE_BYTES:
+                raise RequestError(
+                    f"{path} is larger than {_MAX_FILE_BYTES // 2**20} MiB",
+                    "name an image file; larger ones are not read",
+                )
+            data = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist", "name an image file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a possible name"
         raise RequestError(f"{path} cannot be read: {reason}", "see its permissions") from None
-    if len(data) > _MAX_FILE_BYTES:
-        raise RequestError(f"{path} is larger than {_MAX_FILE_BYTES:,} bytes", "name an image file")
     return data

@@ -16,6 +16,12 @@ START_OF_SCAN = 0xDA
 APP0, APP1, APP2, APP14, COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 #: The longest body a segment can have: its length field counts itself.
 MAX_BODY_BYTES = 65_533
+#: A profile takes up to 255 segments, and a long XMP some hundred.
+MAX_SEGMENTS = 10_000
+#: The standard allows any number of FF before a marker; writers use one or two, to align.
+MAX_FILL_BYTES = 4_096
+#: Each decodes the whole image anew, and a progressive image has about ten, with their tables.
+MAX_SCAN_SEGMENTS = 500
 
 # In entropy-coded data FF is followed by 00 or by a restart marker, D0..D7; FF may fill.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -39,12 +45,13 @@ def walk(data: bytes) -> Iterator[Segment]:
     """Every segment from the start to the first start of scan; that one runs to the file's end.
 
     Raises:
-        BrokenImage: the file ends before its pixels begin, or a marker is missing.
+        BrokenImage: the file ends before its pixels begin, a marker is missing, or there are more
+            segments than any image has.
     """
     position = len(START)
-    while True:
-        while data[position : position + 2] == b"\xff\xff":  # fill bytes before a marker
-            position += 1
+    for _ in range(MAX_SEGMENTS):
+        if data[position : position + 2] == b"\xff\xff":
+            position += _count_fill(data, position)
         if position + 4 > len(data):
             raise BrokenImage("the JPEG is cut off before its pixels begin")
         if data[position] != 0xFF:
@@ -59,6 +66,16 @@ def walk(data: bytes) -> Iterator[Segment]:
             raise BrokenImage("the JPEG is cut off before its pixels begin")
         yield Segment(marker, position, end)
         position = end
+    raise BrokenImage(f"the JPEG has more than {MAX_SEGMENTS:,} segments, which no image needs")
+
+
+def _count_fill(data: bytes, position: int) -> int:
+    """How many FF stand at ``position`` before the one that begins a marker."""
+    run = data[position : position + MAX_FILL_BYTES + 1]
+    rest = run.lstrip(b"\xff")
+    if not rest and len(run) > MAX_FILL_BYTES:
+        raise BrokenImage(f"the JPEG has more than {MAX_FILL_BYTES:,} fill bytes in a row")
+    return len(run) - len(rest) - 1
 
 
 def read_size(data: bytes) -> tuple[int, int]:
@@ -79,11 +96,11 @@ def find_end(data: bytes) -> int:
     """Where the file really ends: just after its end marker, whatever follows.
 
     Raises:
-        BrokenImage: there is no end marker after the scans.
+        BrokenImage: there is no end marker after the scans, or there are too many of them.
     """
     *_, scan = walk(data)
     position = scan.start
-    while True:
+    for _ in range(MAX_SCAN_SEGMENTS):
         # A scan's header, or a table between two scans of a progressive image.
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         found = _MARKER.search(data, position)
@@ -92,6 +109,7 @@ def find_end(data: bytes) -> int:
         if found[0] == END:
             return found.end()
         position = found.start()
+    raise BrokenImage(f"the JPEG has more than {MAX_SCAN_SEGMENTS} scans and tables among them")
 
 
 def keep_visual(data: bytes) -> bytes:

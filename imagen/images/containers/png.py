@@ -10,6 +10,9 @@ from imagen.images.broken import BrokenImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+#: Encoders divide pixels into chunks of 8 KiB or more: this is enough for half a gigabyte of them.
+MAX_CHUNKS = 65_536
+
 # Chunks that decide what the pixels look like. Everything else is about the image.
 _VISUAL_KINDS = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs cICP mDCV cLLI".split()
@@ -31,10 +34,11 @@ def walk(data: bytes) -> Iterator[Chunk]:
     """Every chunk up to and including IEND; bytes after it are nobody's and are not shown.
 
     Raises:
-        BrokenImage: the file ends before IEND, or a length is not plausible.
+        BrokenImage: the file ends before IEND, a length is not plausible, or there are more chunks
+            than any image has.
     """
     position = len(SIGNATURE)
-    while True:
+    for _ in range(MAX_CHUNKS):
         if position + 12 > len(data):
             raise BrokenImage("the PNG is cut off: it has no end marker")
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
@@ -45,6 +49,7 @@ def walk(data: bytes) -> Iterator[Chunk]:
         if kind == b"IEND":
             return
         position = end
+    raise BrokenImage(f"the PNG has more than {MAX_CHUNKS:,} chunks, which no image needs")
 
 
 def check_crc(data: bytes, chunk: Chunk) -> None:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from imagen.images.broken import BrokenImage
 
+#: A single image has a handful, an animation two for each frame.
+MAX_CHUNKS = 10_000
+
 _VISUAL_KINDS = frozenset({b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L"})
 
 # Flags of the extended header, VP8X. Source: RFC 9649, section 2.7.
@@ -32,19 +35,23 @@ def walk(data: bytes) -> Iterator[Chunk]:
     """Every chunk inside the RIFF size; bytes after it are nobody's and are not shown.
 
     Raises:
-        BrokenImage: the file is shorter than it says, or a chunk does not fit into it.
+        BrokenImage: the file is shorter than it says, a chunk does not fit into it, or there are
+            more chunks than any image has.
     """
     end_of_file = 8 + int.from_bytes(data[4:8], "little")
     if end_of_file > len(data):
         raise BrokenImage(f"the WebP is cut off: {len(data):,} of {end_of_file:,} bytes are there")
     position = 12
-    while position + 8 <= end_of_file:
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > end_of_file:
+            return
         start = position + 8
         end = start + int.from_bytes(data[position + 4 : start], "little")
         if end > end_of_file:
             raise BrokenImage("the WebP is damaged: a chunk is longer than the file")
         yield Chunk(data[position : position + 4], start, end)
         position = end + (end - start) % 2
+    raise BrokenImage(f"the WebP has more than {MAX_CHUNKS:,} chunks, which no image needs")
 
 
 def read_size(data: bytes) -> tuple[int, int]:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import struct
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from PIL import Image
-
 from imagen.images.verify import ImageFormat, sniff_format
-from imagen.output.metadata import png_texts
+from imagen.output.metadata import jpeg_texts, png_texts, webp_texts
+from imagen.output.metadata.exif import read_exif
 
-_EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
+_USER_COMMENT = 0x9286
 _DESCRIPTION, _MAKE, _MODEL = 0x010E, 0x010F, 0x0110
-# Pillow on an EXIF block of somebody else's making.
-_EXIF_ERRORS = (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error)
-_PARAMETER = re.compile(r'\s*([\w ./-]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_PARAMETER = re.compile(
+    r'\s*([\w ./-]{1,100}+):\s*+("(?:\\.|[^"\\])*+"(?=\s*(?:,|$))|[^,]*+)\s*(?:,|$)'
+)
+#: Parsed, each character can become an object of a hundred bytes.
+_MAX_GRAPH_CHARS = 4 * 1024 * 1024
+_MAX_FACTS_CHARS = 256 * 1024
 _PARAMETERS_LINE = re.compile(r"^Steps: \d+", re.MULTILINE)
 _MOST_STEPS = 20
+_PLACES = ("parameters", "prompt", "workflow")
+_FIND_EXIF: Mapping[ImageFormat, Callable[[bytes], bytes]] = {
+    "png": png_texts.find_exif,
+    "jpeg": jpeg_texts.find_exif,
+    "webp": webp_texts.find_exif,
+}
 # Inputs of ComfyUI's nodes, and what they are in a record of ours.
 _FACTS = {
     "seed": "seed",
@@ -43,8 +48,8 @@ def read_texts(data: bytes) -> dict[str, str]:
         BrokenImage: not an image, or cut off before its texts end.
     """
     image_format = sniff_format(data)
-    found = png_texts.find_all(data) if image_format == "png" else {}
-    return {**_exif_texts(data, image_format), **found}
+    found = png_texts.find_named(data, _PLACES) if image_format == "png" else {}
+    return {**_exif_texts(_FIND_EXIF[image_format](data)), **found}
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
@@ -52,12 +57,23 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
     Source: github.com/AUTOMATIC1111/stable-diffusion-webui, modules/infotext_utils.py.
     """
-    begins = [match.start() for match in _PARAMETERS_LINE.finditer(text)]
-    prose, facts = (text[: begins[-1]], text[begins[-1] :]) if begins else (text, "")
+    begin = max((match.start() for match in _PARAMETERS_LINE.finditer(text)), default=len(text))
+    prose, facts = text[:begin], text[begin : begin + _MAX_FACTS_CHARS]
     prompt, _, negative = prose.partition("Negative prompt:")
-    values = {match[1].strip(): _unquoted(match[2].strip()) for match in _PARAMETER.finditer(facts)}
+    values = {name: _unquoted(value) for name, value in _pairs(facts)}
     found = {"prompt": prompt.strip(), "negative": negative.strip(), **values}
     return {name: value for name, value in found.items() if value}
+
+
+def _pairs(facts: str) -> Iterator[tuple[str, str]]:
+    """``Key: value`` pairs between commas; what is none is passed over."""
+    position = 0
+    while position < len(facts):
+        match = _PARAMETER.match(facts, position)
+        if match:
+            yield match[1].strip(), match[2].strip()
+        # Searching from every character would take a time that grows with the square of the length.
+        position = match.end() if match else facts.find(",", position) + 1 or len(facts)
 
 
 def parse_graph(text: str) -> dict[str, Any]:
@@ -65,6 +81,8 @@ def parse_graph(text: str) -> dict[str, Any]:
 
     Empty where the text is no graph of nodes, or has no node that looks like a sampler.
     """
+    if len(text) > _MAX_GRAPH_CHARS:
+        return {}
     try:
         graph = json.loads(text)
     except (ValueError, RecursionError):
@@ -108,32 +126,29 @@ def _unquoted(value: str) -> str:
         return value
 
 
-def _exif_texts(data: bytes, image_format: ImageFormat) -> dict[str, str]:
-    try:
-        with warnings.catch_warnings():
-            # About tags that nobody here reads.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=[image_format.upper()]) as image:
-                exif = image.getexif()
-                comment = exif.get_ifd(_EXIF_POINTER).get(_USER_COMMENT)
-                tags = [exif.get(tag) for tag in (_DESCRIPTION, _MAKE, _MODEL)]
-    except (*_EXIF_ERRORS, Image.DecompressionBombError):
-        return {}
+def _exif_texts(block: bytes) -> dict[str, str]:
+    tags = read_exif(block, (_USER_COMMENT, _DESCRIPTION, _MAKE, _MODEL))
     found: dict[str, str] = {}
-    for tag in tags:
+    for tag in (_DESCRIPTION, _MAKE, _MODEL):
         # ComfyUI's savers for WebP put "prompt:{…}" and "workflow:{…}" where a camera's name goes.
-        name, colon, text = str(tag or "").partition(":")
+        name, colon, text = _decoded(tags.get(tag, b"")).partition(":")
         if colon and name.lower() in ("prompt", "workflow"):
             found[name.lower()] = text
-    if words := _comment(comment):
+    if words := _comment(tags.get(_USER_COMMENT, b"")):
         found["parameters"] = words
     return found
 
 
-def _comment(value: object) -> str:
+def _decoded(value: bytes) -> str:
+    value = value.rstrip(b"\0")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _comment(value: bytes) -> str:
     """A UserComment's text, behind the eight bytes that say how it is written."""
-    if not isinstance(value, bytes):
-        return str(value or "").strip("\0 ")
     code, body = value[:8].rstrip(b"\0"), value[8:]
     if code == b"UNICODE":
         # Big-endian by the block's own order, which not every writer keeps.

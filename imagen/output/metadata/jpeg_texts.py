@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagen.images.containers import jpeg
@@ -10,6 +10,7 @@ from imagen.images.verify import ImageInfo
 from imagen.output.metadata.exif import write_exif
 from imagen.output.metadata.parameters import write_parameters
 from imagen.output.metadata.record import write_record
+from imagen.output.metadata.room import TextRoom
 from imagen.output.metadata.xmp import find_record, write_xmp
 
 _EXIF_HEADER = b"Exif\0\0"
@@ -40,8 +41,22 @@ def strip(data: bytes) -> bytes:
 
 def find_texts(data: bytes) -> list[str]:
     """The records in the file's XMP segments."""
-    bodies = (s.body(data) for s in jpeg.walk(data) if s.marker == jpeg.APP1)
-    return [find_record(body) for body in bodies if body.startswith(_XMP_HEADER)]
+    return [find_record(body) for body in _bodies(data, _XMP_HEADER)]
+
+
+def find_exif(data: bytes) -> bytes:
+    """The file's EXIF block, which may go over several segments; b"" where it has none."""
+    return b"".join(_bodies(data, _EXIF_HEADER))
+
+
+def _bodies(data: bytes, header: bytes) -> Iterator[bytes]:
+    """What follows ``header`` in the segments that begin with it, as much as there is room for."""
+    room = TextRoom()
+    for segment in jpeg.walk(data):
+        if segment.marker == jpeg.APP1 and data.startswith(header, segment.start + 4):
+            start = segment.start + 4 + len(header)
+            if room.take(segment.end - start):
+                yield data[start : segment.end]
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from imagen.images.containers import png
 from imagen.images.verify import ImageInfo
 from imagen.output.metadata.parameters import write_parameters
-from imagen.output.metadata.record import MAX_TEXT_BYTES, write_record
+from imagen.output.metadata.record import MAX_RECORD_CHARS, write_record
+from imagen.output.metadata.room import TextRoom
 from imagen.output.metadata.xmp import write_xmp
 
 _RECORD_KEY = b"imagen"
@@ -17,10 +18,13 @@ _XMP_KEY = b"XML:com.adobe.xmp"
 _PARAMETERS_KEY = b"parameters"
 _OUR_KEYS = frozenset({_RECORD_KEY, _XMP_KEY, _PARAMETERS_KEY})
 _TEXT_KINDS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_RAW_EXIF = "Raw profile type exif"
+#: How much is unpacked at a time.
+_STEP_BYTES = 256 * 1024
 
 
 def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:  # noqa: ARG001  # see Texts
-    text = write_record(record, fits=lambda text: len(text) <= MAX_TEXT_BYTES // 4)
+    text = write_record(record, fits=lambda text: len(text) <= MAX_RECORD_CHARS)
     extra = (
         _text_chunk(_RECORD_KEY, text)
         + _text_chunk(_XMP_KEY, write_xmp(record).decode())
@@ -34,22 +38,43 @@ def strip(data: bytes) -> bytes:
 
 
 def find_texts(data: bytes) -> list[str]:
-    """Every text under imagen's own key."""
-    return [
-        _unpack(chunk.kind, chunk.body(data))
-        for chunk in png.walk(data)
-        if chunk.kind in _TEXT_KINDS and _key(data, chunk) == _RECORD_KEY
-    ]
+    """Every text under imagen's own key, as many as there is room for."""
+    return [text for _, text in _texts(data, {_RECORD_KEY})]
 
 
-def find_all(data: bytes) -> dict[str, str]:
-    """Every text by its key, whoever wrote it; the first one where a key comes twice."""
+def find_named(data: bytes, names: Collection[str]) -> dict[str, str]:
+    """The texts with these keys, whoever wrote them; the first one where a key comes twice."""
     found: dict[str, str] = {}
-    for chunk in png.walk(data):
-        if chunk.kind in _TEXT_KINDS:
-            key = _key(data, chunk).decode("latin-1")
-            found.setdefault(key, _unpack(chunk.kind, chunk.body(data)))
+    for key, text in _texts(data, {name.encode("latin-1") for name in names}):
+        found.setdefault(key.decode("latin-1"), text)
     return found
+
+
+def find_exif(data: bytes) -> bytes:
+    """The file's first EXIF block, b"" where it has none."""
+    room = TextRoom()
+    for chunk in png.walk(data):
+        if chunk.kind == b"eXIf" and room.take(chunk.end - chunk.start):
+            return chunk.body(data)
+    return _raw_profile(find_named(data, {_RAW_EXIF}).get(_RAW_EXIF, ""))
+
+
+def _texts(data: bytes, keys: Collection[bytes]) -> Iterator[tuple[bytes, str]]:
+    """Key and text of each text chunk with one of these keys, as many as there is room for."""
+    room = TextRoom()
+    for chunk in png.walk(data):
+        if chunk.kind in _TEXT_KINDS and (key := _key(data, chunk)) in keys:
+            if chunk.end - chunk.start > room.left_bytes:
+                continue
+            yield key, _unpack(chunk.kind, chunk.body(data), room)
+
+
+def _raw_profile(text: str) -> bytes:
+    """The EXIF block in hexadecimal, as ImageMagick 6 wrote it: behind a name and a length."""
+    try:
+        return bytes.fromhex("".join(text.split()[2:])).removeprefix(b"Exif\0\0")
+    except ValueError:
+        return b""
 
 
 def _is_ours(data: bytes, chunk: png.Chunk) -> bool:
@@ -75,15 +100,16 @@ def _plain_text_chunk(key: bytes, text: str) -> bytes:
         return _text_chunk(key, text)
 
 
-def _unpack(kind: bytes, body: bytes) -> str:
+def _unpack(kind: bytes, body: bytes, room: TextRoom) -> str:
     """A chunk's text, or "" where it is malformed or too long."""
     _, _, rest = body.partition(b"\0")
+    if kind == b"zTXt":
+        return _inflate(rest[1:], room).decode("latin-1")
+    room.take(len(body))
     if kind == b"tEXt":
         return rest.decode("latin-1")
-    if kind == b"zTXt":
-        return _inflate(rest[1:]).decode("latin-1")
     is_packed, (_, _, text) = rest[:1] == b"\1", _split_itxt(rest[2:])
-    return (_inflate(text) if is_packed else text).decode(errors="replace")
+    return (_inflate(text, room) if is_packed else text).decode(errors="replace")
 
 
 def _split_itxt(rest: bytes) -> tuple[bytes, bytes, bytes]:
@@ -92,10 +118,19 @@ def _split_itxt(rest: bytes) -> tuple[bytes, bytes, bytes]:
     return language, translated_key, text
 
 
-def _inflate(packed: bytes) -> bytes:
+def _inflate(packed: bytes, room: TextRoom) -> bytes:
+    """The text, or b"" where it does not fit into the room, which is used up by the trial too."""
     unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(packed, MAX_TEXT_BYTES)
-    except zlib.error:
+    parts: list[bytes] = []
+    while not unpacker.eof and room.take(_STEP_BYTES):
+        try:
+            parts.append(unpacker.decompress(packed, _STEP_BYTES))
+        except zlib.error:
+            return b""
+        packed = unpacker.unconsumed_tail
+        if not parts[-1] and not packed:
+            return b""
+    if not unpacker.eof:
         return b""
-    return text if unpacker.eof else b""
+    room.give_back(_STEP_BYTES - len(parts[-1]))
+    return b"".join(parts)

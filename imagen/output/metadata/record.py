@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: More text than this is not read: a few hundred bytes can unpack to gigabytes.
+#: More text than this is not read from one file, all its texts taken together: a few hundred bytes
+#: can unpack to gigabytes.
 MAX_TEXT_BYTES = 8 * 1024 * 1024
+#: The longest record that is written, and read.
+MAX_RECORD_CHARS = MAX_TEXT_BYTES // 4
 
 _AWKWARD = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -47,6 +50,8 @@ def write_record(record: Mapping[str, Any], *, fits: Callable[[str], bool]) -> s
 
 def parse_record(text: str) -> dict[str, Any] | None:
     """The record that ``write_record`` wrote, or nothing where the text is none."""
+    if len(text) > MAX_RECORD_CHARS:
+        return None
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

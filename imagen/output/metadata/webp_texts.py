@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagen.images.containers import webp
 from imagen.images.verify import ImageInfo
 from imagen.output.metadata.exif import write_exif
 from imagen.output.metadata.parameters import write_parameters
-from imagen.output.metadata.record import MAX_TEXT_BYTES, write_record
+from imagen.output.metadata.record import MAX_RECORD_CHARS, write_record
+from imagen.output.metadata.room import TextRoom
 from imagen.output.metadata.xmp import find_record, write_xmp
 
 _TEXT_KINDS = frozenset({b"EXIF", b"XMP "})
 
 
 def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:
-    text = write_record(record, fits=lambda text: len(text) <= MAX_TEXT_BYTES // 4)
+    text = write_record(record, fits=lambda text: len(text) <= MAX_RECORD_CHARS)
     chunks = [(kind, body) for kind, body in _read(data) if kind not in _TEXT_KINDS]
     if chunks[0][0] != b"VP8X":
         chunks.insert(0, (b"VP8X", _extended_header(info, *chunks[0])))
@@ -32,7 +33,20 @@ def strip(data: bytes) -> bytes:
 
 def find_texts(data: bytes) -> list[str]:
     """The records in the file's XMP chunks."""
-    return [find_record(body) for kind, body in _read(data) if kind == b"XMP "]
+    return [find_record(body) for body in _bodies(data, b"XMP ")]
+
+
+def find_exif(data: bytes) -> bytes:
+    """The file's first EXIF block, b"" where it has none."""
+    return next(_bodies(data, b"EXIF"), b"").removeprefix(b"Exif\0\0")
+
+
+def _bodies(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """The bodies of these chunks, as many as there is room for."""
+    room = TextRoom()
+    for chunk in webp.walk(data):
+        if chunk.kind == kind and room.take(chunk.end - chunk.start):
+            yield chunk.body(data)
 
 
 def _read(data: bytes) -> list[tuple[bytes, bytes]]:

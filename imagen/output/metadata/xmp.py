@@ -14,6 +14,8 @@ from imagen.output.metadata.record import MAX_TEXT_BYTES
 _DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 # A longer prompt would fill a JPEG's only segment for XMP twice over; the record has it too.
 _MAX_PROMPT_BYTES = 8_000
+# Each takes half a microsecond. JSON has few characters that XML must write so.
+_MAX_REFERENCES = 200_000
 
 # Named rather than "all but the good ones": such a class takes ten times as long to compile.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -64,4 +66,6 @@ def find_record(packet: bytes) -> str:
     if match is None:
         return ""
     text = next(group for group in match.groups() if group is not None)
+    if text.count(b"&") > _MAX_REFERENCES:
+        return ""
     return html.unescape(text.decode(errors="replace"))
