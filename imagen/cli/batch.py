@@ -175,6 +175,7 @@ class _Run:
             self.shell.screen,
             total=submitted.to_draw,
             count=lambda: count_here(self.imagen, submitted.scope),
+            phase=watch.phases.common,
         ):
             run_jobs(self.shell, self.imagen, submitted.scope, watch=watch, timeout_s=timeout_s)
         return watch.warnings

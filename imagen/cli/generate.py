@@ -205,8 +205,10 @@ def _draw(
         # It may have been drawn, and paid for, and only its file could not be written.
         _tell_outgoing(shell, imagen, job)
     if error is None:
+        phase = watch.phases.last
         error = GaveUpWaiting(
-            f"gave up waiting for job {job.id}, which is {job.state.value}",
+            f"gave up waiting for job {job.id}, which is {job.state.value}"
+            + (f": {phase}" if phase else ""),
             go_on_hint(imagen, [job.id]),
         )
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
+_SAY_PHASE_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +37,32 @@ class Count:
 class StepDisplay(Protocol):
     """Hears of every progress event of a job, from any thread."""
 
-    def step(self, done: int, total: int) -> None: ...
+    def step(self, done: int, total: int, *, phase: str = "") -> None: ...
 
 
-class NoSteps:
-    """Shows nothing."""
+class PlainSteps:
+    """Says a phase that lasts, once; steps are not worth a line each."""
 
-    def step(self, done: int, total: int) -> None:
-        """Nobody watches."""
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._phase = ""
+        self._since_s = 0.0
+        self._is_said = False
+
+    def step(self, done: int, total: int, *, phase: str = "") -> None:  # noqa: ARG002
+        now_s = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._since_s, self._is_said = phase, now_s, False
+        elif phase and not self._is_said and now_s - self._since_s >= _SAY_PHASE_AFTER_S:
+            self._is_said = True
+            self._screen.say(phase)
 
 
 @contextmanager
 def one_job(screen: Screen, title: str) -> Iterator[StepDisplay]:
-    """Shows one job's steps on a terminal, and leaves no trace of it; nothing elsewhere."""
+    """Shows one job's steps on a terminal, and leaves no trace of it; elsewhere a lasting phase."""
     if not screen.is_terminal:
-        yield NoSteps()
+        yield PlainSteps(screen)
         return
     # 60 ms to import: only where somebody sees it.
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -71,21 +83,31 @@ class _Steps:
     progress: Progress
     task: TaskID
 
-    def step(self, done: int, total: int) -> None:
-        steps = f"{done}/{total} steps"
+    def step(self, done: int, total: int, *, phase: str = "") -> None:
+        # None of the steps is over until the first is, however long that takes.
+        steps = phase or (f"{done}/{total} steps" if done else "")
         self.progress.update(self.task, completed=done, total=total or None, steps=steps)
 
 
 class Meter:
     """Shows how far ``total`` jobs are while the block runs; ``count`` asks the ledger.
 
-    The ledger knows what other processes did to the same jobs, too.
+    The ledger knows what other processes did to the same jobs, too. ``phase`` says what goes on
+    while no job makes a step.
     """
 
-    def __init__(self, screen: Screen, *, total: int, count: Callable[[], Count]) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        total: int,
+        count: Callable[[], Count],
+        phase: Callable[[], str] = lambda: "",
+    ) -> None:
         self._screen = screen
         self._total = total
         self._count = count
+        self._phase = phase
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imagen-meter", daemon=True)
 
@@ -113,12 +135,14 @@ class Meter:
             TextColumn("{task.fields[failed]}", style="red"),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("left", style="dim"),
+            TextColumn("{task.fields[phase]}", style="dim", markup=False),
         )
         with _live(self._screen, *columns, transient=True) as progress:
-            task = progress.add_task("drawing", total=self._total, failed="")
+            task = progress.add_task("drawing", total=self._total, failed="", phase="")
             for count in self._counts(_LOOK_EVERY_S):
                 failed = f"{count.failed:,} failed" if count.failed else ""
-                progress.update(task, completed=count.over, failed=failed)
+                phase = self._phase()
+                progress.update(task, completed=count.over, failed=failed, phase=phase)
 
     def _run_plain(self) -> None:
         began_s = time.monotonic()
@@ -128,7 +152,8 @@ class Meter:
                 before = count.over
                 continue
             spent_s = time.monotonic() - began_s
-            self._screen.say(progress_line(count, self._total, before=before, spent_s=spent_s))
+            line = progress_line(count, self._total, before=before, spent_s=spent_s)
+            self._screen.say(", ".join(filter(None, [line, self._phase()])))
 
     def _counts(self, every_s: float) -> Iterator[Count]:
         """A count now, and then every so often; seldom where counting itself takes long."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from imagen.cli.durations import brief
+from imagen.cli.job_phases import JobPhases
 from imagen.cli.progress import Count, StepDisplay
 from imagen.cli.screen import printable
 from imagen.cli.shell import Shell
@@ -44,10 +45,12 @@ class Watch:
     on_path: Callable[[str], None] | None = None
     warnings: Counter[str] = field(default_factory=Counter)
     errors: dict[UUID, ImagenError] = field(default_factory=dict)
+    phases: JobPhases = field(default_factory=JobPhases)
     _told_s: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_outcome(self, outcome: Outcome) -> None:
+        self.phases.drop(outcome.job_id)
         if outcome.error is None:
             return
         if outcome.retry is not None:
@@ -55,11 +58,12 @@ class Watch:
         elif outcome.state in _ENDED and len(self.errors) < _MOST_ERRORS:
             self.errors[outcome.job_id] = outcome.error
 
-    def on_event(self, _job_id: UUID, event: Mapping[str, object]) -> None:
+    def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None:
+        phase = self.phases.hear(job_id, event)
         match event:
             case {"event": "progress", "done": int(done), "total": int(total)}:
                 if self.steps is not None:
-                    self.steps.step(done, total)
+                    self.steps.step(done, total, phase=phase)
             case {"event": "retry", "wait_s": int() | float() as wait_s, "why": str(why)}:
                 self._tell_retry(why, wait_s)
             case {"event": "warning", "text": str(text)}:

@@ -49,8 +49,11 @@ class Run(Protocol):
             AlreadyOwned, LeaseLost: as ``submitted``; nothing is committed without the lease.
         """
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, done: int, total: int, *, phase: str = "") -> None:
         """Tell that ``done`` of ``total`` steps are over. Cheap; call it as often as you like.
+
+        ``phase`` says in a few words what goes on while no step passes, such as
+        ``loading flux1-dev``; it is shown in place of the steps.
 
         Raises:
             JobCanceled: somebody canceled the job; stop the backend and let this pass.

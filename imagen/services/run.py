@@ -15,6 +15,7 @@ from imagen.services.persist import persist
 
 #: Progress is told to waiting commands at most this often, in seconds.
 _ANNOUNCE_EVERY_S = 0.1
+_MOST_PHASE_CHARS = 200
 
 
 @dataclass
@@ -72,14 +73,15 @@ class LedgerRun:
         )
         self.external_id = external_id
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, done: int, total: int, *, phase: str = "") -> None:
         self.lease.check()
         now_s = self.clock.boottime_s()
         if now_s - self._announced_s >= _ANNOUNCE_EVERY_S:
             self._announced_s = now_s
-            self.publisher.announce(
-                self.lease.claim.job, {"event": "progress", "done": done, "total": total}
-            )
+            event: dict[str, object] = {"event": "progress", "done": done, "total": total}
+            if phase:
+                event["phase"] = phase[:_MOST_PHASE_CHARS]
+            self.publisher.announce(self.lease.claim.job, event)
 
     def lease_left_s(self) -> float:
         return self.lease.left_s()

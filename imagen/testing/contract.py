@@ -144,6 +144,16 @@ class BackendContract:
         assert all(0 <= done <= total for _, done, total in ticks)
         assert ticks or not self.reports_progress
 
+    def test_what_is_told_between_steps_is_a_short_line(
+        self, backend: Backend, request_: ImageRequest
+    ) -> None:
+        run = RecordingRun()
+
+        backend.generate(backend.fit(request_).request, run)
+
+        assert all(phase.isprintable() and len(phase) <= 200 for phase in run.phases)
+        self.assert_no_secret(*run.phases)
+
     @pytest.mark.parametrize("reason", [JobCanceled("canceled"), LeaseLost("lost")])
     def test_what_progress_raises_passes_through(
         self, backend: Backend, request_: ImageRequest, reason: ImagenError

@@ -18,6 +18,7 @@ class RecordingRun:
     Attributes:
         events: ``("intend", timeout_s)``, ``("submitted", external_id, place)`` and
             ``("progress", done, total)``, as they came.
+        phases: the phases that ``progress`` was told, each once it changed.
         on_progress: called with (done, total) after it was noted; what it raises goes to the
             backend, as a cancel or a lost lease would.
     """
@@ -27,6 +28,7 @@ class RecordingRun:
     on_progress: Callable[[int, int], None] | None = None
     lease_s: float = 3600.0
     events: list[tuple[Any, ...]] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
 
     def intend(self, *, timeout_s: float) -> None:
@@ -38,7 +40,9 @@ class RecordingRun:
     def adopted(self, external_id: str, *, place: str = "") -> None:
         self.submitted(external_id, place=place)
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, done: int, total: int, *, phase: str = "") -> None:
+        if not self.phases or self.phases[-1] != phase:
+            self.phases.append(phase)
         self.events.append(("progress", done, total))
         self.started.set()
         if self.on_progress is not None:

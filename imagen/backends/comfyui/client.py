@@ -15,12 +15,20 @@ from imagen.http.exchange import Limits
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """A prompt in the server's queue; ``is_imagen`` when an imagen posted it, here or elsewhere."""
+
+    prompt_id: str
+    is_imagen: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
-    """Where a prompt was last seen. ``ahead`` are the ids that the server runs before it."""
+    """Where a prompt was last seen. ``ahead`` is what the server runs before it, in order."""
 
     where: Literal["pending", "running", "ended", "nowhere"]
     entry: Mapping[str, Any] | None = None
-    ahead: tuple[str, ...] = ()
+    ahead: tuple[Queued, ...] = ()
 
 
 class ComfyClient:
@@ -105,12 +113,13 @@ class ComfyClient:
         if entry := self._entry(prompt_id):
             return Sighting("ended", entry)
         queue = self._transport.get_json("/queue")
-        running = _ids(queue.get("queue_running"))
-        if prompt_id in running:
+        if prompt_id in _ids(queue.get("queue_running")):
             return Sighting("running")
-        pending = _ids(queue.get("queue_pending"))
-        if prompt_id in pending:
-            return Sighting("pending", ahead=(*running, *pending[: pending.index(prompt_id)]))
+        pending = _items(queue.get("queue_pending"))
+        ids = [str(item[1]) for item in pending]
+        if prompt_id in ids:
+            ahead = [*_items(queue.get("queue_running")), *pending[: ids.index(prompt_id)]]
+            return Sighting("pending", ahead=tuple(_queued(item) for item in ahead))
         if entry := self._entry(prompt_id):
             return Sighting("ended", entry)
         return Sighting("nowhere")
@@ -162,6 +171,11 @@ def _items(queue: object) -> list[list[Any]]:
         if isinstance(item, list) and len(item) > 1 and isinstance(item[0], (int, float))
     ]
     return sorted(items, key=lambda item: (item[0], str(item[1])))
+
+
+def _queued(item: list[Any]) -> Queued:
+    extra_data = item[3] if len(item) > 3 else None
+    return Queued(str(item[1]), isinstance(extra_data, Mapping) and "imagen" in extra_data)
 
 
 def _ids(queue: object) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from imagen.backends.comfyui.complaint import without
 from imagen.backends.comfyui.events import EventSocket
 from imagen.backends.comfyui.fetching import Picture, fetch_picture
 from imagen.backends.comfyui.file_inputs import refuse_unoffered
+from imagen.backends.comfyui.fitting import values_for
 from imagen.backends.comfyui.history import Outcome, read_outcome
 from imagen.backends.comfyui.pace import Pace
+from imagen.backends.comfyui.phases import Phases
 from imagen.backends.comfyui.posting import make_body, post_prompt
 from imagen.backends.comfyui.stopping import stop_prompt
 from imagen.backends.comfyui.stuck import StuckSign
@@ -167,6 +169,7 @@ class Drawing:
             limits=self.limits,
             pace=self.pace,
             sign=self._sign_of(holder),
+            phases=Phases(self.workflow.place(values_for(self.request, self.workflow))),
             total_steps=self._steps,
         )
         try:
@@ -211,7 +214,7 @@ class Drawing:
         self._has_freed = True
         holder.free_memory()
         self._let_go(holder)
-        self._waiting.pause(self.pace.free_s)
+        self._waiting.pause(self.pace.free_s, phase="freeing GPU memory")
 
     def _raise_for(self, holder: ComfyClient, outcome: Outcome) -> NoReturn:
         if outcome.end == "interrupted":

@@ -22,12 +22,14 @@ _CONNECT_TIMEOUT_S = 1.0
 class Event:
     """``alive``: the prompt is in execution. ``ending``: its history entry is about to appear.
     ``ended``: the entry is there. ``queue``: something in the queue changed, for anybody.
+    ``node`` is the node that is being executed, where the message names it.
     """
 
     kind: Literal["alive", "progress", "ending", "ended", "queue"]
     prompt_id: str = ""
     done: int = 0
     total: int = 0
+    node: str = ""
 
 
 class EventSocket:
@@ -134,7 +136,9 @@ def parse_event(text: bytes | str) -> Event | None:
     if kind == "executing" and data.get("node") is None:
         # The last one of every prompt, after the history entry is stored.
         return Event("ended", prompt_id)
-    if kind in ("execution_start", "execution_cached", "executing", "executed", "progress_state"):
+    if kind == "executing":
+        return Event("alive", prompt_id, node=str(data["node"]))
+    if kind in ("execution_start", "execution_cached", "executed", "progress_state"):
         return Event("alive", prompt_id)
     return None
 

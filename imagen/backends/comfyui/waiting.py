@@ -21,14 +21,14 @@ class Waiting:
         self._total_steps = total_steps
         self._pace = pace
 
-    def tick(self) -> None:
-        self._run.progress(0, self._total_steps)
+    def tick(self, phase: str = "") -> None:
+        self._run.progress(0, self._total_steps, phase=phase)
 
-    def pause(self, seconds: float) -> None:
-        """Sleep that long, ticking."""
+    def pause(self, seconds: float, *, phase: str = "") -> None:
+        """Sleep that long, ticking; ``phase`` says what for."""
         deadline_s = time.monotonic() + seconds
         while True:
-            self.tick()
+            self.tick(phase)
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
@@ -47,4 +47,4 @@ class Waiting:
             except BackendUnavailable:
                 if time.monotonic() >= deadline_s:
                     raise
-            self.pause(self._pace.poll_s)
+            self.pause(self._pace.poll_s, phase="waiting for ComfyUI to answer")

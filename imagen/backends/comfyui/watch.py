@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from imagen.backends.comfyui.client import ComfyClient, Sighting
 from imagen.backends.comfyui.events import Event, EventSocket
 from imagen.backends.comfyui.pace import Pace
+from imagen.backends.comfyui.phases import Phases
 from imagen.backends.comfyui.stuck import StuckSign
 from imagen.domain.protocols import Run
 from imagen.errors import BackendUnavailable, OutcomeUnknown
@@ -22,7 +24,7 @@ class Overdue(Exception):
 
 
 class Stalled(Exception):
-    """Nothing moves; ``culprit_id`` is the prompt itself or the one it waits behind."""
+    """Nothing moves; ``culprit_id`` is the prompt itself or one of ours that it waits behind."""
 
     def __init__(self, culprit_id: str) -> None:
         super().__init__(culprit_id)
@@ -52,6 +54,7 @@ class Watch:
         limits: Limits,
         pace: Pace,
         sign: StuckSign,
+        phases: Phases,
         total_steps: int,
     ) -> None:
         """``posted_as`` is the client id it was posted with, "" when somebody else posted it."""
@@ -63,6 +66,7 @@ class Watch:
         self._limits = limits
         self._pace = pace
         self._sign = sign
+        self._phases = phases
         self._done, self._total = 0, max(1, total_steps)
         now_s = time.monotonic()
         self._looked_at_s = now_s
@@ -86,7 +90,7 @@ class Watch:
         """
         while True:
             self._listen()
-            self._run.progress(self._done, self._total)
+            self._run.progress(self._done, self._total, phase=self._phases.text)
             if time.monotonic() >= self._look_at_s:
                 sighting = self._look()
                 if sighting and sighting.where == "ended":
@@ -116,6 +120,7 @@ class Watch:
         self._mark_running(now_s)
         self._changed_at_s = now_s
         self._look_at_s = now_s + self._pace.poll_s
+        self._phases.hear(event)
         if event.kind == "progress":
             self._done, self._total = event.done, max(1, event.total)
         elif event.kind == "ending":
@@ -144,6 +149,9 @@ class Watch:
             self._changed_at_s = now_s
         if sighting.where == "running":
             self._mark_running(now_s)
+            self._phases.running(is_heard=self._is_attached)
+        elif sighting.where == "pending":
+            self._phases.queued(sighting.ahead)
         self._looked_at_s = now_s
         self._look_at_s = now_s + self._next_wait_s()
         return sighting
@@ -159,6 +167,7 @@ class Watch:
         now_s = time.monotonic()
         if self._absent_since_s is None:
             self._absent_since_s = now_s
+            self._phases.absent(datetime.now(UTC))
         if now_s - self._absent_since_s >= self._limits.absence_s:
             raise OutcomeUnknown(
                 f"{exc.message}, {self._limits.absence_s:g} s long in the middle of a prompt",
@@ -178,12 +187,13 @@ class Watch:
             if self._is_attached and now_s - self._changed_at_s >= self._limits.stall_s:
                 raise Stalled(self._prompt_id)
             return
-        # What it waits behind may be somebody else's and take its time, but not for ever.
         ahead = self._seen.ahead if self._seen else ()
-        if self._sign.prompt_id in ahead:
+        if any(one.prompt_id == self._sign.prompt_id for one in ahead):
             raise Stalled(self._sign.prompt_id)
-        if now_s - self._changed_at_s >= self._patience_in_queue_s:
-            raise Stalled(ahead[0] if ahead else self._prompt_id)
+        # Another client's prompt sends us no events, so its silence says nothing: it may take
+        # hours. Only where nothing is ahead does the server owe us a start.
+        if not ahead and now_s - self._changed_at_s >= self._patience_in_queue_s:
+            raise Stalled(self._prompt_id)
 
     @property
     def _patience_in_queue_s(self) -> float:

@@ -30,7 +30,12 @@ def draw_named(
     watch = Watch(shell)
     progress = _Progress(imagen, [scope])
     if progress.unfinished:
-        with Meter(shell.screen, total=progress.unfinished, count=progress.count):
+        with Meter(
+            shell.screen,
+            total=progress.unfinished,
+            count=progress.count,
+            phase=watch.phases.common,
+        ):
             run_jobs(shell, imagen, scope, watch=watch, timeout_s=timeout_s)
         tell_outgoing(shell, imagen, scope)
     tell_warnings(shell, watch.warnings)
@@ -56,7 +61,12 @@ def draw_many(
     shell.interrupt.how_to_go_on = "go on with: imagen jobs resume --all"
     watch = Watch(shell, on_path=None if shell.wants_json else shell.screen.answer)
     try:
-        with Meter(shell.screen, total=progress.unfinished, count=progress.count):
+        with Meter(
+            shell.screen,
+            total=progress.unfinished,
+            count=progress.count,
+            phase=watch.phases.common,
+        ):
             for scope in scopes:
                 spent_s = time.monotonic() - began_s
                 left_s = None if timeout_s is None else max(0.0, timeout_s - spent_s)

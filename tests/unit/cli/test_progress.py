@@ -58,6 +58,42 @@ def test_a_meter_ends_quietly_where_the_ledger_cannot_be_asked():
         pass
 
 
+def test_what_goes_on_before_the_first_step_is_shown_in_place_of_no_step():
+    err = Terminal()
+    with one_job(Screen(Terminal(), err, {}), "drawing with gpu") as steps:
+        steps.step(0, 30)
+        steps.step(0, 30, phase="waiting behind 2 others")
+
+    assert "waiting behind 2 others" in err.getvalue()
+    assert "0/30" not in err.getvalue()
+
+
+def test_a_phase_that_lasts_is_said_once_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr("imagen.cli.progress._SAY_PHASE_AFTER_S", 0.0)
+    err = io.StringIO()
+    with one_job(Screen(io.StringIO(), err, {}), "drawing with gpu") as steps:
+        for _ in range(4):
+            steps.step(0, 30, phase="loading flux1-dev")
+        steps.step(1, 30)
+
+    assert err.getvalue() == "loading flux1-dev\n"
+
+
+def test_a_batch_shows_what_all_its_jobs_wait_for():
+    err = Terminal()
+    asked = threading.Event()
+
+    def phase() -> str:
+        asked.set()
+        return "loading flux1-dev"
+
+    screen = Screen(Terminal(), err, {"TERM": "xterm", "COLUMNS": "120"})
+    with Meter(screen, total=4, count=lambda: Count(0, 0), phase=phase):
+        assert asked.wait(10)
+
+    assert "loading flux1-dev" in err.getvalue()
+
+
 def test_steps_of_one_job_are_shown_on_a_terminal_only():
     err, plain = Terminal(), io.StringIO()
     with one_job(Screen(Terminal(), err, {}), "drawing with mock") as steps:

@@ -125,6 +125,17 @@ def test_progress_is_told_now_and_then(sqlite_studio: Any) -> None:
     assert told == [0, 10]
 
 
+def test_a_phase_travels_with_the_progress_it_stands_for(sqlite_studio: Any) -> None:
+    sqlite_studio.desk.submit()
+    with running(sqlite_studio) as run:
+        run.progress(0, 30, phase="waiting behind 2 others")
+        sqlite_studio.clock.sleep(0.1)
+        run.progress(1, 30)
+
+    told = [event for _, event in sqlite_studio.publisher.events if event["event"] == "progress"]
+    assert [event.get("phase") for event in told] == ["waiting behind 2 others", None]
+
+
 def test_a_first_run_has_no_previous_one(sqlite_studio: Any) -> None:
     sqlite_studio.desk.submit()
 

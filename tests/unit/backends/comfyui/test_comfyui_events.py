@@ -24,7 +24,7 @@ def events(fake: FakeComfyUI) -> Iterator[EventSocket]:
     [
         ("status", {"status": {}}, Event("queue")),
         ("execution_start", {"prompt_id": "p"}, Event("alive", "p")),
-        ("executing", {"prompt_id": "p", "node": "3"}, Event("alive", "p")),
+        ("executing", {"prompt_id": "p", "node": "3"}, Event("alive", "p", node="3")),
         ("executing", {"prompt_id": "p", "node": None}, Event("ended", "p")),
         ("execution_success", {"prompt_id": "p"}, Event("ending", "p")),
         ("execution_interrupted", {"prompt_id": "p"}, Event("ending", "p")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from imagen.errors import (
     BackendRejected,
     BackendStuck,
     BackendUnavailable,
+    JobCanceled,
     JobTimeout,
 )
 from imagen.images.verify import inspect_image
@@ -158,15 +161,87 @@ def test_who_waits_behind_a_stuck_prompt_is_told_as_well(
     assert fake.engine.queue()["queue_pending"] == []
 
 
-def test_who_waits_behind_somebody_elses_stuck_prompt_leaves_the_queue(
-    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
-) -> None:
-    fake.inject("hang")
+@pytest.fixture
+def foreign_prompt(fake: FakeComfyUI) -> str:
+    """Another client's prompt, in execution for as long as nobody interrupts it."""
+    fake.inject("freeze")
     graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
     fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
+    fake.wait_until(lambda: fake.engine.queue()["queue_running"])
+    return "somebody-elses"
 
-    with pytest.raises(BackendStuck):
-        make_backend(timeout_s=0.1, stall_s=0.1).generate(fox, RecordingRun())
+
+def test_another_clients_long_prompt_ahead_is_waited_for_and_never_called_stuck(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest, foreign_prompt: str
+) -> None:
+    hasty = make_backend(timeout_s=0.2, stall_s=0.2)
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(hasty.generate, fox, RecordingRun())
+        fake.wait_until(lambda: fake.engine.remaining() == 2)
+        waits_since_s = time.monotonic()
+        fake.wait_until(lambda: time.monotonic() - waits_since_s > 1.0)
+        assert not drawing.done()
+        assert hasty.check().is_ok
+        fake.engine.interrupt(foreign_prompt)
+        assert inspect_image(drawing.result().data)
+
+    assert fake.global_interrupts == 0
+
+
+def test_a_wait_behind_another_clients_prompt_says_how_many_whose_and_since_when(
+    make_backend: MakeBackend,
+    fake: FakeComfyUI,
+    fox: ImageRequest,
+    foreign_prompt: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imagen.backends.comfyui.phases.NAMED_AFTER_S", 0.0)
+    backend, run = make_backend(), RecordingRun()
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(backend.generate, fox, run)
+        fake.wait_until(lambda: any("waiting behind" in phase for phase in run.phases))
+        fake.engine.interrupt(foreign_prompt)
+        drawing.result()
+
+    told = next(phase for phase in run.phases if "waiting" in phase)
+    assert re.fullmatch(
+        r"waiting behind 1 other, first prompt somebody of another client since \d\d:\d\d UTC", told
+    )
+
+
+def test_a_canceled_wait_behind_another_clients_prompt_leaves_that_prompt_alone(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest, foreign_prompt: str
+) -> None:
+    run = RecordingRun()
+    is_canceled = threading.Event()
+
+    def cancel(_done: int, _total: int) -> None:
+        if is_canceled.is_set():
+            raise JobCanceled("canceled")
+
+    run.on_progress = cancel
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(make_backend().generate, fox, run)
+        fake.wait_until(lambda: fake.engine.remaining() == 2)
+        is_canceled.set()
+        assert isinstance(drawing.exception(), JobCanceled)
 
     queue = fake.engine.queue()
-    assert (len(queue["queue_running"]), queue["queue_pending"]) == (1, [])
+    assert [item[1] for item in queue["queue_running"]] == [foreign_prompt]
+    assert queue["queue_pending"] == []
+
+
+def test_loading_a_model_is_told_instead_of_no_step(
+    make_backend: MakeBackend, fox: ImageRequest
+) -> None:
+    with FakeComfyUI(load_s=0.2, draw_s=0.1) as slow:
+        run = RecordingRun()
+        make_backend(url=slow.url, workflow="flux-dev").generate(fox, run)
+        again = RecordingRun()
+        make_backend(url=slow.url, workflow="flux-dev").generate(replace(fox, seed=8), again)
+
+    assert "loading flux1-dev" in run.phases
+    assert run.phases[-1] == "", "steps speak for themselves"
+    assert not any("loading" in phase for phase in again.phases), "it is loaded already"

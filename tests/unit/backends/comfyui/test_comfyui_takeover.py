@@ -23,8 +23,8 @@ class Dying(RecordingRun):
 
     condition: Callable[[], object]
 
-    def progress(self, done: int, total: int) -> None:
-        super().progress(done, total)
+    def progress(self, done: int, total: int, *, phase: str = "") -> None:
+        super().progress(done, total, phase=phase)
         if self.external_ids and self.condition():
             raise LeaseLost("another worker has it")
 
