@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from imagen.cli.errors import describe
-from imagen.domain.job import Attempt, Job, JobState
+from imagen.domain.job import Attempt, Job, JobState, record_of
 from imagen.errors import ImagenError, all_error_types
 
 #: Enough of a UUIDv7 to hold its whole time of 48 bits.
@@ -20,35 +20,42 @@ def job_facts(
     attempts: Sequence[Attempt],
     *,
     error: ImagenError | None = None,
-    warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The keys that every JSON answer about a job has; null where nothing is known.
 
-    ``width``, ``height`` and ``format`` are what was asked for, as the backend fitted it.
+    What the image is as its record says; until it is drawn, as the backend fitted it.
     """
-    drawn = next((each for each in reversed(attempts) if each.id == job.attempt_id), None)
+    drawn = drawing_attempt(job, attempts)
+    record = record_of(job, drawn)
     is_done = job.state is JobState.SUCCEEDED
     path = job.output_path if is_done else None
-    request = job.request
     error = error or error_of(job)
     return {
         "id": str(job.id),
         "state": job.state.value,
         "path": path,
         "sidecar": f"{path}.json" if path and job.output.sidecar else None,
-        "seed": request.seed if drawn is None or drawn.seed is None else drawn.seed,
+        "seed": record.seed,
+        "steps": record.steps,
+        "negative": record.negative,
         "backend": job.backend,
-        "model": drawn.model if drawn else None,
-        "width": request.width,
-        "height": request.height,
-        "format": request.format,
+        "model": record.model,
+        "width": record.width,
+        "height": record.height,
+        "requested_size": str(record.requested.size),
+        "format": job.request.format,
         "cost_usd": float(drawn.cost_usd) if drawn and drawn.cost_usd is not None else None,
         "cost_source": drawn.cost_source if drawn else None,
         "latency_ms": drawn.latency_ms if drawn else None,
         "sha256": job.file_sha256 if is_done else None,
-        "warnings": list(warnings),
+        "warnings": list(record.warnings),
         "error": describe(error) if error else None,
     }
+
+
+def drawing_attempt(job: Job, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that is under way, or the one that drew the image."""
+    return next((each for each in reversed(attempts) if each.id == job.attempt_id), None)
 
 
 def error_of(job: Job) -> ImagenError | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -106,17 +105,16 @@ class _Run:
 
         began_s = time.monotonic()
         submitted = self._submit()
-        warnings = Counter(submitted.warnings)
         try:
             if submitted.to_draw:
                 self._require_usable_backend(submitted)
-                warnings += self._wait(submitted, timeout_s=timeout_s)
+                self._wait(submitted, timeout_s=timeout_s)
                 tell_outgoing(self.shell, self.imagen, submitted.scope)
         except Interrupted:
-            so_far = self._outcome(submitted, warnings, began_s=began_s)
+            so_far = self._outcome(submitted, began_s=began_s)
             self.shell.screen.say(so_far.summary())
             raise
-        self._answer(self._outcome(submitted, warnings, began_s=began_s))
+        self._answer(self._outcome(submitted, began_s=began_s))
 
     def _submit(self) -> Submitted:
         from imagen.services.batch import BatchRun
@@ -161,11 +159,11 @@ class _Run:
             f"backend {name!r} is {health.state}: {why}; {submitted.to_draw:,} rows wait for it",
             "\n".join(filter(None, [health.hint, self.shell.interrupt.how_to_go_on])),
         )
-        outcome = self._outcome(submitted, Counter(), began_s=time.monotonic())
+        outcome = self._outcome(submitted, began_s=time.monotonic())
         raise Failed(error, outcome.facts())
 
-    def _wait(self, submitted: Submitted, *, timeout_s: float | None) -> Counter[str]:
-        """Draw what is missing; returns the backend's warnings."""
+    def _wait(self, submitted: Submitted, *, timeout_s: float | None) -> None:
+        """Draw what is missing."""
         from imagen.cli.progress import Meter
         from imagen.cli.running import Watch, count_here, run_jobs
 
@@ -178,11 +176,8 @@ class _Run:
             phase=watch.phases.common,
         ):
             run_jobs(self.shell, self.imagen, submitted.scope, watch=watch, timeout_s=timeout_s)
-        return watch.warnings
 
-    def _outcome(
-        self, submitted: Submitted, warnings: Counter[str], *, began_s: float
-    ) -> BatchOutcome:
+    def _outcome(self, submitted: Submitted, *, began_s: float) -> BatchOutcome:
         from imagen.cli.batch_outcome import BatchOutcome
 
         return BatchOutcome.of(
@@ -192,7 +187,6 @@ class _Run:
             name=self.name,
             output_folder=self.house.output_folder,
             seconds=time.monotonic() - began_s,
-            warnings=warnings,
         )
 
     def _answer(self, outcome: BatchOutcome) -> None:

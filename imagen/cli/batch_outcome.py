@@ -17,6 +17,7 @@ from imagen.domain.job import Job, JobState
 from imagen.errors import ImagenError
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import count_states, get_job, jobs_in
+from imagen.ledger.records import count_warnings
 from imagen.services.batch import Submitted
 from imagen.services.lines import PromptFile
 
@@ -63,7 +64,6 @@ class BatchOutcome:
         name: str,
         output_folder: Path,
         seconds: float,
-        warnings: Counter[str],
     ) -> Self:
         """The outcome as the ledger knows it now."""
         states = count_states(ledger, submitted.scope)
@@ -78,7 +78,7 @@ class BatchOutcome:
             failed_before=submitted.left_failed,
             left=sum(number for state, number in states.items() if not state.is_terminal),
             seconds=seconds,
-            warnings=warnings,
+            warnings=count_warnings(ledger, submitted.scope),
             failures=_failures(ledger, submitted, prompts),
         )
 

@@ -152,9 +152,12 @@ def _accepted(draft: JobDraft, resolved: Resolved) -> dict[str, Any]:
         "id": str(draft.id),
         "state": "queued",
         "seed": draft.request.seed,
+        "steps": draft.request.steps,
+        "negative": draft.request.negative,
         "backend": draft.backend,
         "width": draft.request.width,
         "height": draft.request.height,
+        "requested_size": str(resolved.requested.size),
         "format": draft.request.format,
         "warnings": list(resolved.warnings),
         "error": None,
@@ -193,12 +196,12 @@ def _draw(
     job = get_job(imagen.ledger, draft.id)
     assert job is not None, "a job is never removed"
     attempts = attempts_of(imagen.ledger, job.id)
-    warnings = [*resolved.warnings, *watch.warnings]
     error = watch.errors.get(job.id) or error_of(job)
     if job.state is JobState.SUCCEEDED:
-        facts = job_facts(job, attempts, warnings=warnings)
-        for warning in watch.warnings:
-            shell.screen.warn(warning)
+        facts = job_facts(job, attempts)
+        for warning in facts["warnings"]:
+            if warning not in resolved.warnings:
+                shell.screen.warn(warning)
         _answer_drawn(shell, job, facts)
         return job
     if job.state.is_terminal:
@@ -213,7 +216,7 @@ def _draw(
         )
     else:
         error = _with_alternatives(imagen, job, error)
-    raise Failed(error, job_facts(job, attempts, warnings=warnings, error=error))
+    raise Failed(error, job_facts(job, attempts, error=error))
 
 
 def _mention_leftovers(shell: Shell, imagen: Imagen, draft: JobDraft) -> None:
@@ -240,7 +243,9 @@ def _answer_drawn(shell: Shell, job: Job, facts: dict[str, Any]) -> None:
     if screen.is_terminal:
         from imagen.cli.durations import brief
 
-        parts = [f"{facts['width']}x{facts['height']}", f"seed {facts['seed']}"]
+        parts = [f"{facts['width']}x{facts['height']}"]
+        if facts["seed"] is not None:
+            parts.append(f"seed {facts['seed']}")
         if facts["latency_ms"] is not None:
             parts.append(brief(facts["latency_ms"] / 1000))
         if facts["cost_usd"]:

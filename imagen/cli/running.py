@@ -43,7 +43,6 @@ class Watch:
     shell: Shell
     steps: StepDisplay | None = None
     on_path: Callable[[str], None] | None = None
-    warnings: Counter[str] = field(default_factory=Counter)
     errors: dict[UUID, ImagenError] = field(default_factory=dict)
     phases: JobPhases = field(default_factory=JobPhases)
     _told_s: dict[str, float] = field(default_factory=dict)
@@ -66,9 +65,6 @@ class Watch:
                     self.steps.step(done, total, phase=phase)
             case {"event": "retry", "wait_s": int() | float() as wait_s, "why": str(why)}:
                 self._tell_retry(why, wait_s)
-            case {"event": "warning", "text": str(text)}:
-                with self._lock:
-                    self.warnings[text] += 1
             case {"event": "succeeded", "path": str(path)}:
                 if self.on_path is not None:
                     self.on_path(path)

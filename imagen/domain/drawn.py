@@ -17,9 +17,11 @@ class Drawn:
     Attributes:
         data: the encoded image, PNG, JPEG or WebP; the bytes are not trusted, only sniffed.
         model: what drew it, as the backend names it.
-        seed: the seed that was really used.
+        seed: the seed that the model was given, or nothing where it takes none.
         steps: sampling steps really used, or nothing where the backend does not say.
         cost: what it cost; see ``Cost``.
+        negative: the negative prompt that the model was given, "" where it takes none; nothing
+            says that it was the request's.
         details: JSON-able facts for the sidecar that are needed to draw it again
             (workflow, guidance, model version). No secrets.
         warnings: sentences for the user.
@@ -27,11 +29,12 @@ class Drawn:
 
     data: bytes
     model: str
-    seed: int
+    seed: int | None
     steps: int | None
     cost: Cost
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    negative: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

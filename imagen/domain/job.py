@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from imagen.domain.drawing_record import DrawingRecord, Requested, requested_of
 from imagen.domain.request import ImageRequest
 
 
@@ -80,6 +81,8 @@ class JobDraft:
     dedupe_key: str | None = None
     owner_user_id: str = ""
     sync: str = ""
+    #: What was asked for, where that is more than the request tells.
+    requested: Requested | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Job:
     error_message: str | None = None
     owner_user_id: str = ""
     sync: str = ""
+    requested: Requested | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -159,7 +163,9 @@ class Attempt:
 
     ``id`` is what imagen calls it everywhere outside (ComfyUI's prompt id); ``external_id`` is
     what the backend calls it; ``place`` is the server or account it was sent to.
-    ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced.
+    ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced;
+    ``begun_age_s`` is how long ago anything was, to whatever backend.
+    ``record`` is what it drew; nothing before, and where an older version drew it.
     """
 
     id: UUID
@@ -171,6 +177,7 @@ class Attempt:
     external_id: str | None = None
     place: str = ""
     intent_age_s: float | None = None
+    begun_age_s: float | None = None
     model: str | None = None
     seed: int | None = None
     steps: int | None = None
@@ -178,6 +185,7 @@ class Attempt:
     cost_source: str | None = None
     latency_ms: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    record: DrawingRecord | None = None
     #: Whether what it drew goes into the usage table.
     is_metered: bool = True
     error_code: str | None = None
@@ -197,3 +205,26 @@ class Claim:
     limited_s: float = 0.0
     #: The attempt was begun by an earlier claim that did not finish it.
     resumed: bool = False
+
+
+def record_of(job: Job, attempt: Attempt | None) -> DrawingRecord:
+    """What was asked for and what the attempt drew.
+
+    Without an image, or where an older version drew it, as much of it as is known: the request as
+    it was fitted stands for what was drawn.
+    """
+    if attempt is not None and attempt.record is not None:
+        return attempt.record
+    request = job.request
+    requested = job.requested or requested_of(request)
+    is_drawn = attempt is not None and attempt.model is not None
+    return DrawingRecord(
+        requested=requested,
+        width=request.width,
+        height=request.height,
+        model=attempt.model if attempt else None,
+        seed=request.seed if attempt is None or attempt.seed is None else attempt.seed,
+        steps=attempt.steps if attempt and is_drawn else request.steps,
+        negative=request.negative,
+        warnings=requested.warnings,
+    )

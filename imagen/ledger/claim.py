@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, update
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, AttemptState, Claim
@@ -23,10 +23,10 @@ from imagen.ledger.claim_statements import (
     take,
 )
 from imagen.ledger.engine import Ledger
-from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.types import now_plus
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +137,5 @@ def _preferred(ledger: Ledger, choice: Choice, model: str) -> UUID | None:
 
 def load_attempt(connection: Connection, attempt_id: UUID) -> Attempt:
     """The attempt with that id."""
-    statement = select(attempts, seconds_since(attempts.c.intended_at).label("intent_age_s"))
-    return attempt_from_row(connection.execute(statement.where(attempts.c.id == attempt_id)).one())
+    statement = select_attempts().where(attempts.c.id == attempt_id)
+    return attempt_from_row(connection.execute(statement).one())

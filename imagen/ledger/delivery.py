@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import null, select, update
+from sqlalchemy import null, update
 
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.ledger.artifacts import forget_artifacts
@@ -18,10 +18,10 @@ from imagen.ledger.delivery_statements import aim, rows_of, shaky_waits, succeed
 from imagen.ledger.engine import Ledger
 from imagen.ledger.held import holds
 from imagen.ledger.outbox import put_in_outbox
-from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.sinks import CLOUD_SINK
 from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.types import now_plus
 
 #: How many deliveries one claim takes at most.
 DRAIN_SIZE = 64
@@ -48,9 +48,7 @@ def claim_deliveries(
         if not rows:
             return []
         found = connection.execute(
-            select(attempts, seconds_since(attempts.c.intended_at).label("intent_age_s")).where(
-                attempts.c.id.in_([row.attempt_id for row in rows])
-            )
+            select_attempts().where(attempts.c.id.in_([row.attempt_id for row in rows]))
         ).all()
     by_id = {row.id: attempt_from_row(row) for row in found}
     claims = [Claim(job_from_row(row), by_id[row.attempt_id], claimant.owner) for row in rows]

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from imagen.domain.drawing_record import DrawingRecord
 from imagen.domain.drawn import Drawn
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.errors import LeaseLost
@@ -36,6 +37,7 @@ class Finish:
     """What is known about an attempt that drew its image."""
 
     drawn: Drawn
+    record: DrawingRecord
     artifact: Artifact
     latency_ms: int
     is_metered: bool = True
@@ -74,11 +76,12 @@ def _values(claim: Claim, finish: Finish) -> dict[str, Any]:
         "b_fence": claim.job.fence,
         "b_owner": claim.owner,
         "b_attempt": claim.attempt.id,
-        "b_model": finish.drawn.model,
-        "b_seed": finish.drawn.seed,
-        "b_steps": finish.drawn.steps,
+        "b_model": finish.record.model,
+        "b_seed": finish.record.seed,
+        "b_steps": finish.record.steps,
         "b_latency_ms": finish.latency_ms,
         "b_details": dict(finish.drawn.details),
+        "b_record": finish.record.to_json(),
         "b_is_metered": finish.is_metered,
         "b_cost_usd": finish.drawn.cost.usd,
         "b_cost_source": finish.drawn.cost.source,
@@ -101,6 +104,7 @@ def _facts(state: AttemptState) -> Update:
             steps=bindparam("b_steps"),
             latency_ms=bindparam("b_latency_ms"),
             details=bindparam("b_details"),
+            record=bindparam("b_record"),
             is_metered=bindparam("b_is_metered"),
             cost_usd=bindparam("b_cost_usd"),
             cost_source=bindparam("b_cost_source"),
@@ -183,6 +187,7 @@ _LATE_VALUES = frozenset(
         "b_steps",
         "b_latency_ms",
         "b_details",
+        "b_record",
         "b_is_metered",
         "b_cost_usd",
         "b_cost_source",

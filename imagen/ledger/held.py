@@ -104,7 +104,8 @@ def _write_external_id(connection: Connection, claim: Claim, external_id: str, p
             state=AttemptState.SUBMITTED.value,
             external_id=external_id,
             place=place,
-            submitted_at=now_plus(),
+            # The first time counts: a prompt that is sent again under its id is the same attempt.
+            submitted_at=func.coalesce(attempts.c.submitted_at, now_plus()),
         )
     )
     if changed.rowcount != 1:

@@ -13,7 +13,7 @@ from imagen.domain.job import TERMINAL_STATES, Attempt, Job, JobState
 from imagen.errors import RequestError
 from imagen.ledger.claim_statements import waiting
 from imagen.ledger.engine import Ledger
-from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, batches, jobs
 from imagen.ledger.types import now_plus, seconds_since
@@ -84,11 +84,9 @@ def list_jobs(ledger: Ledger, which: Filter, *, limit: int = 20) -> list[Job]:
 
 def attempts_of(ledger: Ledger, job_id: UUID) -> list[Attempt]:
     """Every attempt of a job, first one first."""
-    age = seconds_since(attempts.c.intended_at).label("intent_age_s")
+    statement = select_attempts().where(attempts.c.job_id == job_id).order_by(attempts.c.number)
     with ledger.read() as connection:
-        rows = connection.execute(
-            select(attempts, age).where(attempts.c.job_id == job_id).order_by(attempts.c.number)
-        ).all()
+        rows = connection.execute(statement).all()
     return [attempt_from_row(row) for row in rows]
 
 

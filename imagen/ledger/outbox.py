@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, Claim, Job
 from imagen.ledger.engine import Ledger
-from imagen.ledger.rows import attempt_from_row, job_from_row
+from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.sinks import outbox
 from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.types import now_plus
 from imagen.ledger.upsert import insert_on
 
 #: How long somebody may be at one parcel before another process tries it.
@@ -94,8 +94,7 @@ def claim_outgoing(
         if not taken:
             return []
         attempt_ids = [row.attempt_id for row in taken]
-        age = seconds_since(attempts.c.intended_at).label("intent_age_s")
-        found = connection.execute(select(attempts, age).where(attempts.c.id.in_(attempt_ids)))
+        found = connection.execute(select_attempts().where(attempts.c.id.in_(attempt_ids)))
         by_attempt = {row.id: attempt_from_row(row) for row in found}
         job_ids = [attempt.job_id for attempt in by_attempt.values()]
         rows = connection.execute(select(jobs).where(jobs.c.id.in_(job_ids)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Select, func, select
 
+from imagen.domain.drawing_record import record_from_json, requested_from_json
 from imagen.domain.job import (
     Attempt,
     AttemptState,
@@ -18,6 +19,8 @@ from imagen.domain.job import (
     Phase,
 )
 from imagen.domain.request import request_from_json
+from imagen.ledger.tables import attempts
+from imagen.ledger.types import seconds_since
 
 LANE_NUMBER = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
 _LANE_OF = {number: lane for lane, number in LANE_NUMBER.items()}
@@ -57,6 +60,7 @@ def job_from_row(row: Row[Any]) -> Job:
         error_message=row.error_message,
         owner_user_id=row.owner_user_id,
         sync=row.sync,
+        requested=requested_from_json(row.requested),
         started_at=row.started_at,
         finished_at=row.finished_at,
     )
@@ -81,12 +85,23 @@ def values_of_draft(draft: JobDraft) -> dict[str, Any]:
         "delivery_host": draft.delivery_host,
         "owner_user_id": draft.owner_user_id,
         "sync": draft.sync,
+        "requested": draft.requested.to_json() if draft.requested else None,
         "caller": draft.caller,
     }
 
 
+def select_attempts() -> Select[Any]:
+    """Every attempt, as ``attempt_from_row`` reads it."""
+    begun_at = func.coalesce(attempts.c.intended_at, attempts.c.submitted_at)
+    return select(
+        attempts,
+        seconds_since(attempts.c.intended_at).label("intent_age_s"),
+        seconds_since(begun_at).label("begun_age_s"),
+    )
+
+
 def attempt_from_row(row: Row[Any]) -> Attempt:
-    """The attempt that a row of ``attempts`` with a column ``intent_age_s`` holds."""
+    """The attempt that a row of ``select_attempts`` holds."""
     return Attempt(
         id=row.id,
         job_id=row.job_id,
@@ -97,6 +112,7 @@ def attempt_from_row(row: Row[Any]) -> Attempt:
         external_id=row.external_id,
         place=row.place,
         intent_age_s=row.intent_age_s,
+        begun_age_s=row.begun_age_s,
         model=row.model,
         seed=row.seed,
         steps=row.steps,
@@ -104,6 +120,7 @@ def attempt_from_row(row: Row[Any]) -> Attempt:
         cost_source=row.cost_source,
         latency_ms=row.latency_ms,
         details=row.details or {},
+        record=record_from_json(row.record),
         is_metered=row.is_metered,
         error_code=row.error_code,
         error_message=row.error_message,

@@ -92,6 +92,8 @@ jobs = Table(
     Column("error_message", Text),
     Column("owner_user_id", Text, nullable=False, server_default=""),
     Column("sync", String(10), nullable=False, server_default=""),
+    # What was asked for before the backend fitted it, and what the user was told then.
+    Column("requested", JsonDocument),
     Column("caller", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -125,6 +127,8 @@ attempts = Table(
     Column("cost_source", Text),
     Column("latency_ms", Integer),
     Column("details", JsonDocument),
+    # What was asked for and what was drawn: see imagen.domain.drawing_record.
+    Column("record", JsonDocument),
     # Whether it goes into the usage table: every backend but a mock.
     Column("is_metered", Boolean, nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),

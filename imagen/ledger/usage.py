@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, func, literal_column, select, true
 
-from imagen.domain.job import Claim
+from imagen.domain.job import Claim, record_of
 from imagen.domain.prompt import hash_prompt
 from imagen.ledger.engine import Ledger
 from imagen.ledger.outbox import put_in_outbox
@@ -52,11 +52,11 @@ class UsageSum:
 
 def usage_of(claim: Claim) -> dict[str, Any]:
     """The columns of an attempt's usage row, but for when it was written."""
-    attempt = claim.attempt
+    attempt, record = claim.attempt, record_of(claim.job, claim.attempt)
     return {
         "backend": attempt.backend,
-        "model": attempt.model,
-        "seed": attempt.seed,
+        "model": record.model,
+        "seed": record.seed,
         "prompt_hash": hash_prompt(claim.job.request.user_prompt),
         "latency_ms": attempt.latency_ms,
         "cost_usd_estimate": attempt.cost_usd,

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from imagen import __version__
 from imagen.domain.cost import UNKNOWN_COST, Cost
+from imagen.domain.drawing_record import DrawingRecord
 from imagen.domain.job import Job
 from imagen.domain.prompt import hash_prompt
 
@@ -27,8 +28,9 @@ class Provenance:
     So a delivery that is repeated makes the same bytes again.
 
     Attributes:
-        model, seed, steps, cost, details, warnings: as the backend said; see ``Drawn``.
-        width, height, format: of the image itself, not of the request.
+        drawing: what was asked for and what was drawn.
+        format: of the image itself.
+        cost, details: as the backend said; see ``Drawn``.
         finished_at: when it was drawn.
         latency_ms: how long the attempt that drew it took.
         imagen_version: the version that delivers.
@@ -36,15 +38,10 @@ class Provenance:
 
     job: Job
     attempt_id: UUID
-    model: str
-    seed: int
-    width: int
-    height: int
+    drawing: DrawingRecord
     format: str
-    steps: int | None = None
     cost: Cost = UNKNOWN_COST
     details: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
     finished_at: datetime | None = None
     latency_ms: int | None = None
     imagen_version: str = __version__
@@ -56,7 +53,7 @@ class Provenance:
         A JSON object; nothing about who asked and what it cost, since images travel further
         than sidecars.
         """
-        request = self.job.request
+        request, drawing = self.job.request, self.drawing
         return _plain_object(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -65,16 +62,18 @@ class Provenance:
                 "attempt_id": self.attempt_id,
                 "created_at": self.job.created_at,
                 "backend": self.job.backend,
-                "model": self.model,
+                "model": drawing.model or self.job.backend,
                 "prompt": request.user_prompt,
                 "drawn_prompt": request.prompt,
-                "negative": request.negative,
+                "negative": drawing.negative,
                 "style": request.style,
-                "seed": self.seed,
-                "steps": self.steps,
-                "width": self.width,
-                "height": self.height,
+                "seed": drawing.seed,
+                "steps": drawing.steps,
+                "width": drawing.width,
+                "height": drawing.height,
                 "format": self.format,
+                "requested_size": str(drawing.requested.size),
+                "warnings": drawing.warnings,
                 "options": request.options,
                 "details": self.details,
             }
@@ -92,9 +91,7 @@ class Provenance:
             "caller": job.caller,
             "batch_id": job.batch_id,
             "position": job.position,
-            "requested_size": str(job.request.size),
             "requested_format": job.request.format,
-            "warnings": self.warnings,
         }
         return self.record | _plain_object(circumstances)
 

@@ -52,8 +52,6 @@ class Submitted:
     retried: int = 0
     left_failed: int = 0
     named_failures: list[FailedRow] = field(default_factory=list)
-    #: Sentences for the user, with how many rows each is about.
-    warnings: Counter[str] = field(default_factory=Counter)
 
     @property
     def scope(self) -> Scope:
@@ -117,7 +115,6 @@ class BatchRun:
             submitted.total += 1
             if dedupe_key in known:
                 continue
-            submitted.warnings.update(resolved.warnings)
             place = BatchPlace(submitted.batch.id, name, run, line.position, dedupe_key)
             drafts.append(make_draft(resolved, ask, self.house, now=self.now, place=place))
         if drafts:

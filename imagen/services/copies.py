@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from imagen.domain.job import Attempt, Claim, Job
+from imagen.domain.job import Attempt, Claim, Job, record_of
 from imagen.domain.prompt import hash_prompt
 from imagen.domain.request import EXT_BY_FORMAT
 from imagen.errors import ArtifactLost
@@ -56,6 +56,7 @@ class Copy:
     def row(self, storage_path: str) -> dict[str, Any]:
         """The row of ``imagen.images``; its id is the job's, so sending it twice is one row."""
         request, attempt = self.job.request, self.attempt
+        record = record_of(self.job, attempt)
         return {
             "id": self.job.id,
             "owner_user_id": UUID(self.job.owner_user_id),
@@ -64,9 +65,9 @@ class Copy:
             "prompt": request.user_prompt,
             "prompt_hash": hash_prompt(request.user_prompt),
             "backend": attempt.backend,
-            "model": attempt.model,
-            "seed": attempt.seed,
-            "steps": attempt.steps,
+            "model": record.model,
+            "seed": record.seed,
+            "steps": record.steps,
             "width": self.width,
             "height": self.height,
             "latency_ms": attempt.latency_ms,

@@ -31,6 +31,7 @@ from imagen.ledger.generated import Finish, record_generated
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.loaded import LoadedModel
 from imagen.services.persist import persist
+from imagen.services.recording import record_drawing, spent_before_s
 from imagen.services.retry_policy import Fail, Retry, RetryPolicy, Situation, decide
 from imagen.services.run import LedgerRun
 
@@ -107,8 +108,8 @@ class Drawing:
                 return self._stop_canceled(claim, backend)
             started_s = self.clock.boottime_s()
             drawn = backend.generate(claim.job.request, run)
-            latency_ms = round((self.clock.boottime_s() - started_s) * 1000)
-            self._keep(claim, backend, drawn, latency_ms)
+            seconds = self.clock.boottime_s() - started_s + spent_before_s(claim)
+            self._keep(claim, backend, drawn, round(seconds * 1000))
         except LeaseLost as lost:
             # It may be ours all the same, only too short for a paid call or with an id that a
             # stopped worker's late answer brought: kept by the heartbeat, nobody would ever go on.
@@ -132,15 +133,14 @@ class Drawing:
 
     def _keep(self, claim: Claim, backend: Backend, drawn: Drawn, latency_ms: int) -> None:
         artifact = artifact_of(claim, drawn.data)
-        finish = Finish(drawn, artifact, latency_ms, is_metered=backend.is_metered)
+        record = record_drawing(claim.job, drawn)
+        finish = Finish(drawn, record, artifact, latency_ms, is_metered=backend.is_metered)
         # A free image that a power cut takes is drawn again; a paid one must not be.
         durable = not backend.repeat_is_free
         persist(
             lambda: record_generated(self.ledger, claim, finish, durable=durable),
             clock=self.clock,
         )
-        for warning in drawn.warnings:
-            self.publisher.announce(claim.job, {"event": "warning", "text": warning})
         self.publisher.wake_results(claim.job.delivery_host)
 
     def _settle(

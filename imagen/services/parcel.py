@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from imagen.domain.cost import Cost
-from imagen.domain.job import Claim
+from imagen.domain.job import Claim, record_of
 from imagen.domain.request import EXT_BY_FORMAT
 from imagen.errors import DeliveryError
 from imagen.images.convert import convert_image
@@ -76,12 +76,9 @@ def _provenance(claim: Claim, info: ImageInfo) -> Provenance:
     return Provenance(
         job=claim.job,
         attempt_id=attempt.id,
-        model=attempt.model or claim.job.backend,
-        seed=claim.job.request.seed if attempt.seed is None else attempt.seed,
-        width=info.width,
-        height=info.height,
+        # The size is the image's own: an older version's record knows the asked one alone.
+        drawing=replace(record_of(claim.job, attempt), width=info.width, height=info.height),
         format=info.format,
-        steps=attempt.steps,
         cost=Cost(attempt.cost_usd, attempt.cost_source or "unknown"),
         details=attempt.details,
         finished_at=attempt.finished_at,

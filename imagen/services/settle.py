@@ -16,6 +16,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from imagen.domain.drawing_record import Requested
 from imagen.domain.job import JobDraft, Lane, Output
 from imagen.domain.prompt import clean_prompt, require_prompt
 from imagen.domain.request import (
@@ -86,7 +87,12 @@ class Resolved:
     backend: str
     queue: str
     affinity: str | None
-    warnings: tuple[str, ...]
+    #: Before the backend fitted it, with the sentences for the user.
+    requested: Requested
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.requested.warnings
 
 
 class Backends(BackendLookup, Protocol):
@@ -112,7 +118,13 @@ def resolve(ask: Ask, house: House, backends: Backends) -> Resolved:
         name,
         backends.queue_of(name),
         backend.affinity(fitted.request),
-        warnings + fitted.warnings,
+        Requested(
+            request.width,
+            request.height,
+            request.steps,
+            request.negative,
+            tuple(dict.fromkeys(warnings + fitted.warnings)),
+        ),
     )
 
 
@@ -142,6 +154,7 @@ def make_draft(
         dedupe_key=place.dedupe_key if place else None,
         owner_user_id=house.owner_user_id,
         sync=house.sync,
+        requested=resolved.requested,
     )
 
 

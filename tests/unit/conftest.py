@@ -29,6 +29,7 @@ from imagen.ledger.lookup import attempts_of, get_job
 from imagen.ledger.schema import upgrade
 from imagen.ledger.submit import submit_job
 from imagen.ledger.tables import artifacts, jobs
+from imagen.services.recording import record_drawing
 from imagen.testing.servers import PostgresAddress
 from tests.total_order import queries_with_ties
 
@@ -156,7 +157,7 @@ class Desk:
     def finish_of(self, claim: Claim, *, data: bytes | None = None, cost: Cost = FREE) -> Finish:
         data = draw_request(claim.job.request) if data is None else data
         drawn = Drawn(data, "landscape", claim.job.request.seed, 4, cost)
-        return Finish(drawn, artifact_of(claim, data), 12)
+        return Finish(drawn, record_drawing(claim.job, drawn), artifact_of(claim, data), 12)
 
     def generate(self, claim: Claim, *, data: bytes | None = None) -> None:
         record_generated(self.ledger, claim, self.finish_of(claim, data=data), durable=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.comfyui.fitting import fit_request
+from imagen.backends.comfyui.fitting import fit_request, options_for
 from imagen.backends.comfyui.headers import read_headers
 from imagen.backends.comfyui.library import is_built_in, load_workflow
 from imagen.backends.comfyui.pace import Pace
@@ -112,25 +112,26 @@ class ComfyUIBackend:
             picture = drawing.draw()
         finally:
             events.close()
-        # What submission has warned about is not said again, unless it could not look.
-        late = fitted.warnings if fitted.request != request else ()
         return Drawn(
             data=picture.data,
-            model=workflow.model or workflow.name,
-            seed=request.seed,
+            model=_model_of(workflow, fitted.request) or workflow.name,
+            seed=request.seed if workflow.takes("seed") else None,
             steps=fitted.request.steps if workflow.takes("steps") else None,
             cost=FREE,
             details=_details(workflow, fitted.request),
-            warnings=(*late, *picture.warnings),
+            # All of it: the submitting host may not have had the workflow to look at.
+            warnings=(*fitted.warnings, *picture.warnings),
+            negative=request.negative if workflow.takes("negative") else "",
         )
 
     def estimate(self, request: ImageRequest) -> Cost:  # noqa: ARG002  # every image is free
         return FREE
 
-    def affinity(self, request: ImageRequest) -> str | None:  # noqa: ARG002  # the same for all
-        """The model file of the workflow; nothing where it has none or is not on this host."""
+    def affinity(self, request: ImageRequest) -> str | None:
+        """The model file that the filled graph names; nothing where it names none, or where the
+        workflow is not on this host."""
         try:
-            return self._load().model
+            return _model_of(self._load(), request)
         except FileNotFoundError:
             return None
 
@@ -215,6 +216,10 @@ class ComfyUIBackend:
         return read_headers(self._settings.headers_env, self._env)
 
 
+def _model_of(workflow: Workflow, request: ImageRequest) -> str | None:
+    return workflow.model_with(options_for(request, workflow))
+
+
 def _details(workflow: Workflow, request: ImageRequest) -> dict[str, Any]:
     """What is needed to draw it again, besides prompt, size, seed and steps."""
     bound = {
@@ -222,11 +227,10 @@ def _details(workflow: Workflow, request: ImageRequest) -> dict[str, Any]:
         for name in sorted(workflow.bindings.inputs)
         if name not in ("prompt", "negative", "seed", "steps", "width", "height")
     }
-    chosen = {name: workflow.parse_option(name, text) for name, text in request.options.items()}
     return {
         "workflow": workflow.name,
         "workflow_sha256": workflow.sha256,
-        "settings": bound | chosen,
+        "settings": bound | options_for(request, workflow),
     }
 
 

@@ -42,8 +42,13 @@ def values_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
         "width": request.width,
         "height": request.height,
     }
+    return values | options_for(request, workflow)
+
+
+def options_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
+    """The request's options as the kinds of values that the graph has there."""
     options: Mapping[str, str] = request.options
-    return values | {name: workflow.parse_option(name, text) for name, text in options.items()}
+    return {name: workflow.parse_option(name, text) for name, text in options.items()}
 
 
 def _fit_size(size: Size, workflow: Workflow) -> tuple[Size, tuple[str, ...]]:

@@ -55,14 +55,15 @@ class Workflow:
 
     @property
     def model(self) -> str | None:
-        """The file that must be loaded to run it; several are joined with ``+``."""
-        found = {
-            node["inputs"][key]
-            for node in self.graph.values()
-            for key in _MODEL_INPUTS
-            if isinstance(node["inputs"].get(key), str)
-        }
-        return "+".join(sorted(found)) or None
+        """The file that must be loaded to run the graph as it stands; see ``model_with``."""
+        return _models_in(self.graph)
+
+    def model_with(self, values: Mapping[str, Any]) -> str | None:
+        """The file that must be loaded once ``values`` are in place; several are joined with ``+``.
+
+        An option may be bound to the very input that names the model.
+        """
+        return _models_in(self.place(values))
 
     @property
     def sha256(self) -> str:
@@ -103,6 +104,16 @@ class Workflow:
 
     def _bound(self, name: str, value: Any) -> Any:
         return value % self.seed_modulo if name == "seed" and self.seed_modulo else value
+
+
+def _models_in(graph: Graph) -> str | None:
+    found = {
+        node["inputs"][key]
+        for node in graph.values()
+        for key in _MODEL_INPUTS
+        if isinstance(node["inputs"].get(key), str)
+    }
+    return "+".join(sorted(found)) or None
 
 
 def _parse_like(sample: Any, name: str, text: str) -> Any:

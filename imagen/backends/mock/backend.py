@@ -79,6 +79,7 @@ class MockBackend:
             seed=request.seed,
             steps=steps,
             cost=self.estimate(request),
+            negative=request.negative,
         )
 
     def estimate(self, request: ImageRequest) -> Cost:  # noqa: ARG002  # one price for all

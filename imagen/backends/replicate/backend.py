@@ -214,11 +214,12 @@ class ReplicateBackend:
         return Drawn(
             data=data,
             model=self._settings.model,
-            seed=request.seed,
+            seed=request.seed if "seed" in plan.inputs else None,
             steps=request.steps,
             cost=derive_cost(self._price, prediction.metrics, estimated=estimated),
             details=_details(prediction, plan.inputs),
             warnings=plan.warnings,
+            negative=request.negative,
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from imagen.cli.answer import error_of, job_facts
+from imagen.cli.running import tell_warnings
 from imagen.cli.screen import printable
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.job import Job, JobState
@@ -53,9 +55,9 @@ def answer_jobs(
             troubles[job.id] = error
         elif not shell.wants_json:
             shell.screen.answer(str(job.output_path))
-    facts: dict[str, Any] = {}
-    if shell.wants_json:
-        facts["jobs"] = [facts_of(imagen.ledger, job, error=troubles.get(job.id)) for job in jobs]
+    each_facts = [facts_of(imagen.ledger, job, error=troubles.get(job.id)) for job in jobs]
+    tell_warnings(shell, Counter(told for each in each_facts for told in each["warnings"]))
+    facts: dict[str, Any] = {"jobs": each_facts} if shell.wants_json else {}
     if troubles:
         raise _failed(shell, jobs, troubles, facts)
     if shell.wants_json:
@@ -81,7 +83,15 @@ def _failed(
     return Failed(error, facts, exit_code=EXIT_SOME_FAILED)
 
 
-def answer_count(shell: Shell, count: Count, *, left: int, seconds: float, hint: str) -> None:
+def answer_count(
+    shell: Shell,
+    count: Count,
+    *,
+    warnings: Mapping[str, int],
+    left: int,
+    seconds: float,
+    hint: str,
+) -> None:
     """The figures of a run over many jobs.
 
     Raises:
@@ -92,6 +102,7 @@ def answer_count(shell: Shell, count: Count, *, left: int, seconds: float, hint:
         "failed": count.failed,
         "left": left,
         "seconds": round(seconds, 3),
+        "warnings": dict(warnings),
     }
     if left:
         raise Failed(GaveUpWaiting(f"{left:,} jobs are not done yet", hint), facts)

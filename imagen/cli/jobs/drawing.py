@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,6 +15,7 @@ from imagen.cli.progress import Count, Meter
 from imagen.cli.running import Watch, count_here, go_on_hint, run_jobs, tell_warnings
 from imagen.cli.shell import Shell
 from imagen.ledger.lookup import count_states
+from imagen.ledger.records import count_warnings, ledger_time
 from imagen.ledger.scope import Scope
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ def draw_named(
         ):
             run_jobs(shell, imagen, scope, watch=watch, timeout_s=timeout_s)
         tell_outgoing(shell, imagen, scope)
-    tell_warnings(shell, watch.warnings)
     answer_jobs(shell, imagen, ids, errors=watch.errors, hint=hint)
 
 
@@ -56,10 +57,11 @@ def draw_many(
     progress = _Progress(imagen, scopes)
     if not progress.unfinished:
         shell.screen.say("nothing to draw")
-        answer_count(shell, Count(0, 0), left=0, seconds=0.0, hint="")
+        answer_count(shell, Count(0, 0), warnings={}, left=0, seconds=0.0, hint="")
         return
     shell.interrupt.how_to_go_on = "go on with: imagen jobs resume --all"
     watch = Watch(shell, on_path=None if shell.wants_json else shell.screen.answer)
+    began_at = ledger_time(imagen.ledger)
     try:
         with Meter(
             shell.screen,
@@ -74,12 +76,17 @@ def draw_many(
     except Interrupted:
         shell.screen.say(progress.line())
         raise
-    tell_warnings(shell, watch.warnings)
+    warnings = sum(
+        (count_warnings(imagen.ledger, scope, finished_since=began_at) for scope in scopes),
+        Counter[str](),
+    )
+    tell_warnings(shell, warnings)
     shell.screen.say(progress.line())
     count = progress.count()
     answer_count(
         shell,
         count,
+        warnings=warnings,
         left=progress.unfinished - count.over,
         seconds=time.monotonic() - began_s,
         hint=shell.interrupt.how_to_go_on,

@@ -52,9 +52,7 @@ def _more(job: Job) -> dict[str, Any]:
     return {
         "prompt": request.user_prompt,
         "drawn_prompt": request.prompt,
-        "negative": request.negative,
         "style": request.style,
-        "steps": request.steps,
         "options": dict(request.options),
         "phase": job.phase.value,
         "queue": job.queue,
@@ -117,14 +115,15 @@ def _lines(
         "sidecar": facts["sidecar"],
         "prompt": request.user_prompt,
         "drawn as": request.prompt if request.prompt != request.user_prompt else "",
-        "negative": request.negative,
+        "negative": facts["negative"],
         "style": request.style,
-        "size": str(request.size),
+        "size": _size(facts),
         "seed": facts["seed"],
-        "steps": request.steps,
+        "steps": facts["steps"],
         "options": options,
         "backend": job.backend,
         "model": facts["model"],
+        "warnings": "; ".join(facts["warnings"]),
         "cost": None if facts["cost_usd"] is None else f"${facts['cost_usd']:.4g}",
         "folder": job.output.folder if not facts["path"] else "",
         "batch": f"{job.batch_id}, row {job.position}" if job.batch_id else "",
@@ -141,6 +140,13 @@ def _lines(
     width = max(map(len, shown))
     lines = [f"{name:<{width}}  {value}" for name, value in shown.items()]
     return [*lines, "", *_attempt_lines(attempts)] if attempts else lines
+
+
+def _size(facts: Mapping[str, Any]) -> str:
+    """What is drawn, and what was asked for where that is another size."""
+    size = f"{facts['width']}x{facts['height']}"
+    asked = facts["requested_size"]
+    return size if asked == size else f"{size}, asked for {asked}"
 
 
 def _is_being_canceled(job: Job) -> bool:

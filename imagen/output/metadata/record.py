@@ -20,11 +20,11 @@ _AWKWARD = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _SAFE_KEYS = frozenset(
     {
         *("schema_version", "imagen", "job_id", "attempt_id", "created_at"),
-        *("backend", "model", "seed", "steps", "width", "height", "format"),
+        *("backend", "model", "seed", "steps", "width", "height", "format", "requested_size"),
     }
 )
 # What goes first where a record is too long for its place, and is in the sidecar anyway.
-_LONGEST_FIRST = ("details", "options", "drawn_prompt", "negative", "prompt")
+_LONGEST_FIRST = ("details", "options", "warnings", "drawn_prompt", "negative", "prompt")
 
 
 def keep_safe(record: Mapping[str, Any]) -> dict[str, Any]:

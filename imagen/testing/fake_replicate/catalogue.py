@@ -60,6 +60,8 @@ OFFICIAL: Mapping[str, dict[str, Any]] = {
     "black-forest-labs/flux-schnell": _flux(4),
     "black-forest-labs/flux-dev": _flux(50),
     "acme/sketcher": _PAINTER,
+    # Takes a prompt and nothing else.
+    "acme/blind": _schema({"prompt": {"type": "string"}}, {}),
 }
 #: Models that are called by version only.
 VERSIONED: Mapping[str, dict[str, Any]] = {"acme/painter": _PAINTER}

@@ -39,6 +39,7 @@ from imagen.services.clock import SystemClock
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Outcome
 from imagen.services.heartbeat import Heartbeat
+from imagen.services.recording import record_drawing
 from imagen.services.sinks import CloudCopies, UsageOverRest, image_rows_over
 from imagen.services.sync import Sync, SyncReport
 from imagen.testing.fake_supabase import FakeSupabase
@@ -83,7 +84,8 @@ class Office:
         assert claim is not None
         cost = Cost(Decimal("0.003"), "list")
         drawn = Drawn(draw_request(request), "flux", 7, 4, cost, details=details)
-        finish = Finish(drawn, artifact_of(claim, drawn.data), 1234)
+        record = record_drawing(claim.job, drawn)
+        finish = Finish(drawn, record, artifact_of(claim, drawn.data), 1234)
         record_generated(self.ledger, claim, finish, durable=False)
         return job_id
 

@@ -35,6 +35,7 @@ def test_json_is_one_object_with_the_documented_keys(draw):
     assert set(done.json) == {
         *("id", "state", "path", "sidecar", "seed", "backend", "model", "width", "height"),
         *("format", "cost_usd", "cost_source", "latency_ms", "sha256", "warnings", "error"),
+        *("requested_size", "steps", "negative"),
     }
     assert done.json["seed"] == 7
     assert done.json["error"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from imagen.domain.protocols import AlreadyOwned
 from imagen.errors import LeaseLost
 from imagen.ledger import delivery, held
 from imagen.ledger.control import request_cancel, retry_jobs
-from imagen.ledger.generated import Finish, record_generated
+from imagen.ledger.generated import record_generated
 from imagen.ledger.held import Ending, Rest
 from imagen.ledger.leases import renew_leases
 from imagen.ledger.scope import EVERYTHING
@@ -154,7 +155,7 @@ def test_an_image_that_cannot_be_kept_leaves_the_job_running(desk: Any) -> None:
     job_id = desk.submit()
     claim = desk.must_claim()
     finish = desk.finish_of(claim)
-    taken = Finish(finish.drawn, finish.artifact, 1)
+    taken = replace(finish, latency_ms=1)
     desk.generate(claim)
     # The key is in use, so the second image is refused by the database after its file was written.
     desk.set(job_id, state="running", lease_owner="one")

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from imagen.domain.cost import Cost
+from imagen.domain.drawing_record import DrawingRecord, requested_of
 from imagen.domain.job import Job, JobState, Lane, Output
 from imagen.domain.request import ImageRequest
 from imagen.output.provenance import Provenance
 
+_DRAWN = DrawingRecord.__dataclass_fields__
 JOB_ID = UUID("019a0000-0000-7000-8000-000000000001")
 
 
@@ -63,17 +65,22 @@ def make_provenance() -> Callable[..., Provenance]:
         )
         known: dict[str, Any] = {
             "attempt_id": UUID("019a0000-0000-7000-8000-000000000002"),
-            "model": "flux1-dev.safetensors",
-            "seed": 7,
-            "steps": 20,
-            "width": 40,
-            "height": 24,
             "format": "png",
             "cost": Cost(Decimal("0.025"), "price table of 2026-09-06"),
             "details": {"workflow": {"6": {"inputs": {"text": "a red fox, soft light"}}}},
             "finished_at": datetime(2026, 11, 20, 9, 30, 8, tzinfo=UTC),
             "latency_ms": 7400,
         }
-        return Provenance(job=job, **(known | facts))
+        drawn: dict[str, Any] = {
+            "requested": requested_of(job.request),
+            "model": "flux1-dev.safetensors",
+            "seed": 7,
+            "steps": 20,
+            "negative": job.request.negative,
+            "width": 40,
+            "height": 24,
+        }
+        drawn |= {name: facts.pop(name) for name in _DRAWN if name in facts}
+        return Provenance(job=job, drawing=DrawingRecord(**drawn), **(known | facts))
 
     return make

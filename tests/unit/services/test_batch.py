@@ -15,6 +15,7 @@ import pytest
 from imagen.domain.job import JobState, Lane
 from imagen.errors import RequestError
 from imagen.ledger.held import Ending, record_failed
+from imagen.ledger.records import count_warnings
 from imagen.services import batch as batch_module
 from imagen.services.batch import BatchRun, Submitted
 from imagen.services.lines import Line
@@ -290,7 +291,7 @@ def test_rows_of_a_running_batch_stay_in_reach_of_its_first_run(room: Room) -> N
 def test_warnings_are_counted_and_not_repeated(sqlite_room: Room) -> None:
     submitted = sqlite_room.run(["a\x00", "b\x00", "c"])
 
-    [(warning, number)] = submitted.warnings.items()
+    [(warning, number)] = count_warnings(sqlite_room.desk.ledger, submitted.scope).items()
     assert warning.startswith("removed 1 character(s)")
     assert number == 2
 

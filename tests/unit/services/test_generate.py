@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -290,14 +289,3 @@ def test_an_image_that_cannot_be_kept_is_given_back_without_a_crash(paid_studio:
     folder.unlink()
     assert paid_studio.draw("two").state is JobState.GENERATED
     assert paid_studio.desk.attempts(job_id)[0].external_id == "paid-1"
-
-
-def test_warnings_of_a_backend_are_told(sqlite_studio: Any) -> None:
-    job_id = sqlite_studio.desk.submit()
-    sqlite_studio.backend.script = [
-        lambda request, _run: replace(sqlite_studio.backend.picture(request), warnings=("dim",))
-    ]
-
-    sqlite_studio.draw()
-
-    assert (job_id, {"event": "warning", "text": "dim"}) in sqlite_studio.publisher.events

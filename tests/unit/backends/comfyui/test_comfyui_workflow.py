@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 
+from imagen.backends.comfyui.binding import Bindings, Target
 from imagen.backends.comfyui.library import load_workflow
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow import Workflow
@@ -72,3 +74,12 @@ def test_options_become_values_of_their_kind(dev: Workflow) -> None:
 def test_a_number_must_be_one(dev: Workflow, text: str) -> None:
     with pytest.raises(RequestError, match="guidance"):
         dev.parse_option("guidance", text)
+
+
+def test_an_option_may_choose_the_model_that_the_graph_loads(dev: Workflow) -> None:
+    bindings = Bindings({**dev.bindings.inputs, "base": (Target("12", "unet_name"),)}, "9")
+    assert dev.graph["12"]["inputs"]["unet_name"] == dev.model
+    own = dataclasses.replace(dev, bindings=bindings)
+
+    assert own.model_with({"base": "mine.safetensors"}) == "mine.safetensors"
+    assert own.model_with({}) == dev.model
