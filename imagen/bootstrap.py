@@ -43,8 +43,9 @@ class Imagen(Foundation):
         return LocalExecutor(
             ledger=self.ledger,
             drawing=self._drawing(heartbeat, publisher, max_attempts),
-            # Embedded, the user delivers their own files: any path that they may write.
-            delivery=self._delivery(heartbeat, publisher, allowed_dirs=None),
+            # Embedded, the user delivers their own files: any path, but where the configuration
+            # names folders.
+            delivery=self._delivery(heartbeat, publisher, allowed_dirs=self.own_allowed_dirs()),
             heartbeat=heartbeat,
             reconciler=self._reconciler(),
             publisher=publisher,
@@ -69,7 +70,7 @@ class Imagen(Foundation):
         heartbeat = self._started_heartbeat()
         return QueueExecutor(
             ledger=self.ledger,
-            delivery=self._delivery(heartbeat, publisher, allowed_dirs=None),
+            delivery=self._delivery(heartbeat, publisher, allowed_dirs=self.own_allowed_dirs()),
             caretaker=self._caretaker(publisher),
             client=publisher.client,
             clock=self.clock,

@@ -28,6 +28,7 @@ from imagen.services.presence import Presence, dead_among, enter, new_owner
 from imagen.services.settle import House
 
 if TYPE_CHECKING:
+    from imagen.services.delivery_folders import DeliveryFolders
     from imagen.services.sinks import UsageOverRest
     from imagen.services.sync import Sink, Sync
 
@@ -185,10 +186,27 @@ class Foundation:
 
     def allowed_dirs(self) -> list[Path]:
         """Where a results worker may write: as configured, else home and the temporary folder."""
+        configured = self.own_allowed_dirs()
+        return [Path.home(), Path(tempfile.gettempdir())] if configured is None else configured
+
+    def own_allowed_dirs(self) -> list[Path] | None:
+        """Where a user's own command may write: as configured, else None, which is anywhere."""
         configured = self.config.results.allowed_dirs
-        if configured is None:
-            return [Path.home(), Path(tempfile.gettempdir())]
-        return [Path(folder).expanduser() for folder in configured]
+        return None if configured is None else [Path(each).expanduser() for each in configured]
+
+    def delivery_folders(self) -> DeliveryFolders:
+        """Where the images of the jobs that this process submits may be written."""
+        from imagen.services.delivery_folders import delivery_folders, own_folders
+
+        if not self.has_broker:
+            return own_folders(self.own_allowed_dirs())
+        return delivery_folders(
+            self.ledger,
+            host=self.host,
+            own=self.own_allowed_dirs(),
+            within_s=self.config.workers.lease_s,
+            presence_folder=self.presence_folder,
+        )
 
     def close(self) -> None:
         """Let go of everything; leases that are still held run out."""

@@ -128,6 +128,7 @@ class _Run:
             self.common,
             datetime.now().astimezone(),
             retry_failed=self.asked["retry_failed"],
+            require_output=self.imagen.delivery_folders().require,
         )
         return run.submit(
             self.prompts.lines(), key=self.key, name=self.name, on_chunk=self._tell_submitted

@@ -125,6 +125,7 @@ def _settle(imagen: Imagen, ask: Ask, *, no_cloud: bool) -> tuple[Resolved, JobD
     resolved = resolve(ask, house, imagen.registry)
     draft = make_draft(resolved, ask, house, now=datetime.now().astimezone())
     require_writable(Path(draft.output.folder))
+    imagen.delivery_folders().require(draft.output)
     return resolved, draft
 
 

@@ -161,6 +161,8 @@ workers = Table(
     Column("queues", JsonDocument, nullable=False),
     Column("backends", JsonDocument, nullable=False),
     Column("model", Text),
+    # The folders that a results worker may write to; NULL for every other worker.
+    Column("allowed_dirs", JsonDocument),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, null, select
 
 from imagen.ledger.engine import Ledger
 from imagen.ledger.tables import workers
@@ -16,7 +16,10 @@ from imagen.ledger.upsert import insert_on
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process as it last reported itself; ``seen_s`` is how long ago."""
+    """A worker process as it last reported itself; ``seen_s`` is how long ago.
+
+    ``allowed_dirs`` are the folders that a results worker may write to, None for other workers.
+    """
 
     owner: str
     host: str
@@ -26,6 +29,7 @@ class Worker:
     model: str | None
     started_at: datetime
     seen_s: float
+    allowed_dirs: tuple[str, ...] | None = None
 
 
 def report_worker(
@@ -37,6 +41,7 @@ def report_worker(
     queues: Sequence[str],
     backends: Sequence[str],
     model: str | None = None,
+    allowed_dirs: Sequence[str] | None = None,
 ) -> None:
     """Say that this process is there; called at start and with each heartbeat."""
     values = {
@@ -45,6 +50,7 @@ def report_worker(
         "queues": list(queues),
         "backends": list(backends),
         "model": model,
+        "allowed_dirs": null() if allowed_dirs is None else list(allowed_dirs),
         "seen_at": now_plus(),
     }
     with ledger.write(durable=False) as connection:
@@ -77,6 +83,7 @@ def live_workers(ledger: Ledger, *, within_s: float) -> list[Worker]:
             model=row.model,
             started_at=row.started_at,
             seen_s=row.seen_s,
+            allowed_dirs=None if row.allowed_dirs is None else tuple(row.allowed_dirs),
         )
         for row in rows
     ]

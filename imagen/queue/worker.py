@@ -101,10 +101,18 @@ class QueueWorker:
             queues=self.queues,
             backends=self.backends,
             model=self.drawing.loaded.name,
+            allowed_dirs=self._allowed_dirs,
         )
         if self.role == "results":
             return
         self._full = undelivered_bytes(self.ledger) > self.max_artifact_bytes
+
+    @property
+    def _allowed_dirs(self) -> list[str] | None:
+        """Where this worker delivers, for those who submit; None where it only draws."""
+        if self.role != "results" or self.delivery.allowed_dirs is None:
+            return None
+        return [str(folder.absolute()) for folder in self.delivery.allowed_dirs]
 
     def draw_one(self) -> Outcome | None:
         """Draw the best waiting job; nothing when none waits or this process is stopping."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
-from imagen.domain.job import JobState
+from imagen.domain.job import JobState, Output
 from imagen.errors import RequestError
 from imagen.ledger.control import retry_jobs
 from imagen.ledger.engine import Ledger
@@ -74,6 +74,8 @@ class BatchRun:
     common: Ask
     now: datetime
     retry_failed: bool = False
+    #: Raises RequestError for an output that the process which will write it refuses.
+    require_output: Callable[[Output], None] = lambda _: None
 
     def submit(
         self,
@@ -116,7 +118,9 @@ class BatchRun:
             if dedupe_key in known:
                 continue
             place = BatchPlace(submitted.batch.id, name, run, line.position, dedupe_key)
-            drafts.append(make_draft(resolved, ask, self.house, now=self.now, place=place))
+            draft = make_draft(resolved, ask, self.house, now=self.now, place=place)
+            self.require_output(draft.output)
+            drafts.append(draft)
         if drafts:
             submit_rows(self.ledger, drafts, run=run)
             submitted.added += len(drafts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import jobs
 from imagen.testing.fake_comfyui import FakeComfyUI
 from imagen.testing.fake_comfyui.device import Speed
+from imagen.testing.fake_comfyui.execution import Prompt
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -205,3 +207,40 @@ def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(sta
     assert len(set(seeds)) == 1
     # The same try: neither the worker nor the backend failed it.
     assert only_job(stage).attempt_count == 1
+
+
+def test_a_command_that_waits_hears_through_redis_behind_whom_its_job_waits(stage, fake):
+    fake.inject("freeze")
+    graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
+    fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
+    start_gpu(stage)
+
+    waiting = command(stage, "generate", "a fox", "-b", "dev", "--wait", "--timeout", "10")
+    _, said = waiting.communicate(timeout=PATIENCE_S)
+    fake.engine.interrupt("somebody-elses")
+    wait_for_all(stage)
+
+    assert waiting.returncode == 6
+    assert "which is running: waiting behind 1 other" in said
+    assert [job.state for job in [only_job(stage)]] == [JobState.SUCCEEDED]
+
+
+def test_what_the_live_results_worker_may_not_write_is_refused_before_it_is_drawn(
+    stage, fake, tmp_path
+):
+    start_gpu(stage)
+    # This command's own configuration would allow it.
+    other = tmp_path / "other.yaml"
+    config = json.loads(stage.config_path.read_text()) | {"results": {}}
+    other.write_text(json.dumps(config))
+
+    refused = command(
+        stage, "generate", "a fox", "-o", str(tmp_path / "fox.png"), "--config", str(other)
+    )
+    _, said = refused.communicate(timeout=PATIENCE_S)
+
+    assert refused.returncode == 2
+    assert "the results worker of" in said
+    assert str(stage.folder) in said
+    assert fake.submissions == []
+    assert not any(count_states(stage.imagen().ledger, EVERYTHING).values())

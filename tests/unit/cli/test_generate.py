@@ -253,3 +253,15 @@ def test_a_ledger_that_nobody_serves_ends_with_5(draw):
 
     assert done.code == 5
     assert "unreachable" in done.err
+
+
+def test_embedded_a_folder_outside_the_configured_ones_is_refused_before_drawing(
+    imagen, configure, tmp_path
+):
+    configure(f"results: {{allowed_dirs: [{tmp_path / 'allowed'}]}}")
+
+    done = imagen("generate", "a fox", "--backend", "mock", "-o", str(tmp_path / "out" / "fox.png"))
+
+    assert done.code == 2
+    assert "outside the folders that images may go to" in done.err
+    assert imagen("jobs", "ls", "--json").json["jobs"] == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from imagen.ledger.engine import open_ledger
+from imagen.ledger.workers import report_worker
+
 NOWHERE = "redis://127.0.0.1:1/0"
 FOX = ("generate", "a fox", "--backend", "mock", "--size", "64x64")
 
@@ -59,3 +62,31 @@ def test_a_worker_needs_a_role(imagen, broker):
 
     assert done.code == 3
     assert "imagen worker gpu" in done.err
+
+
+@pytest.mark.parametrize("command", ["generate", "batch"])
+def test_a_folder_that_the_results_worker_refuses_is_refused_before_a_row_is_accepted(
+    imagen, broker, made_ledger, tmp_path, command
+):
+    ledger = open_ledger("", default_path=made_ledger)
+    report_worker(
+        ledger,
+        "desk:results",
+        host="desk",
+        role="results",
+        queues=[],
+        backends=[],
+        allowed_dirs=[str(tmp_path / "allowed")],
+    )
+    ledger.close()
+    (tmp_path / "prompts.txt").write_text("a fox\n")
+    wanted = {
+        "generate": (*FOX, "-o", str(tmp_path / "elsewhere" / "fox.png")),
+        "batch": ("batch", str(tmp_path / "prompts.txt"), "--output-dir", str(tmp_path / "else")),
+    }
+
+    done = imagen(*wanted[command], env=broker | {"IMAGEN_HOST": "desk"})
+
+    assert done.code == 2
+    assert "the results worker of 'desk' refuses it" in done.err
+    assert imagen("jobs", "ls", "--json").json["jobs"] == []

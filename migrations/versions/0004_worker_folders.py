@@ -1,0 +1,25 @@
+"""The folders that a results worker may write to, in its row of the workers table."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+JSON_DOCUMENT = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def upgrade() -> None:
+    schema = op.get_context().opts["imagen_schema"]
+    op.add_column("workers", sa.Column("allowed_dirs", JSON_DOCUMENT), schema=schema)
+
+
+def downgrade() -> None:
+    schema = op.get_context().opts["imagen_schema"]
+    with op.batch_alter_table("workers", schema=schema) as table:
+        table.drop_column("allowed_dirs")
