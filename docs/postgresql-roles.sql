@@ -46,7 +46,7 @@ GRANT SELECT ON imagen.pauses TO imagen_gpu, imagen_cloud, imagen_results, image
 GRANT SELECT ON imagen.jobs TO imagen_gpu, imagen_cloud;
 GRANT UPDATE (state, phase, not_before, limited_since, lease_owner, lease_expires_at, fence,
               attempt_id, attempt_count, passed_over, error_code, error_message,
-              started_at, finished_at)
+              started_at, finished_at, crash_count, crash_fence, alone_since)
     ON imagen.jobs TO imagen_gpu, imagen_cloud;
 GRANT SELECT, INSERT, UPDATE ON imagen.attempts TO imagen_gpu, imagen_cloud;
 GRANT INSERT ON imagen.artifacts TO imagen_gpu, imagen_cloud;
@@ -58,7 +58,7 @@ GRANT INSERT, UPDATE ON imagen.pauses TO imagen_gpu, imagen_cloud;
 -- back what the dead held, sweep what nobody will deliver.
 GRANT SELECT ON imagen.jobs TO imagen_results;
 GRANT UPDATE (state, phase, not_before, lease_owner, lease_expires_at, fence, crash_count,
-              error_code, error_message, finished_at)
+              crashed_at, crash_fence, alone_since, error_code, error_message, finished_at)
     ON imagen.jobs TO imagen_cloud, imagen_results;
 GRANT SELECT ON imagen.attempts TO imagen_results;
 GRANT SELECT (key, job_id, size_bytes, sha256, created_at), DELETE

@@ -57,7 +57,7 @@ class Claimant:
 def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None) -> Claim | None:
     """The best waiting job, now leased to the claimant with a higher fence, or nothing.
 
-    ``crashed`` limits the choice to jobs that have (True) or have not (False) crashed a worker.
+    ``crashed`` limits the choice to jobs that run alone after crashes (True), or to others (False).
     The claim also opens the attempt, or takes up the one that an earlier worker left unfinished.
     Not synced: a claim that a power cut undoes is simply made again.
     """

@@ -76,7 +76,9 @@ def _conditions(choice: Choice) -> ColumnElement[bool]:
     if choice.backends is not None:
         conditions.append(jobs.c.backend.in_(choice.backends))
     if choice.crashed is not None:
-        conditions.append(jobs.c.crash_count >= 1 if choice.crashed else jobs.c.crash_count == 0)
+        conditions.append(
+            jobs.c.alone_since.is_not(null()) if choice.crashed else jobs.c.alone_since.is_(null())
+        )
     return and_(*conditions)
 
 

@@ -22,6 +22,7 @@ def _add(name: str, *columns: Column[Any], where: str, unique: bool = False) -> 
 # Each serves one question that is asked all day; see claim.py, delivery.py, leases.py.
 _add("ix_jobs_waiting", jobs.c.queue, jobs.c.lane, jobs.c.id, where="state = 'queued'")
 _add("ix_jobs_generated", jobs.c.delivery_host, jobs.c.id, where="state = 'generated'")
+_add("ix_jobs_alone", jobs.c.queue, where="state = 'queued' AND alone_since IS NOT NULL")
 _add("ix_jobs_leased", jobs.c.lease_owner, where="lease_owner IS NOT NULL")
 # A provider's id belongs to one attempt: nobody takes another's paid prediction.
 _add(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, null, or_, select, update
 
 from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.crashes import crash_values, last_death, note_deaths
 from imagen.ledger.delivery_statements import SHAKY_AFTER
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
@@ -54,54 +56,61 @@ def lease_owners(ledger: Ledger) -> set[str]:
 
 
 def take_back(
-    ledger: Ledger, *, max_crashes: int, dead: Iterable[str] = (), only_dead: bool = False
+    ledger: Ledger,
+    *,
+    max_crashes: int,
+    dead: Iterable[str] = (),
+    alive: Iterable[str] = (),
+    only_dead: bool = False,
 ) -> int:
     """Return expired running jobs to ``queued``, and those of owners known to be dead.
 
-    Each counts a crash; at ``max_crashes`` it fails with ``worker_crashed``. Expired deliveries
-    are freed without counting: a paid image is never failed for a crash. The attempt stays open,
-    so the next claim resumes it. ``only_dead`` leaves the expired leases of others alone. Says how
-    many jobs were taken back.
+    Each counts a crash, and in the end fails with ``worker_crashed`` (see ``crashes``), but not
+    where the owner is known to be ``alive``: it was only stopped. Expired deliveries are freed
+    without counting: a paid image is never failed for a crash. The attempt stays open, so the next
+    claim resumes it. ``only_dead`` leaves the expired leases of others alone. Says how many jobs
+    were taken back.
     """
     overdue: ColumnElement[bool] = jobs.c.lease_owner.in_(list(dead))
     if not only_dead:
         overdue = or_(overdue, jobs.c.lease_expires_at < now_plus())
     overdue = and_(jobs.c.lease_owner.is_not(null()), overdue)
     with ledger.write() as connection:
-        crashed = jobs.c.crash_count + 1 >= max_crashes
-        rows = connection.execute(
-            update(jobs)
-            .where(in_order(and_(jobs.c.state == JobState.RUNNING, overdue)))
-            .values(
-                state=case((crashed, JobState.FAILED.value), else_=JobState.QUEUED.value),
-                finished_at=case((crashed, now_plus()), else_=null()),
-                error_code="worker_crashed",
-                error_message=case(
-                    (crashed, f"the worker died {max_crashes} times while drawing this job"),
-                    else_="the worker died while drawing this job",
-                ),
-                crash_count=jobs.c.crash_count + 1,
-                fence=jobs.c.fence + 1,
-                lease_owner=null(),
-                lease_expires_at=null(),
-                not_before=null(),
-            )
-            .returning(jobs.c.id)
-        ).all()
-        freed = connection.execute(
-            update(jobs)
-            .where(in_order(and_(jobs.c.state == JobState.GENERATED, overdue)))
-            .values(
-                lease_owner=null(),
-                lease_expires_at=null(),
-                fence=jobs.c.fence + 1,
-                not_before=case(
-                    (jobs.c.delivery_count >= SHAKY_AFTER, now_plus(SHAKY_WAIT_S)), else_=null()
-                ),
-            )
-            .returning(jobs.c.id)
-        ).all()
-    return len(rows) + len(freed)
+        running = and_(jobs.c.state == JobState.RUNNING, overdue)
+        stopped = jobs.c.lease_owner.in_(list(alive))
+        taken = _free(
+            connection,
+            and_(running, stopped),
+            {"state": JobState.QUEUED.value, "not_before": null()},
+        )
+        taken += _take_back_crashed(ledger, connection, and_(running, ~stopped), max_crashes)
+        shaky = jobs.c.delivery_count >= SHAKY_AFTER
+        taken += _free(
+            connection,
+            and_(jobs.c.state == JobState.GENERATED, overdue),
+            {"not_before": case((shaky, now_plus(SHAKY_WAIT_S)), else_=null())},
+        )
+    return taken
+
+
+def _take_back_crashed(
+    ledger: Ledger, connection: Connection, crashed: ColumnElement[bool], max_crashes: int
+) -> int:
+    died = last_death(connection)
+    note_deaths(ledger, connection, crashed)
+    values = crash_values(max_crashes=max_crashes, died=died)
+    return _free(connection, crashed, {**values, "not_before": null()})
+
+
+def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[str, Any]) -> int:
+    """Let go of jobs whose holders are gone; says how many."""
+    rows = connection.execute(
+        update(jobs)
+        .where(in_order(those))
+        .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1, **values)
+        .returning(jobs.c.id)
+    ).all()
+    return len(rows)
 
 
 def end_canceled(ledger: Ledger) -> int:

@@ -216,12 +216,12 @@ def hosts_to_deliver(ledger: Ledger) -> list[str]:
 
 
 def crashed_waiting(ledger: Ledger, queues: Sequence[str], scope: Scope = EVERYTHING) -> bool:
-    """Whether a job of the scope waits that has crashed a worker before: it wants to run alone."""
+    """Whether a job of the scope waits that runs alone in its process since it crashed workers."""
     with ledger.read() as connection:
         return (
             connection.execute(
                 select(jobs.c.id)
-                .where(jobs.c.queue.in_(queues), jobs.c.crash_count >= 1, waiting(scope))
+                .where(jobs.c.queue.in_(queues), jobs.c.alone_since.is_not(null()), waiting(scope))
                 .limit(1)
             ).first()
             is not None

@@ -83,6 +83,11 @@ jobs = Table(
     # Attempts made before the last `imagen jobs retry`: they do not count against the limit.
     Column("tried_before", Integer, nullable=False, server_default="0"),
     Column("crash_count", Integer, nullable=False, server_default="0"),
+    # The last crash: when, and the fence that it raised, by which a living holder denies it.
+    Column("crashed_at", UtcDateTime),
+    Column("crash_fence", Integer),
+    # Set for a job that may kill its workers: it runs alone in its process.
+    Column("alone_since", UtcDateTime),
     Column("delivery_count", Integer, nullable=False, server_default="0"),
     Column("cancel_requested_at", UtcDateTime),
     Column("delivery_host", Text, nullable=False),

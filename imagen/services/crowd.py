@@ -1,4 +1,4 @@
-"""Lets a job that has crashed a worker before run alone, so that a crash is its own only."""
+"""Lets a job that may crash its workers run alone, so that a crash is its own only."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Crowd:
     _wants_alone: bool = False
 
     def want_alone(self) -> None:
-        """A crashed job waits: let nobody else in until it had its turn."""
+        """A suspect waits: let nobody else in until it had its turn."""
         with self._lock:
             self._wants_alone = True
 
     @contextmanager
     def entering(self) -> Iterator[bool | None]:
-        """Yields which jobs may be claimed: ``False`` those that never crashed, ``True`` only those
-        that did (alone in this process), ``None`` when nothing may be claimed now.
+        """Yields which jobs may be claimed: ``False`` all but suspects, ``True`` only those
+        (alone in this process), ``None`` when nothing may be claimed now.
         """
         with self._lock:
             admitted = self._admit()

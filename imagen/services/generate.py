@@ -26,6 +26,7 @@ from imagen.ledger import held
 from imagen.ledger.artifacts import artifact_of
 from imagen.ledger.claim import Claimant, claim_job
 from imagen.ledger.control import pause_backend
+from imagen.ledger.crashes import deny_crash
 from imagen.ledger.engine import Ledger
 from imagen.ledger.generated import Finish, record_generated
 from imagen.services.heartbeat import Heartbeat, Lease
@@ -114,7 +115,7 @@ class Drawing:
             # It may be ours all the same, only too short for a paid call or with an id that a
             # stopped worker's late answer brought: kept by the heartbeat, nobody would ever go on.
             self._give_back(claim)
-            return _lost(claim, lost)
+            return self._lost(claim, lost)
         except LedgerUnavailable:
             self._give_back(claim)
             raise
@@ -188,7 +189,7 @@ class Drawing:
                 clock=self.clock,
             )
         except LeaseLost as lost:
-            return _lost(claim, lost)
+            return self._lost(claim, lost)
         self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
         return Outcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
 
@@ -208,7 +209,7 @@ class Drawing:
                 clock=self.clock,
             )
         except LeaseLost as lost:
-            return _lost(claim, lost)
+            return self._lost(claim, lost)
         final = JobState.CANCELED if state is AttemptState.CANCELED else JobState.FAILED
         self._announce(claim, final.value, code=error.code, why=str(error))
         return Outcome(claim.job.id, final, error=error)
@@ -238,6 +239,15 @@ class Drawing:
         except LedgerError as error:
             log.warning("lease_not_given_back", extra={"why": str(error)})
 
+    def _lost(self, claim: Claim, error: LeaseLost) -> Outcome:
+        """Leave the job to the one that holds it now, which decides on it and tells of it."""
+        log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
+        try:
+            deny_crash(self.ledger, claim)
+        except LedgerError as unwritten:
+            log.debug("crash_not_denied", extra={"why": str(unwritten)})
+        return Outcome(claim.job.id, JobState.RUNNING, error=error)
+
     def _forget(self, backend: Backend, external_id: str | None) -> None:
         if external_id is None:
             return
@@ -249,12 +259,6 @@ class Drawing:
 
     def _announce(self, claim: Claim, event: str, **facts: object) -> None:
         self.publisher.announce(claim.job, {"event": event, **facts})
-
-
-def _lost(claim: Claim, error: LeaseLost) -> Outcome:
-    """Whoever holds the job now decides what becomes of it, and tells of it."""
-    log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
-    return Outcome(claim.job.id, JobState.RUNNING, error=error)
 
 
 def _log_claim(claim: Claim) -> None:

@@ -76,6 +76,12 @@ def dead_among(folder: Path, owners: Iterable[str]) -> set[str]:
     return {owner for owner in owners if _is_unlocked(folder / _file_name(owner))}
 
 
+def alive_among(folder: Path, owners: Iterable[str]) -> set[str]:
+    """Those of ``owners`` that run on this host, stopped ones included."""
+    present = {owner for owner in owners if (folder / _file_name(owner)).exists()}
+    return present - dead_among(folder, present)
+
+
 def sweep(folder: Path, *, still_leasing: Iterable[str]) -> None:
     """Remove the files of the dead that hold no lease any more."""
     leasing = set(still_leasing)

@@ -113,6 +113,7 @@ class Reconciler:
             self.ledger,
             max_crashes=self.max_crashes,
             dead=dead,
+            alive=presence.alive_among(self.presence_folder, owners) | {self.owner},
             only_dead=only_dead or self.clock.boottime_s() < self._spares_until_s,
         )
         if taken:

@@ -174,8 +174,9 @@ def test_a_run_of_a_batch_claims_what_it_or_a_later_run_named(desk: Any) -> None
     assert desk.claim(scope=scope) is None
 
 
-def test_crashed_jobs_can_be_asked_for_or_left_out(desk: Any) -> None:
+def test_jobs_that_run_alone_can_be_asked_for_or_left_out(desk: Any) -> None:
     crashed = desk.submit()
+    desk.crash(desk.must_claim())
     desk.crash(desk.must_claim())
     sound = desk.submit()
 

@@ -36,3 +36,19 @@ def test_a_job_that_is_anothers_is_left_to_it(studio: Any) -> None:
     studio.draw()
 
     assert studio.desk.row(job_id).lease_owner == "two"
+
+
+def test_a_worker_that_was_only_silent_denies_its_crash(studio: Any) -> None:
+    job_id = studio.desk.submit()
+
+    def be_silent(_request: Any, run: Any) -> None:
+        studio.desk.crash(run.lease.claim)
+        assert studio.desk.job(job_id).crash_count == 1
+        raise LeaseLost("the lease ran out meanwhile")
+
+    studio.backend.script = [be_silent]
+
+    studio.draw()
+
+    job = studio.desk.job(job_id)
+    assert (job.state, job.crash_count) == (JobState.QUEUED, 0)

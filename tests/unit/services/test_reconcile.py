@@ -142,3 +142,16 @@ def test_the_lock_files_of_the_dead_are_swept(studio: Any) -> None:
     studio.reconciler().tick()
 
     assert list(folder.iterdir()) == []
+
+
+def test_a_process_of_this_host_that_is_only_stopped_counts_no_crash(studio: Any) -> None:
+    job_id = studio.desk.submit()
+    left = presence.enter(Path.cwd() / "owners", "stopped")
+    studio.desk.must_claim("stopped")
+    studio.desk.expire(job_id)
+
+    studio.reconciler().tick()
+
+    job = studio.desk.job(job_id)
+    assert (job.state, job.crash_count) == (JobState.QUEUED, 0)
+    left.leave()

@@ -1,0 +1,133 @@
+"""What a worker's death says about the jobs that it held; the rules are in docs/architecture.md.
+
+A job that kills its workers has to be told from one that was held by workers that died of something
+else. So a crash raises suspicion only where no other worker died since the job's last one, a
+suspect runs alone in its process, and only a death while it was alone ends it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from imagen.domain.job import TERMINAL_STATES, Claim, JobState
+from imagen.ledger.engine import Ledger
+from imagen.ledger.tables import attempts, jobs, locks
+from imagen.ledger.types import UtcDateTime, now_plus
+from imagen.ledger.upsert import insert_on
+
+#: A crash in company makes a job a suspect from this one on.
+SUSPECT_AFTER = 2
+#: A worker that died of something else excuses the crashes of others for so long.
+EXCUSE_S = 60.0
+
+#: The row of ``locks`` whose ``expires_at`` is when a worker last died that drew no suspect.
+_LAST_DEATH = "last worker death"
+
+
+def last_death(connection: Connection) -> datetime | None:
+    """When a worker last died of something that no suspect can have done; None when long ago."""
+    return connection.scalar(
+        select(locks.c.expires_at).where(
+            locks.c.name == _LAST_DEATH, locks.c.expires_at > now_plus(-EXCUSE_S)
+        )
+    )
+
+
+def note_deaths(ledger: Ledger, connection: Connection, crashed: ColumnElement[bool]) -> None:
+    """Note that workers die now, unless each held a suspect; ``crashed`` are the jobs they held."""
+    innocent = connection.scalar(
+        select(jobs.c.lease_owner)
+        .where(crashed)
+        .group_by(jobs.c.lease_owner)
+        .having(func.max(jobs.c.alone_since).is_(null()))
+        .limit(1)
+    )
+    if innocent is None:
+        return
+    statement = insert_on(ledger, locks).values(
+        name=_LAST_DEATH, owner=innocent, expires_at=now_plus()
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"owner": innocent, "expires_at": now_plus()}
+        )
+    )
+
+
+def crash_values(*, max_crashes: int, died: datetime | None) -> dict[str, Any]:
+    """The columns of a job whose worker died; ``died`` is what ``last_death`` said before.
+
+    It is queued again, from its second crash on alone, unless it resumes what a backend has taken
+    on already; such a job is alone for its last try only. It fails at ``max_crashes``, when it was
+    alone.
+    """
+    count = jobs.c.crash_count + 1
+    excused = and_(
+        jobs.c.crashed_at.is_not(null()), literal(died, UtcDateTime()) > jobs.c.crashed_at
+    )
+    if died is None:
+        excused = literal(False)
+    is_last = count >= max(1, max_crashes - 1)
+    is_suspect = or_(and_(count >= SUSPECT_AFTER, ~excused, ~_is_at_backend()), is_last)
+    was_alone = jobs.c.alone_since.is_not(null()) if max_crashes > 1 else literal(True)
+    failed = and_(count >= max_crashes, ~excused, was_alone)
+    return {
+        "state": case((failed, JobState.FAILED.value), else_=JobState.QUEUED.value),
+        "finished_at": case((failed, now_plus()), else_=null()),
+        "error_code": "worker_crashed",
+        "error_message": case(
+            (failed, f"the worker died {max_crashes} times while drawing this job"),
+            else_="the worker died while drawing this job",
+        ),
+        "crash_count": count,
+        "crashed_at": now_plus(),
+        "crash_fence": jobs.c.fence + 1,
+        "alone_since": case(
+            (is_suspect, func.coalesce(jobs.c.alone_since, now_plus())), else_=null()
+        ),
+    }
+
+
+def _is_at_backend() -> ColumnElement[bool]:
+    return (
+        select(attempts.c.id)
+        .where(attempts.c.id == jobs.c.attempt_id, attempts.c.external_id.is_not(null()))
+        .exists()
+    )
+
+
+def deny_crash(ledger: Ledger, claim: Claim) -> None:
+    """Take back the crash that was counted when this claim's lease ran out: its holder lives.
+
+    It was stopped, or could not reach the ledger. Nothing happens when none was counted.
+    """
+    with ledger.write() as connection:
+        connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.id == claim.job.id,
+                jobs.c.crash_fence == claim.job.fence + 1,
+                jobs.c.state.not_in(TERMINAL_STATES),
+            )
+            .values(
+                crash_count=jobs.c.crash_count - 1,
+                crash_fence=null(),
+                alone_since=case(
+                    (jobs.c.crash_count > SUSPECT_AFTER, jobs.c.alone_since), else_=null()
+                ),
+            )
+        )
