@@ -64,6 +64,8 @@ GRANT SELECT ON imagen.attempts TO imagen_results;
 GRANT SELECT (key, job_id, size_bytes, sha256, created_at), DELETE
     ON imagen.artifacts TO imagen_cloud, imagen_results;
 GRANT SELECT, INSERT, UPDATE, DELETE ON imagen.locks TO imagen_cloud, imagen_results;
+-- What the dead were sending, which is given back too.
+GRANT SELECT, UPDATE (lease_owner, lease_expires_at, last_error) ON imagen.outbox TO imagen_cloud;
 
 -- Delivering: read the image, say where it went; have it drawn again when its bytes are gone.
 GRANT UPDATE (output_path, file_sha256, delivery_count) ON imagen.jobs TO imagen_results;

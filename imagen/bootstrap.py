@@ -172,8 +172,7 @@ class Imagen(Foundation):
             publisher,
             self.clock,
             allowed_dirs=allowed_dirs,
-            # A PostgreSQL ledger holds the usage table itself.
-            sends_usage=self.has_supabase and self.ledger.kind == "sqlite",
+            sends_usage=self.sends_usage,
             has_cloud=self.has_supabase,
         )
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from imagen.backends.adapter import Surroundings
 from imagen.backends.installed import Adapters
 from imagen.backends.registry import Registry
-from imagen.cloud.settings import missing_variables, read_settings
+from imagen.cloud.settings import missing_variables, project_ref, read_settings
 from imagen.config.schema import Config
 from imagen.domain.protocols import Limiter
-from imagen.errors import ConfigError, CredentialError, ImagenError
+from imagen.errors import ConfigError, CredentialError, ImagenError, LedgerError
 from imagen.ledger.engine import Ledger, open_ledger
 from imagen.ledger.history import AttemptHistory
 from imagen.ledger.outbox import give_back_outgoing, outgoing_owners
@@ -44,6 +44,7 @@ class Foundation:
         self.clock = SystemClock()
         self._presence: Presence | None = None
         self._heartbeat: Heartbeat | None = None
+        self._may_hold_outgoing = False
 
     @property
     def has_broker(self) -> bool:
@@ -117,6 +118,26 @@ class Foundation:
         """The variables that are to be set first, for people; "" where they are set."""
         return " and ".join(missing_variables(self.env))
 
+    @cached_property
+    def is_ledger_in_project(self) -> bool:
+        """Whether the ledger is the database of the Supabase project: its tables are the project's.
+
+        ``database.in_supabase`` decides; ``auto`` looks for the project's reference in the
+        database's address, which only addresses of hosted projects contain.
+        """
+        if not self.config.database.url.startswith("postgres"):
+            return False
+        switch = self.config.database.in_supabase
+        if switch != "auto":
+            return switch == "on"
+        reference = project_ref(self.env)
+        return reference is not None and reference in self.config.database.url
+
+    @property
+    def sends_usage(self) -> bool:
+        """Whether usage rows go to a table that is not in the ledger, through the outbox."""
+        return self.has_supabase and not self.is_ledger_in_project
+
     def free_outbox(self) -> None:
         """Give back what processes of this host held in the outbox when they died."""
         owners = outgoing_owners(self.ledger)
@@ -137,9 +158,9 @@ class Foundation:
             sinks = self._sinks()
         except (ConfigError, CredentialError) as error:
             why = str(error)
-        return Sync(
-            self.ledger, self.owner, self.clock, sinks, missing=why, should_stop=should_stop
-        )
+        ledger = self.ledger
+        self._may_hold_outgoing = True
+        return Sync(ledger, self.owner, self.clock, sinks, missing=why, should_stop=should_stop)
 
     def usage_sink(self) -> UsageOverRest | None:
         """The usage table that is not in the ledger, or nothing where there is none.
@@ -148,7 +169,7 @@ class Foundation:
             ConfigError, CredentialError: SUPABASE_URL or its key cannot be what they should be.
         """
         settings = read_settings(self.env)
-        if settings is None or self.ledger.kind == "postgresql":
+        if settings is None or not self.sends_usage:
             return None
         from imagen.cloud.rest import Rest
         from imagen.services.sinks import UsageOverRest
@@ -165,15 +186,18 @@ class Foundation:
         from imagen.cloud.storage import Storage
         from imagen.ledger.images import put_image
         from imagen.ledger.sinks import CLOUD_SINK, USAGE_SINK
-        from imagen.services.sinks import CloudCopies, UsageOverRest, image_rows_over
+        from imagen.services.sinks import (
+            CloudCopies,
+            UsageInLedger,
+            UsageOverRest,
+            image_rows_over,
+        )
 
         rest = Rest(settings)
-        is_same_project = settings.project_ref is not None and (
-            settings.project_ref in self.config.database.url
-        )
-        put_row = partial(put_image, self.ledger) if is_same_project else image_rows_over(rest)
+        is_here = self.is_ledger_in_project
+        put_row = partial(put_image, self.ledger) if is_here else image_rows_over(rest)
         return {
-            USAGE_SINK: UsageOverRest(rest),
+            USAGE_SINK: UsageInLedger() if is_here else UsageOverRest(rest),
             CLOUD_SINK: CloudCopies(
                 self.ledger, Storage(settings), put_row, self.config.owner_user_id
             ),
@@ -209,20 +233,44 @@ class Foundation:
         )
 
     def close(self) -> None:
-        """Let go of everything; leases that are still held run out."""
+        """Let go of everything; leases of jobs that are still held run out."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        gave_back = self._give_back_outgoing()
         if "registry" in self.__dict__:
             self.registry.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
-        if self._presence is not None:
+        # Without its lock file others would wait for the leases in the outbox to run out.
+        if self._presence is not None and gave_back:
             self._presence.leave()
+
+    def _give_back_outgoing(self) -> bool:
+        """Let others send at once what a thread of this process may still be sending.
+
+        Says whether nothing is held any more.
+        """
+        if not self._may_hold_outgoing:
+            return True
+        try:
+            give_back_outgoing(self.ledger, [self.owner])
+        except LedgerError:
+            return False
+        return True
+
+    def hold_lock_file(self) -> None:
+        """Take this process's lock file, which tells others that it is alive, until the end.
+
+        Raises:
+            ConfigError: nothing can be written to the state folder.
+        """
+        if self._presence is None:
+            self._presence = enter(self.presence_folder, self.owner)
 
     def _started_heartbeat(self) -> Heartbeat:
         """The heartbeat of a command, with this process's lock file beside it."""
         if self._heartbeat is None:
-            self._presence = enter(self.presence_folder, self.owner)
+            self.hold_lock_file()
             self._heartbeat = self._new_heartbeat()
             self._heartbeat.start()
         return self._heartbeat

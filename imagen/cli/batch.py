@@ -101,7 +101,8 @@ class _Run:
         return f"file:{Path(self.source).resolve()}:{self.house.output_folder}"
 
     def draw(self, *, timeout_s: float | None) -> None:
-        from imagen.cli.outgoing import tell_outgoing
+        from imagen.cli.outgoing import tell_outgoing, tell_unsent
+        from imagen.ledger.scope import Scope
 
         began_s = time.monotonic()
         submitted = self._submit()
@@ -109,12 +110,21 @@ class _Run:
             if submitted.to_draw:
                 self._require_usable_backend(submitted)
                 self._wait(submitted, timeout_s=timeout_s)
-                tell_outgoing(self.shell, self.imagen, submitted.scope)
         except Interrupted:
             so_far = self._outcome(submitted, began_s=began_s)
             self.shell.screen.say(so_far.summary())
             raise
-        self._answer(self._outcome(submitted, began_s=began_s))
+        # Taken here: waiting for Supabase is no part of the drawing.
+        outcome = self._outcome(submitted, began_s=began_s)
+        try:
+            if submitted.to_draw:
+                tell_outgoing(self.shell, self.imagen, submitted.scope)
+            else:
+                tell_unsent(self.shell, self.imagen, Scope(batch_id=submitted.batch.id))
+        except Interrupted:
+            self.shell.screen.say(outcome.summary())
+            raise
+        self._answer(outcome)
 
     def _submit(self) -> Submitted:
         from imagen.services.batch import BatchRun

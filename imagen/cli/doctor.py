@@ -54,7 +54,6 @@ def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]
     from imagen.config.load import find_config, shown_path
     from imagen.services.doctor import (
         Finding,
-        describe_ledger,
         describe_workers,
         examine,
         examine_folder,
@@ -62,7 +61,7 @@ def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]
 
     path = find_config(config, shell.env)
     configured = shown_path(path, shell.env) if path else "no file; the built-in defaults hold"
-    ledger = examine("ledger", lambda: describe_ledger(imagen.ledger))
+    ledger = examine("ledger", lambda: _describe_ledger(imagen))
     found = [Finding("config", "ok", configured), ledger]
     folder = Path(imagen.config.output.dir).expanduser().absolute()
     found.append(examine_folder(folder))
@@ -74,6 +73,12 @@ def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]
         found += _backends(imagen)
     found.append(_supabase(imagen))
     return found
+
+
+def _describe_ledger(imagen: Imagen) -> str:
+    from imagen.services.doctor import describe_ledger
+
+    return describe_ledger(imagen.ledger, sends_usage=imagen.sends_usage)
 
 
 def _describe_broker(imagen: Imagen) -> str:

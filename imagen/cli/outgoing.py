@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from imagen.ledger.scope import Scope
     from imagen.services.sync import SyncReport
 
-#: How long a command that somebody waits for waits for the first try of what it has to send.
+#: How long a command waits for the first try of what it has to send …
 PATIENCE_S = 10.0
+#: … and how long where another command waited in vain lately.
+PATIENCE_AFTER_SILENCE_S = 1.5
+#: For how long the commands of a ledger remember that Supabase did not answer in time.
+SILENCE_REMEMBERED_S = 300.0
 #: Silence up to here is nothing to wonder about.
 _SILENT_S = 1.5
 _LOOK_EVERY_S = 0.05
 _END_S = 0.3
+_AGAIN_AFTER_S = 0.2
 
 NAMES = {"usage": "usage", "cloud": "cloud sync"}
 
@@ -59,15 +64,25 @@ def require_cloud(imagen: Imagen, *, sync: str) -> None:
 def tell_outgoing(shell: Shell, imagen: Imagen, scope: Scope) -> None:
     """Wait up to ten seconds for the first try of what the scope's jobs have to send.
 
-    Then tell, on stderr, what did not arrive and why. The images are there whatever happens here,
-    so nothing here fails.
+    Two seconds after a command of this ledger waited in vain in the last minutes. Then tell, on
+    stderr, what did not arrive and why. The images are there whatever happens here, so nothing
+    here fails.
     """
-    from imagen.ledger.backlog import backlog
-
     try:
         _wait_for_first_try(shell, imagen, scope)
-        waiting = backlog(imagen.ledger, scope)
         _tell_kept_here(shell, imagen, scope)
+    except ImagenError as error:
+        tell(shell.screen, f"cloud sync: {error.message}", error.hint)
+        return
+    tell_unsent(shell, imagen, scope)
+
+
+def tell_unsent(shell: Shell, imagen: Imagen, scope: Scope) -> None:
+    """Tell, on stderr, what of the scope's jobs did not leave the ledger and why; sends nothing."""
+    from imagen.ledger.backlog import unsent
+
+    try:
+        waiting = unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
     except ImagenError as error:
         tell(shell.screen, f"cloud sync: {error.message}", error.hint)
         return
@@ -82,18 +97,33 @@ def tell_outgoing(shell: Shell, imagen: Imagen, scope: Scope) -> None:
 class Drainer:
     """Empties the outbox in a thread, so that nobody has to wait for a server that is silent."""
 
-    def __init__(self, imagen: Imagen, scope: Scope, *, now: bool) -> None:
+    def __init__(
+        self,
+        imagen: Imagen,
+        scope: Scope,
+        *,
+        now: bool = False,
+        is_wanted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``now`` tries what was put off as well; it starts over while ``is_wanted`` says so."""
         self._imagen = imagen
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._sync = imagen.sync(should_stop=self._stopping.is_set)
         self._drain: Callable[[], SyncReport] = lambda: self._sync.drain(scope, now=now)
-        self._report: SyncReport | None = None
+        self._is_wanted = is_wanted
+        self._sent = 0
         self._error: Exception | None = None
         # A daemon: a call that blocks for a minute must not keep the process alive.
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
+        """Begin. Others see by the lock file whether this process is still at it.
+
+        Raises:
+            ConfigError: the lock file cannot be written.
+        """
+        self._imagen.hold_lock_file()
         self._thread.start()
 
     def wait(self, timeout_s: float) -> bool:
@@ -104,14 +134,17 @@ class Drainer:
         """Begin nothing more. Safe in a signal handler's thread."""
         self._stopping.set()
 
-    def leave(self) -> None:
-        """Stop, and let others have at once what any thread of this process is still at."""
+    def leave(self, *, why: str = "") -> None:
+        """Stop, and let others have at once what any thread of this process is still at.
+
+        ``why`` is recorded as the reason that it did not arrive.
+        """
         from imagen.ledger.outbox import give_back_outgoing
 
         self.stop()
         # Unless it is in the middle of a call it ends now, and takes nothing after the give-back.
         self._over.wait(_END_S)
-        give_back_outgoing(self._imagen.ledger, [self._imagen.owner])
+        give_back_outgoing(self._imagen.ledger, [self._imagen.owner], why=why)
 
     @property
     def sent(self) -> int:
@@ -122,11 +155,13 @@ class Drainer:
         """
         if self._error is not None:
             raise self._error
-        return self._report.sent if self._report else 0
+        return self._sent
 
     def _run(self) -> None:
         try:
-            self._report = self._drain()
+            self._sent += self._drain().sent
+            while self._is_wanted() and not self._stopping.wait(_AGAIN_AFTER_S):
+                self._sent += self._drain().sent
         except Exception as error:
             self._error = error
         finally:
@@ -135,12 +170,33 @@ class Drainer:
 
 def _wait_for_first_try(shell: Shell, imagen: Imagen, scope: Scope) -> None:
     from imagen.ledger.outbox import count_untried
+    from imagen.ledger.silence import note_silence, was_silent
 
-    if not count_untried(imagen.ledger, scope):
+    ledger = imagen.ledger
+    number = count_untried(ledger, scope)
+    if not number:
         return
-    drainer = Drainer(imagen, scope, now=False) if _sends_here(imagen) else None
+    patience_s = PATIENCE_AFTER_SILENCE_S if was_silent(ledger) else PATIENCE_S
+    drainer = None
+    if _sends_here(imagen):
+        # Again and again: what the drawing's own thread was about to send becomes free in between.
+        drainer = Drainer(imagen, scope, is_wanted=lambda: count_untried(ledger, scope) > 0)
     if drainer is not None:
         drainer.start()
+    is_patient = True
+    try:
+        is_patient = _wait_for_tries(shell, imagen, scope, patience_s=patience_s)
+    finally:
+        if drainer is not None:
+            drainer.leave(why="" if is_patient else f"no answer within {patience_s:.2g} s")
+    if not is_patient and count_untried(ledger, scope) == number:
+        note_silence(ledger, for_s=SILENCE_REMEMBERED_S)
+
+
+def _wait_for_tries(shell: Shell, imagen: Imagen, scope: Scope, *, patience_s: float) -> bool:
+    """Wait until everything was tried once; says whether the patience sufficed."""
+    from imagen.ledger.outbox import count_untried
+
     began_s = time.monotonic()
     is_over = threading.Event()
     has_told = False
@@ -148,17 +204,15 @@ def _wait_for_first_try(shell: Shell, imagen: Imagen, scope: Scope) -> None:
         with shell.interrupt.stopping(is_over.set):
             while not is_over.wait(_LOOK_EVERY_S) and count_untried(imagen.ledger, scope):
                 waited_s = time.monotonic() - began_s
-                if waited_s > PATIENCE_S:
-                    break
+                if waited_s > patience_s:
+                    return False
                 if waited_s > _SILENT_S and not has_told:
                     has_told = True
                     _tell_wait(shell)
     except Interrupted:
         # The image is drawn and has been answered; only the wait for its copy ends.
         shell.screen.clear_line()
-    finally:
-        if drainer is not None:
-            drainer.leave()
+    return True
 
 
 def _sends_here(imagen: Imagen) -> bool:
@@ -177,7 +231,7 @@ def _tell_wait(shell: Shell) -> None:
 
 
 def _why(each: Backlog) -> str:
-    why = printable(each.why) or f"not through within {PATIENCE_S:.0f} s"
+    why = printable(each.why) or "not tried yet"
     return f"{why} ({each.number:,} images)" if each.number > 1 else why
 
 
@@ -185,8 +239,10 @@ def _tell_kept_here(shell: Shell, imagen: Imagen, scope: Scope) -> None:
     """Money was spent, and only this ledger knows."""
     from imagen.ledger.backlog import count_paid_here_only
 
-    if imagen.ledger.kind == "postgresql" or not count_paid_here_only(imagen.ledger, scope):
-        return
     missing = imagen.missing_for_supabase
-    what = f"set {missing} to send it" if missing else "see: imagen sync"
-    tell(shell.screen, f"usage: kept in the local ledger only; {what}")
+    # A PostgreSQL ledger may be all that its owner wants; what is kept though there is a project
+    # is told with the rest that is unsent.
+    if not missing or imagen.ledger.kind == "postgresql":
+        return
+    if count_paid_here_only(imagen.ledger, scope):
+        tell(shell.screen, f"usage: kept in the local ledger only; set {missing} to send it")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,51 +40,106 @@ def sync(shell: Shell, status: bool, timeout_s: float | None, config: str | None
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
-        sent = 0 if status else _send(shell, imagen, timeout_s=timeout_s)
+        sent = _Sent() if status else _send(shell, imagen, timeout_s=timeout_s)
         return _answer(shell, imagen, sent=sent, is_status=status)
 
 
-def _send(shell: Shell, imagen: Imagen, *, timeout_s: float | None) -> int:
-    """Try everything that waits, once; says how much arrived."""
-    from imagen.cli.outgoing import Drainer
-    from imagen.ledger.backlog import put_kept_usage_in_outbox
-    from imagen.ledger.outbox import count_pending
-    from imagen.ledger.scope import EVERYTHING
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What arrived while the command ran; ``elsewhere`` of it was sent by another process."""
 
-    if imagen.has_supabase and imagen.ledger.kind == "sqlite":
+    number: int = 0
+    elsewhere: int = 0
+
+
+def _send(shell: Shell, imagen: Imagen, *, timeout_s: float | None) -> _Sent:
+    """Try everything that waits, once, and wait for what another process is sending."""
+    from imagen.ledger.backlog import put_kept_usage_in_outbox
+
+    if imagen.sends_usage:
         put_kept_usage_in_outbox(imagen.ledger)
     imagen.free_outbox()
-    total = sum(count_pending(imagen.ledger).values())
+    total = _pending(imagen)
     if not total:
-        return 0
-    drainer = Drainer(imagen, EVERYTHING, now=True)
+        return _Sent()
     shell.interrupt.how_to_go_on = "send the rest with: imagen sync"
-    began_s = told_s = time.monotonic()
-    try:
-        with shell.interrupt.stopping(drainer.stop):
-            drainer.start()
-            while not drainer.wait(_LOOK_EVERY_S) and not shell.interrupt.signum:
-                now_s = time.monotonic()
-                if timeout_s is not None and now_s - began_s >= timeout_s:
-                    break
-                if now_s - told_s >= _TELL_EVERY_S:
-                    told_s = now_s
-                    left = sum(count_pending(imagen.ledger).values())
-                    shell.screen.say(f"{left:,} of {total:,} still to send")
-    finally:
-        drainer.leave()
-    return drainer.sent or max(0, total - sum(count_pending(imagen.ledger).values()))
+    ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+    sending = _Sending(shell, imagen, total, ends_s)
+    own = sending.drain(now=True)
+    if sending.wait_for_others():
+        # What they gave back is due; what they put off was tried just now.
+        own += sending.drain(now=False)
+    arrived = max(own, total - _pending(imagen))
+    return _Sent(arrived, arrived - own)
 
 
-def _answer(shell: Shell, imagen: Imagen, *, sent: int, is_status: bool) -> int:
-    from imagen.ledger.backlog import backlog
+@dataclass
+class _Sending:
+    """The steps of one ``imagen sync``; each tells every five seconds how far it is."""
+
+    shell: Shell
+    imagen: Imagen
+    total: int
+    ends_s: float | None
+    told_s: float = field(default_factory=time.monotonic)
+
+    def drain(self, *, now: bool) -> int:
+        """Send what is free; says how much arrived."""
+        from imagen.cli.outgoing import Drainer
+        from imagen.ledger.scope import EVERYTHING
+
+        drainer = Drainer(self.imagen, EVERYTHING, now=now)
+        try:
+            with self.shell.interrupt.stopping(drainer.stop):
+                drainer.start()
+                while not drainer.wait(_LOOK_EVERY_S) and self._goes_on():
+                    self._tell("")
+        finally:
+            drainer.leave()
+        return drainer.sent
+
+    def wait_for_others(self) -> bool:
+        """Wait until other processes are through with what they are sending now.
+
+        Says whether there was something to wait for.
+        """
+        from imagen.ledger.outbox import held_elsewhere
+
+        ledger, owner = self.imagen.ledger, self.imagen.owner
+        is_over = threading.Event()
+        held = awaited = held_elsewhere(ledger, owner)
+        with self.shell.interrupt.stopping(is_over.set):
+            while held & awaited and self._goes_on() and not is_over.wait(_LOOK_EVERY_S):
+                self._tell(f"; another process is sending {len(held):,}")
+                self.imagen.free_outbox()
+                held = held_elsewhere(ledger, owner)
+        return bool(awaited)
+
+    def _goes_on(self) -> bool:
+        is_late = self.ends_s is not None and time.monotonic() >= self.ends_s
+        return not is_late and not self.shell.interrupt.signum
+
+    def _tell(self, more: str) -> None:
+        if time.monotonic() - self.told_s >= _TELL_EVERY_S:
+            self.told_s = time.monotonic()
+            left = _pending(self.imagen)
+            self.shell.screen.say(f"{left:,} of {self.total:,} still to send{more}")
+
+
+def _pending(imagen: Imagen) -> int:
     from imagen.ledger.outbox import count_pending
 
-    pending = count_pending(imagen.ledger)
+    return sum(count_pending(imagen.ledger).values())
+
+
+def _answer(shell: Shell, imagen: Imagen, *, sent: _Sent, is_status: bool) -> int:
+    from imagen.ledger.backlog import count_unsent, unsent
+
+    pending = count_unsent(imagen.ledger, sends_usage=imagen.sends_usage)
     left = sum(pending.values())
-    reasons = backlog(imagen.ledger) if left else []
+    reasons = unsent(imagen.ledger, sends_usage=imagen.sends_usage) if left else []
     facts = {
-        "sent": sent,
+        "sent": sent.number,
         "left": {sink: pending.get(sink, 0) for sink in ("usage", "cloud")},
         "configured": imagen.has_supabase,
         "waiting": [_facts(each) for each in reasons],
@@ -109,23 +166,36 @@ def _facts(each: Backlog) -> dict[str, Any]:
 
 
 def _tell(
-    shell: Shell, imagen: Imagen, reasons: Sequence[Backlog], *, sent: int, is_status: bool
+    shell: Shell, imagen: Imagen, reasons: Sequence[Backlog], *, sent: _Sent, is_status: bool
 ) -> None:
     from imagen.cli.screen import table
 
     screen = shell.screen
-    if sent:
-        screen.say(f"{sent:,} sent")
+    if sent.number:
+        others = f", {sent.elsewhere:,} of them by another process" if sent.elsewhere else ""
+        screen.say(f"{sent.number:,} sent{others}")
     if reasons:
         now = datetime.now(UTC)
         for line in table(
             ("WHAT", "NUMBER", "OLDEST", "WHY"), [_row(each, now) for each in reasons]
         ):
             screen.answer(line)
-    elif not sent:
+    elif not sent.number:
         screen.say("nothing to send")
-    if is_status and imagen.missing_for_supabase:
-        screen.say(f"no Supabase project is configured: set {imagen.missing_for_supabase}")
+    missing = imagen.missing_for_supabase
+    if is_status and missing:
+        screen.say(f"no Supabase project is configured: set {missing}")
+        _tell_kept(shell, imagen)
+
+
+def _tell_kept(shell: Shell, imagen: Imagen) -> None:
+    """Without a project nothing is owed to anybody; with one these rows would go there."""
+    from imagen.ledger.backlog import count_kept_usage
+
+    number = 0 if imagen.is_ledger_in_project else count_kept_usage(imagen.ledger)
+    if number:
+        rows = "1 usage row is" if number == 1 else f"{number:,} usage rows are"
+        shell.screen.say(f"{rows} kept in this ledger until then")
 
 
 def _row(each: Backlog, now: datetime) -> tuple[str, ...]:

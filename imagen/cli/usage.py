@@ -138,7 +138,7 @@ class _Source:
         from imagen.ledger.usage import sum_in_database
         from imagen.services.usage_report import UsageReport, sum_usage
 
-        if self._ledger.kind != "postgresql":
+        if self._table is not None or self._ledger.kind != "postgresql":
             return sum_usage(self.rows(), by=by)
         # A million rows in a second, and none of them comes here.
         *groups, total = sum_in_database(
@@ -149,7 +149,7 @@ class _Source:
     def tell_unsent(self) -> None:
         if self._unsent:
             images = "1 image" if self._unsent == 1 else f"{self._unsent:,} images"
-            self._shell.screen.say(f"{images} of these not in Supabase yet; see: imagen sync")
+            self._shell.screen.say(f"{images} of these still to send to Supabase; see: imagen sync")
 
     def _note_unsent(self, number: int) -> None:
         self._unsent = number

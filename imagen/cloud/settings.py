@@ -47,17 +47,24 @@ class SupabaseSettings:
         """The project runs on this machine: no proxy is asked for the way."""
         return is_loopback_url(self.url)
 
-    @property
-    def project_ref(self) -> str | None:
-        """The hosted project's reference, part of its database's address too; else nothing."""
-        match = _HOSTED.fullmatch(urlsplit(self.url).hostname or "")
-        return match[1] if match else None
-
 
 def missing_variables(env: Mapping[str, str]) -> tuple[str, ...]:
     """The variables still to be set before there is a project to talk to."""
     missing = () if env.get(URL_VARIABLE, "").strip() else (URL_VARIABLE,)
     return missing if _key_variable(env) else (*missing, KEY_VARIABLES[0])
+
+
+def project_ref(env: Mapping[str, str]) -> str | None:
+    """The reference of the hosted project that SUPABASE_URL names; None for any other address.
+
+    The address of the project's database contains it, too.
+    """
+    try:
+        url = _checked_url(env.get(URL_VARIABLE, "").strip())
+    except ConfigError:
+        return None
+    match = _HOSTED.fullmatch(urlsplit(url).hostname or "")
+    return match[1] if match else None
 
 
 def read_settings(env: Mapping[str, str]) -> SupabaseSettings | None:

@@ -109,6 +109,7 @@ class DatabaseConfig(_Section):
         Field(repr=False),
         url_with(("sqlite", "postgresql", "postgres", "postgresql+psycopg")),
     ] = ""
+    in_supabase: Switch = "auto"
 
 
 class ResultsConfig(_Section):

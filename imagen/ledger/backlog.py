@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import JobState
 from imagen.ledger.engine import Ledger
-from imagen.ledger.outbox import belongs
+from imagen.ledger.outbox import belongs, count_pending
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.sinks import USAGE_SINK, imagen_usage, outbox
 from imagen.ledger.tables import attempts, jobs
@@ -58,6 +58,54 @@ def backlog(ledger: Ledger, scope: Scope = EVERYTHING, *, limit: int = 20) -> li
     return [Backlog(row.sink, row.number, row.why, row.oldest_at, row.held) for row in rows]
 
 
+#: Why usage waits that is not in the outbox.
+_KEPT = "recorded while no project was configured; sent by: imagen sync"
+
+
+def unsent(ledger: Ledger, scope: Scope = EVERYTHING, *, sends_usage: bool) -> list[Backlog]:
+    """All that did not leave the ledger: what waits in the outbox, and usage that is not in it.
+
+    ``sends_usage`` tells whether usage rows of this ledger go elsewhere at all.
+    """
+    waiting = backlog(ledger, scope)
+    if sends_usage:
+        kept = _kept_backlog(ledger, scope)
+        if kept is not None:
+            waiting.append(kept)
+    return waiting
+
+
+def count_unsent(ledger: Ledger, *, sends_usage: bool) -> dict[str, int]:
+    """How much did not leave the ledger, by sink; the numbers of ``unsent``."""
+    pending = count_pending(ledger)
+    kept = count_kept_usage(ledger) if sends_usage else 0
+    if kept:
+        pending[USAGE_SINK] = pending.get(USAGE_SINK, 0) + kept
+    return pending
+
+
+def count_kept_usage(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
+    """How many usage rows of the scope's jobs were never put into the outbox."""
+    kept = _kept_backlog(ledger, scope)
+    return 0 if kept is None else kept.number
+
+
+def _kept_backlog(ledger: Ledger, scope: Scope) -> Backlog | None:
+    statement = (
+        select(func.count().label("number"), func.min(imagen_usage.c.created_at).label("oldest_at"))
+        .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
+        .where(~_has_parcel())
+    )
+    if scope != EVERYTHING:
+        of_scope = select(jobs.c.id).where(scope.clause())
+        statement = statement.where(attempts.c.job_id.in_(of_scope))
+    with ledger.read() as connection:
+        row = connection.execute(statement).one()
+    if not row.number:
+        return None
+    return Backlog(USAGE_SINK, row.number, _KEPT, row.oldest_at, held=0)
+
+
 def count_paid_here_only(ledger: Ledger, scope: Scope) -> int:
     """How many of the scope's images cost money, or may have, and tell nobody but this ledger."""
     statement = (
@@ -77,8 +125,9 @@ def count_paid_here_only(ledger: Ledger, scope: Scope) -> int:
 
 def put_kept_usage_in_outbox(ledger: Ledger) -> int:
     """Let usage go out that was recorded while there was nowhere to send it; says how much."""
-    added = 0
-    while rows := _kept(ledger):
+    added = last = 0
+    while rows := _kept(ledger, above=last):
+        last = rows[-1].id
         statement = insert_on(ledger, outbox).values(created_at=now_plus(), sink=USAGE_SINK)
         with ledger.write() as connection:
             connection.execute(
@@ -92,12 +141,12 @@ def put_kept_usage_in_outbox(ledger: Ledger) -> int:
     return added
 
 
-def _kept(ledger: Ledger) -> Sequence[Row[Any, Any]]:
-    """Usage rows of ours that have no parcel, a thousand at a time."""
+def _kept(ledger: Ledger, *, above: int) -> Sequence[Row[Any, Any, Any]]:
+    """Usage rows of ours that have no parcel, a thousand at a time, by id from ``above`` on."""
     statement = (
-        select(attempts.c.job_id, imagen_usage.c.attempt_id)
+        select(imagen_usage.c.id, attempts.c.job_id, imagen_usage.c.attempt_id)
         .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
-        .where(~_has_parcel())
+        .where(imagen_usage.c.id > above, ~_has_parcel())
         .order_by(imagen_usage.c.id)
         .limit(_CHUNK)
     )

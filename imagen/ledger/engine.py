@@ -43,6 +43,7 @@ class Ledger:
     _writer: Connection | None = field(default=None, repr=False)
     #: How the writer commits now.
     _is_durable: bool | None = field(default=None, repr=False)
+    _is_closed: bool = field(default=False, repr=False)
 
     @property
     def address(self) -> str:
@@ -126,6 +127,9 @@ class Ledger:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        if self._is_closed:
+            # A thread that outlived its command: a connection made now would never be closed.
+            raise LedgerUnavailable(f"the ledger at {self.address} was closed by this process")
         try:
             yield
         except exc.IntegrityError:
@@ -134,7 +138,8 @@ class Ledger:
             raise _translate(error, self.address) from error
 
     def close(self) -> None:
-        """Let go of every connection. The ledger is not used afterwards."""
+        """Let go of every connection. Whoever uses the ledger afterwards gets LedgerUnavailable."""
+        self._is_closed = True
         with self._lock:
             if self._writer is not None:
                 self._writer.close()

@@ -34,6 +34,7 @@ _add(
 )
 
 _add("ix_outbox_pending", outbox.c.sink, outbox.c.created_at, where="done_at IS NULL")
+_add("ix_outbox_leased", outbox.c.lease_owner, where="lease_owner IS NOT NULL")
 
 # Ours never write it; its default is an empty array, in each database's own spelling.
 images.append_column(

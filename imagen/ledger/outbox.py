@@ -150,19 +150,28 @@ def give_back_parcels(ledger: Ledger, parcels: Sequence[Outgoing], owner: str) -
     _give_back(ledger, outbox.c.id.in_([parcel.id for parcel in parcels]), [owner])
 
 
-def give_back_outgoing(ledger: Ledger, owners: Collection[str]) -> None:
-    """Let others try at once all that these processes hold: they are gone, or about to be."""
-    _give_back(ledger, true(), owners)
+def give_back_outgoing(ledger: Ledger, owners: Collection[str], *, why: str = "") -> None:
+    """Let others try at once all that these processes hold: they are gone, or about to be.
+
+    ``why`` is kept as the reason of what has no other yet.
+    """
+    _give_back(ledger, true(), owners, why=why)
 
 
-def _give_back(ledger: Ledger, which: ColumnElement[bool], owners: Collection[str]) -> None:
+def _give_back(
+    ledger: Ledger, which: ColumnElement[bool], owners: Collection[str], *, why: str = ""
+) -> None:
     if not owners:
         return
     with ledger.write(durable=False) as connection:
         connection.execute(
             update(outbox)
             .where(outbox.c.done_at.is_(null()), outbox.c.lease_owner.in_(owners), which)
-            .values(lease_owner=null(), lease_expires_at=null())
+            .values(
+                lease_owner=null(),
+                lease_expires_at=null(),
+                last_error=func.coalesce(outbox.c.last_error, why or null()),
+            )
         )
 
 
@@ -173,6 +182,18 @@ def outgoing_owners(ledger: Ledger) -> set[str]:
     )
     with ledger.read() as connection:
         return set(connection.scalars(statement.distinct()))
+
+
+def held_elsewhere(ledger: Ledger, owner: str) -> frozenset[tuple[UUID, str, int]]:
+    """What processes other than ``owner`` are sending now: each parcel, its holder, its tries."""
+    statement = select(outbox.c.id, outbox.c.lease_owner, outbox.c.tries).where(
+        outbox.c.done_at.is_(null()),
+        outbox.c.lease_owner != owner,
+        outbox.c.lease_expires_at > now_plus(),
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(statement).all()
+    return frozenset((row.id, row.lease_owner, row.tries) for row in rows)
 
 
 def count_pending(ledger: Ledger) -> dict[str, int]:

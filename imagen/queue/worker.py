@@ -20,6 +20,7 @@ from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import DRAIN_SIZE
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import crashed_waiting, get_job
+from imagen.ledger.outbox import give_back_outgoing
 from imagen.ledger.workers import report_worker, sign_off_worker
 from imagen.queue.caretaker import Caretaker
 from imagen.queue.routing import drain_key, outbox_key
@@ -215,6 +216,8 @@ class QueueWorker:
         self.heartbeat.stop()
         give_back_all(self.ledger, self.heartbeat)
         try:
+            if self.sync is not None:
+                give_back_outgoing(self.ledger, [self.owner])
             sign_off_worker(self.ledger, self.owner)
         except LedgerError as error:
             log.warning("worker_not_signed_off", extra={"why": str(error)})

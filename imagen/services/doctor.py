@@ -11,8 +11,8 @@ from pathlib import Path
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import ImagenError
+from imagen.ledger.backlog import count_unsent
 from imagen.ledger.engine import Ledger
-from imagen.ledger.outbox import count_pending
 from imagen.ledger.schema import current_revision
 from imagen.ledger.workers import live_workers
 
@@ -40,14 +40,14 @@ def examine(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, "broken", error.message, error.hint)
 
 
-def describe_ledger(ledger: Ledger) -> str:
+def describe_ledger(ledger: Ledger, *, sends_usage: bool) -> str:
     """Where the ledger is, its schema, and what waits to leave it.
 
     Raises:
         LedgerError: it cannot be used.
     """
     revision = current_revision(ledger)
-    pending = sum(count_pending(ledger).values())
+    pending = sum(count_unsent(ledger, sends_usage=sends_usage).values())
     waiting = f", {pending:,} to send (imagen sync)" if pending else ""
     return f"{ledger.kind} at {ledger.address}, schema {revision}{waiting}"
 

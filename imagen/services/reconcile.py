@@ -22,6 +22,7 @@ from imagen.ledger.leases import (
     take_back,
     take_lock,
 )
+from imagen.ledger.outbox import give_back_outgoing, outgoing_owners
 from imagen.ledger.workers import forget_workers
 from imagen.services import presence
 
@@ -68,6 +69,7 @@ class Reconciler:
         self._note_gap()
         # The dead of this host are known here only, whoever has the turn.
         self._take_back(only_dead=not has_turn)
+        self._free_outbox()
         if not has_turn:
             return False
         end_canceled(self.ledger)
@@ -119,6 +121,11 @@ class Reconciler:
         if taken:
             log.info("jobs_taken_back", extra={"jobs": taken, "dead_owners": sorted(dead)})
 
+    def _free_outbox(self) -> None:
+        """Give back what processes of this host were sending to Supabase when they died."""
+        owners = outgoing_owners(self.ledger) - {self.owner}
+        give_back_outgoing(self.ledger, presence.dead_among(self.presence_folder, owners))
+
     def _sweep(self) -> None:
         keys = leftover_keys(self.ledger)
         if keys:
@@ -127,4 +134,5 @@ class Reconciler:
         drop_files(self.ledger, keys)
         drop_files(self.ledger, orphan_files(self.ledger))
         forget_workers(self.ledger, unseen_s=_FORGET_WORKERS_S)
-        presence.sweep(self.presence_folder, still_leasing=lease_owners(self.ledger))
+        leasing = lease_owners(self.ledger) | outgoing_owners(self.ledger)
+        presence.sweep(self.presence_folder, still_leasing=leasing)

@@ -59,6 +59,17 @@ class UsageOverRest:
         return map(_usage_row, pages)
 
 
+class UsageInLedger:
+    """Accepts usage rows that wait in the outbox of a ledger that is the project's database.
+
+    They were put there while the ledger was taken for another database. The row itself is written
+    with the delivery.
+    """
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Nothing is left to do."""
+
+
 @dataclass(frozen=True)
 class CloudCopies:
     """Sends images: first the object, then its row, so that a row always has its object."""

@@ -24,6 +24,7 @@ from imagen.ledger.outbox import (
     record_sent,
 )
 from imagen.ledger.scope import EVERYTHING, Scope
+from imagen.ledger.silence import forget_silence
 from imagen.ledger.sinks import CLOUD_SINK
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ class Sync:
                 break
             after = parcels[-1].place
             self._send_all(parcels, report, ends_s)
+        if report.sent:
+            forget_silence(self.ledger)
         return report
 
     def _is_over(self, ends_s: float | None) -> bool:

@@ -28,13 +28,15 @@ def read_all_usage(
 ) -> Iterator[UsageRow]:
     """The table's rows, then those that only the ledger has; each attempt once.
 
-    ``on_unsent`` is told at the end how many the ledger added. Memory grows with these alone.
+    ``on_unsent`` is told at the end how many the ledger does not know to have arrived, which is
+    what ``imagen sync`` would send. Memory grows with these alone.
 
     Raises:
         CloudError: the table cannot be read.
         LedgerUnavailable: the ledger cannot be read.
     """
     unsent = {row.attempt_id for row in read_unsent_usage(ledger, since=since, until=until)}
+    number = len(unsent)
     for row in table.read(since=since, until=until):
         # It arrived, and the process that sent it died before it could say so.
         unsent.discard(row.attempt_id)
@@ -42,4 +44,4 @@ def read_all_usage(
     for row in read_unsent_usage(ledger, since=since, until=until) if unsent else ():
         if row.attempt_id in unsent:
             yield row
-    on_unsent(len(unsent))
+    on_unsent(number)

@@ -26,7 +26,7 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
     from imagen.cli.answer import job_facts
     from imagen.cli.log import set_up_logging
-    from imagen.ledger.backlog import backlog
+    from imagen.ledger.backlog import unsent
     from imagen.ledger.lookup import attempts_of, find_job
     from imagen.ledger.scope import Scope
 
@@ -34,7 +34,8 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
     with shell.imagen(config) as imagen:
         job = find_job(imagen.ledger, id_)
         attempts = attempts_of(imagen.ledger, job.id)
-        waiting = backlog(imagen.ledger, Scope(job_ids=(job.id,)))
+        scope = Scope(job_ids=(job.id,))
+        waiting = unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
     to_send = {each.sink: each.why or "not tried yet" for each in waiting}
     facts = job_facts(job, attempts)
     if shell.wants_json:

@@ -190,7 +190,7 @@ def test_the_projects_rows_and_those_on_their_way_are_summed(
     done = imagen("usage", "--json", env=fake.env)
 
     assert done.json["total"]["count"] == 2
-    assert "1 image of these not in Supabase yet" in done.err
+    assert "1 image of these still to send to Supabase; see: imagen sync" in done.err
     assert imagen("usage", "--local", "--json", env=fake.env).json["total"]["count"] == 2
 
 
@@ -230,7 +230,10 @@ def test_rows_that_break_off_are_told_in_the_object_too(imagen: Any, fake: FakeS
     assert json.loads(done.out)["error"]["code"] == "cloud"
 
 
-def test_postgresql_sums_by_itself(imagen: Any, postgres_url: str, fake: FakeSupabase) -> None:
+def test_the_database_of_the_project_sums_by_itself(
+    imagen: Any, configure: Any, postgres_url: str, fake: FakeSupabase
+) -> None:
+    configure("backends:\n  paid: {type: mock, cost_usd: 0.003}\ndatabase: {in_supabase: on}\n")
     env = {"IMAGEN_DATABASE_URL": postgres_url}
     imagen("db", "upgrade", env=env)
     imagen(*FOX, env=env)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.cloud.settings import SupabaseSettings, missing_variables, read_settings
+from imagen.cloud.settings import (
+    SupabaseSettings,
+    missing_variables,
+    project_ref,
+    read_settings,
+)
 from imagen.errors import ConfigError, CredentialError
 from imagen.testing.fake_supabase.keyring import make_jwt
 
@@ -47,7 +52,7 @@ def test_either_variable_may_hold_the_key_and_the_service_key_wins():
 )
 def test_an_address_is_understood_however_it_was_pasted(pasted):
     assert read(pasted).url == URL
-    assert read(pasted).project_ref == "abcdefgh"
+    assert project_ref({"SUPABASE_URL": pasted}) == "abcdefgh"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_an_address_that_cannot_be_a_projects_is_refused_without_repeating_it(ur
 )
 def test_plain_http_is_for_this_machine_and_its_network(url):
     assert read(url).url == url
-    assert read(url).project_ref is None
+    assert project_ref({"SUPABASE_URL": url}) is None
 
 
 @pytest.mark.parametrize(

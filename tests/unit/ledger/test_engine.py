@@ -264,3 +264,15 @@ def test_a_write_cut_off_by_the_database_is_a_ledger_error_and_the_next_one_work
 
     own_postgres.start()
     pause_backend(ledger, "mock", reason="after", pause_s=None)
+
+
+def test_a_closed_ledger_opens_no_connection_again(ledger: Any, tmp_path: Path) -> None:
+    again = open_ledger(
+        "" if ledger.path else ledger.engine.url.render_as_string(hide_password=False),
+        default_path=tmp_path / "again.db",
+    )
+    again.close()
+
+    for use in (again.read, again.stream, again.write, again.write_one):
+        with pytest.raises(LedgerUnavailable, match="was closed"), use():
+            pass

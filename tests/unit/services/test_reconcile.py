@@ -8,7 +8,10 @@ from typing import Any
 
 from imagen.domain.job import JobState
 from imagen.ledger.control import request_cancel
+from imagen.ledger.delivery import claim_deliveries
+from imagen.ledger.outbox import claim_outgoing
 from imagen.ledger.scope import EVERYTHING
+from imagen.ledger.usage import record_usage
 from imagen.ledger.workers import live_workers, report_worker
 from imagen.services import presence
 
@@ -155,3 +158,36 @@ def test_a_process_of_this_host_that_is_only_stopped_counts_no_crash(studio: Any
     job = studio.desk.job(job_id)
     assert (job.state, job.crash_count) == (JobState.QUEUED, 0)
     left.leave()
+
+
+def hold_parcel(studio: Any, owner: str) -> None:
+    """One usage row in the outbox that ``owner`` is sending."""
+    desk = studio.desk
+    desk.generated()
+    [claim] = claim_deliveries(desk.ledger, desk.claimant(), host="here")
+    record_usage(desk.ledger, [claim], also_send=True)
+    assert claim_outgoing(desk.ledger, owner, limit=1)
+
+
+def test_what_a_dead_process_of_this_host_was_sending_is_free_at_once(studio: Any) -> None:
+    left = presence.enter(Path.cwd() / "owners", "dead")
+    hold_parcel(studio, "dead")
+    studio.reconciler().tick()
+    assert claim_outgoing(studio.desk.ledger, "two", limit=1) == []
+
+    os.close(left.handle)
+    studio.reconciler().tick()
+
+    assert len(claim_outgoing(studio.desk.ledger, "two", limit=1)) == 1
+
+
+def test_the_sweep_keeps_the_lock_file_of_the_dead_while_they_hold_something_to_send(
+    studio: Any,
+) -> None:
+    left = presence.enter(Path.cwd() / "owners", "dead")
+    hold_parcel(studio, "dead")
+    os.close(left.handle)
+
+    studio.reconciler()._sweep()
+
+    assert left.path.exists()
