@@ -84,6 +84,10 @@ def _readable(look: Look) -> dict[str, Any]:
     record = {name: value for name, value in look.record.items() if name not in _HIDDEN}
     if record.get("drawn_prompt") == record.get("prompt"):
         record.pop("drawn_prompt", None)
+    if record.get("requested_size") == f"{look.width}x{look.height}":
+        record.pop("requested_size", None)
+    if isinstance(record.get("warnings"), list):
+        record["warnings"] = "\n".join(map(str, record["warnings"]))
     if look.source == "imagen":
         record["written by"] = f"imagen {record.pop('imagen', '')}".strip()
     long = {name: record.pop(name) for name in _LONG if name in record}

@@ -67,7 +67,8 @@ def pack(claim: Claim, artifact: Artifact) -> Parcel:
     data = convert_image(artifact.data, cast("ImageFormat", claim.job.request.format))
     info = inspect_image(data)
     provenance = _provenance(claim, info)
-    image = embed(data, info, provenance.record, mode=cast("Mode", claim.job.output.metadata))
+    mode = cast("Mode", claim.job.output.metadata)
+    image = embed(data, info, provenance.record, mode=mode, origin=artifact.data)
     return Parcel(claim, artifact, provenance, info, image, hashlib.sha256(image).hexdigest())
 
 

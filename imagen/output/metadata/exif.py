@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 _EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
-_LONG, _UNDEFINED = 4, 7
+_ASCII, _LONG, _UNDEFINED = 2, 4, 7
 #: Bytes, ASCII, undefined, and UTF-8 of EXIF 3.0.
 _TEXT_TYPES = (1, 2, _UNDEFINED, 129)
 # A JPEG segment takes 65,533 bytes; half a kilobyte is left for everything around the text.
 _MAX_TEXT_BYTES = 65_000
+_NO_TAGS: Mapping[int, str] = MappingProxyType({})
 
 
-def write_exif(comment: str) -> bytes:
-    """A TIFF block, big-endian, with ``comment`` as its UserComment; cut short if too long."""
+def write_exif(comment: str, tags: Mapping[int, str] = _NO_TAGS) -> bytes:
+    """A TIFF block, big-endian, with ``comment`` as its UserComment; cut short if too long.
+
+    ``tags`` are further texts in ASCII, for the main directory.
+    """
     text = comment.encode("utf-16-be", "replace")
     if len(text) > _MAX_TEXT_BYTES:
         text = text[:_MAX_TEXT_BYTES].decode("utf-16-be", "ignore").encode("utf-16-be")
     value = b"UNICODE\0" + text
+    values = {tag: tags[tag].encode("ascii", "replace") + b"\0" for tag in sorted(tags)}
+    # The main directory, the one of EXIF with its single entry, and what both speak of behind them.
+    exif_at = 8 + 6 + 12 * (len(values) + 1)
+    value_at = exif_at + 6 + 12
+    exif = struct.pack(">HHHLLL", 1, _USER_COMMENT, _UNDEFINED, len(value), value_at, 0)
+    place, entries = value_at + len(value), b""
+    for tag, text in values.items():
+        # Four bytes and less would stand in the entry itself; these texts are longer.
+        entries += struct.pack(">HHLL", tag, _ASCII, len(text), place)
+        place += len(text)
+    entries += struct.pack(">HHLL", _EXIF_POINTER, _LONG, 1, exif_at)
+    main = struct.pack(">H", len(values) + 1) + entries + struct.pack(">L", 0)
     header = struct.pack(">2sHL", b"MM", 42, 8)
-    # Two directories of one entry each, 18 bytes long; the comment follows them.
-    main = struct.pack(">HHHLLL", 1, _EXIF_POINTER, _LONG, 1, 26, 0)
-    exif = struct.pack(">HHHLLL", 1, _USER_COMMENT, _UNDEFINED, len(value), 44, 0)
-    return header + main + exif + value
+    return b"".join((header, main, exif, value, *values.values()))
 
 
 def read_exif(block: bytes, tags: Collection[int]) -> dict[int, bytes]:

@@ -35,7 +35,8 @@ _FACTS = {
     "ckpt_name": "model",
     "unet_name": "model",
 }
-_WORDS = {"positive": "prompt", "conditioning": "prompt", "negative": "negative"}
+# Makes a conditioning of nothing: whatever words lead into it, none come out.
+_ZERO_OUT = "ConditioningZeroOut"
 
 
 def read_texts(data: bytes) -> dict[str, str]:
@@ -89,16 +90,33 @@ def parse_graph(text: str) -> dict[str, Any]:
         return {}
     if not isinstance(graph, dict):
         return {}
-    nodes = {key: _inputs(node) for key, node in graph.items() if _inputs(node)}
+    nodes = {key: node for key, node in graph.items() if _inputs(node)}
     found: dict[str, Any] = {}
-    for inputs in nodes.values():
-        for name, value in inputs.items():
+    for node in nodes.values():
+        for name, value in _inputs(node).items():
             key = _FACTS.get(name)
             if key and isinstance(value, int | str):
                 found.setdefault(key, value)
-            if name in _WORDS and (words := _follow(nodes, value)):
-                found.setdefault(_WORDS[name], words)
-    return found
+    # A guider has one conditioning, a sampler both; a negative one leads through others, too.
+    prompt = _first_words(nodes, "positive") or _first_words(nodes, "conditioning")
+    negative = _first_words(nodes, "negative")
+    if negative == prompt:
+        # One text for both, where guidance is 1 and nothing is negative.
+        negative = ""
+    words = {"prompt": prompt, "negative": negative}
+    return found | {name: text for name, text in words.items() if text}
+
+
+def graphs_in(data: bytes) -> dict[str, str]:
+    """ComfyUI's texts in an image, by name: ``prompt`` and ``workflow``, where they are JSON.
+
+    Raises:
+        BrokenImage: not an image, or cut off before its texts end.
+    """
+    texts = read_texts(data)
+    return {
+        name: texts[name] for name in ("prompt", "workflow") if texts.get(name, "").startswith("{")
+    }
 
 
 def _inputs(node: object) -> Mapping[str, Any]:
@@ -106,12 +124,21 @@ def _inputs(node: object) -> Mapping[str, Any]:
     return inputs if isinstance(inputs, dict) else {}
 
 
-def _follow(nodes: Mapping[str, Mapping[str, Any]], link: object) -> str:
+def _first_words(nodes: Mapping[str, Any], name: str) -> str:
+    """The words that come into the first node which has any at its input ``name``."""
+    links = (_inputs(node)[name] for node in nodes.values() if name in _inputs(node))
+    return next(filter(None, (_follow(nodes, link) for link in links)), "")
+
+
+def _follow(nodes: Mapping[str, Any], link: object) -> str:
     """The words at the end of a link, which may lead through other nodes; "" for none."""
     for _ in range(_MOST_STEPS):
         if not isinstance(link, list) or not link or str(link[0]) not in nodes:
             return ""
-        inputs = nodes[str(link[0])]
+        node = nodes[str(link[0])]
+        if node.get("class_type") == _ZERO_OUT:
+            return ""
+        inputs = _inputs(node)
         words = next((inputs[k] for k in ("text", "t5xxl") if isinstance(inputs.get(k), str)), "")
         if words:
             return str(words)

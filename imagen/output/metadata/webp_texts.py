@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from imagen.images.containers import webp
@@ -16,15 +19,30 @@ from imagen.output.metadata.xmp import find_record, write_xmp
 _TEXT_KINDS = frozenset({b"EXIF", b"XMP "})
 
 
-def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_NO_GRAPHS: Mapping[str, str] = MappingProxyType({})
+# Where a camera's maker and model stand in EXIF, ComfyUI writes "workflow:{…}" and "prompt:{…}".
+# Source: ComfyUI, comfy_extras/nodes_images.py, SaveAnimatedWEBP (read 2026-11).
+_GRAPH_TAGS = {"workflow": 0x010F, "prompt": 0x0110}
+
+
+def insert(
+    data: bytes, info: ImageInfo, record: Mapping[str, Any], graphs: Mapping[str, str] = _NO_GRAPHS
+) -> bytes:
     text = write_record(record, fits=lambda text: len(text) <= MAX_RECORD_CHARS)
     chunks = [(kind, body) for kind, body in _read(data) if kind not in _TEXT_KINDS]
     if chunks[0][0] != b"VP8X":
         chunks.insert(0, (b"VP8X", _extended_header(info, *chunks[0])))
     chunks[0] = webp.announce_texts(chunks[0][1], webp.EXIF | webp.XMP)
-    chunks.append((b"EXIF", write_exif(write_parameters(record))))
+    tags = {_GRAPH_TAGS[name]: f"{name}:{_in_ascii(text)}" for name, text in graphs.items()}
+    chunks.append((b"EXIF", write_exif(write_parameters(record), tags)))
     chunks.append((b"XMP ", write_xmp(record, embedded=text)))
     return webp.assemble(chunks)
+
+
+def _in_ascii(graph: str) -> str:
+    """The JSON as ComfyUI writes it: every other character escaped."""
+    return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], graph)
 
 
 def strip(data: bytes) -> bytes:

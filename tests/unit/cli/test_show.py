@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from imagen.testing.fake_comfyui import FakeComfyUI
+
 PARAMETERS = (
     "a lighthouse, oil\nNegative prompt: text, people\n"
     "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 64x64, "
@@ -187,3 +189,59 @@ def test_a_cut_off_image_is_named(imagen: Any, draw: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["nothing.png", "."])
 def test_a_file_that_is_not_there_is_named(imagen: Any, name: str) -> None:
     assert imagen("show", name).code == 2
+
+
+@pytest.mark.parametrize(
+    ("between", "negative"),
+    [
+        ({"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["6", 0]}}, None),
+        ({"class_type": "FluxGuidance", "inputs": {"conditioning": ["7", 0]}}, "people"),
+        ({"class_type": "FluxGuidance", "inputs": {"conditioning": ["6", 0]}}, None),
+    ],
+    ids=["zeroed out", "through a node", "one text for both"],
+)
+def test_no_positive_prompt_is_called_the_negative(
+    imagen: Any, tmp_path: Path, between: dict[str, Any], negative: str | None
+) -> None:
+    # What leads to the negative stands first: the order in a file says nothing.
+    sampler = {"class_type": "KSampler", "inputs": {"positive": ["9", 0], "negative": ["1", 0]}}
+    graph = {"1": between, **GRAPH, "3": sampler}
+    save(tmp_path / "theirs.png", prompt=json.dumps(graph))
+
+    record = imagen("show", "theirs.png", "--json").json["record"]
+
+    assert record["prompt"] == "a lighthouse"
+    assert record.get("negative") == negative
+
+
+def test_a_guiders_only_conditioning_is_the_prompt(imagen: Any, tmp_path: Path) -> None:
+    guider = {"class_type": "BasicGuider", "inputs": {"conditioning": ["9", 0]}}
+    save(tmp_path / "theirs.png", prompt=json.dumps({**GRAPH, "3": guider}))
+
+    assert imagen("show", "theirs.png", "--json").json["record"]["prompt"] == "a lighthouse"
+
+
+def test_a_webp_of_comfyui_tells_the_same_graph_as_its_png(imagen: Any, configure: Any) -> None:
+    with FakeComfyUI() as fake:
+        configure(f"backends: {{gpu: {{type: comfyui, url: '{fake.url}'}}}}\n")
+        asked = (
+            "generate",
+            "a red fox, für 猫",
+            "--backend",
+            "gpu",
+            "--size",
+            "64x64",
+            "--seed",
+            "7",
+        )
+        for name in ("fox.png", "fox.webp"):
+            assert imagen(*asked, "--output", name).code == 0
+
+    png, webp = (
+        imagen("show", name, "--json").json["texts"]["prompt"] for name in ("fox.png", "fox.webp")
+    )
+    graphs = [json.loads(text) for text in (png, webp)]
+    for graph in graphs:
+        # Each attempt has a prefix of its own.
+        graph["9"]["inputs"].pop("filename_prefix")
+    assert graphs[0] == graphs[1]

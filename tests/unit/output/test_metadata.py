@@ -338,3 +338,53 @@ def _exif_with_fox() -> bytes:
     exif = Image.Exif()
     exif[0x010E] = "a red fox"
     return exif.tobytes()
+
+
+@pytest.mark.parametrize("origin_format", ["png", "webp"])
+def test_a_webp_keeps_comfyuis_graph_where_comfyui_itself_writes_it(
+    make_image: Maker, record: dict[str, Any], origin_format: str
+) -> None:
+    graph = '{"6": {"inputs": {"text": "f\\u00fcr 🦊"}}}'
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = 'workflow:{"nodes": []}', f"prompt:{json_in_ascii(graph)}"
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("prompt", graph)
+    texts.add_text("workflow", '{"nodes": []}')
+    options = {"pnginfo": texts} if origin_format == "png" else {"exif": exif}
+    origin, converted = make_image(origin_format, **options), make_image("webp")
+
+    embedded = metadata.embed(
+        converted, inspect_image(converted), record, mode="full", origin=origin
+    )
+    again = metadata.embed(embedded, inspect_image(embedded), record, mode="full")
+
+    with Image.open(io.BytesIO(embedded)) as image:
+        written = image.getexif()
+        assert written[0x0110] == f"prompt:{json_in_ascii(graph)}"
+        assert written[0x010F] == 'workflow:{"nodes": []}'
+        assert written.get_ifd(0x8769)[0x9286].startswith(b"UNICODE")
+    assert again == embedded
+    assert metadata.read(embedded) == record
+
+
+@pytest.mark.parametrize("mode", ["safe", "none"])
+def test_a_webp_without_the_prompt_has_no_graph_either(
+    make_image: Maker, record: dict[str, Any], mode: Mode
+) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("prompt", '{"6": {"inputs": {"text": "secret wish"}}}')
+    converted = make_image("webp")
+
+    embedded = metadata.embed(
+        converted,
+        inspect_image(converted),
+        record,
+        mode=mode,
+        origin=make_image("png", pnginfo=texts),
+    )
+
+    assert b"secret wish" not in embedded
+
+
+def json_in_ascii(text: str) -> str:
+    return text.encode("ascii", "namereplace").decode().replace("\\N{FOX FACE}", "\\ud83e\\udd8a")
