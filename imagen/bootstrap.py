@@ -13,6 +13,7 @@ from imagen.errors import ConfigError
 from imagen.foundation import Foundation
 from imagen.ledger.schema import ledger_id
 from imagen.services.check_config import backend_specs
+from imagen.services.circuit import Circuits
 from imagen.services.generate import Drawing
 from imagen.services.heartbeat import Heartbeat
 from imagen.services.retry_policy import RetryPolicy
@@ -55,6 +56,7 @@ class Imagen(Foundation):
             lease_s=self.config.workers.lease_s,
             concurrency=self._threads_by_queue(),
             max_artifact_bytes=self.config.artifacts.max_bytes,
+            unavailable_patience_s=self.config.workers.unavailable_patience_s,
             sync=self.sync() if self.has_supabase else None,
         )
 
@@ -126,13 +128,16 @@ class Imagen(Foundation):
         )
         heartbeat = self._new_heartbeat()
         queues = self.queues_of_role(role)
+        queue_of = {name: self._queue_of(name) for name in self.registry.names()}
+        served = {name: queue for name, queue in queue_of.items() if queue and queue in queues}
         workers = self.config.workers
         return QueueWorker(
             role=role,
             host=self.host,
             owner=self.owner,
             queues=queues,
-            backends=[name for name in self.registry.names() if self._queue_of(name) in queues],
+            backends=list(served),
+            queue_of=served,
             ledger=self.ledger,
             ledger_id=publisher.ledger_id,
             drawing=self._drawing(heartbeat, doorbell),
@@ -140,6 +145,7 @@ class Imagen(Foundation):
             heartbeat=heartbeat,
             clock=self.clock,
             client=publisher.client,
+            publisher=publisher,
             presence_folder=self.presence_folder,
             lease_s=workers.lease_s,
             grace_s=workers.grace_s,
@@ -157,8 +163,12 @@ class Imagen(Foundation):
             backoff_base_s=workers.backoff_base_s,
             backoff_max_s=workers.backoff_max_s,
             rate_limit_patience_s=workers.rate_limit_patience_s,
+            waits_for_backends=max_attempts is None,
         )
-        return Drawing(self.ledger, self.registry, heartbeat, publisher, self.clock, policy)
+        circuits = Circuits(self.registry.get, self.clock, check_s=workers.check_s)
+        return Drawing(
+            self.ledger, self.registry, heartbeat, publisher, self.clock, policy, circuits
+        )
 
     def _delivery(
         self, heartbeat: Heartbeat, publisher: Publisher, *, allowed_dirs: list[Path] | None
@@ -198,6 +208,7 @@ class Imagen(Foundation):
             publisher.client,
             publisher.broker_url,
             self.config.queue.window,
+            self.config.workers.lease_s,
         )
         return Caretaker(self._reconciler(), feeder, self.config.workers.reconcile_s)
 

@@ -12,7 +12,7 @@ ImagenError
 |-- BackendError             a backend said no, or said nothing
 |   |-- BackendUnavailable   certainly did not start; safe to try again              exit 5
 |   |   |-- RateLimited      the same, and it said how long to wait                  exit 5
-|   |   `-- BackendStuck     the server answers but draws nothing; pause it          exit 5
+|   |   `-- BackendStuck     the server answers but draws nothing; leave it alone   exit 5
 |   |-- OutcomeUnknown       it may have started; look it up, never resubmit blindly exit 5
 |   |-- BackendRejected      would fail again                                        exit 1
 |   |-- ContentRejected      refused by moderation                                   exit 8
@@ -120,7 +120,11 @@ class RateLimited(BackendUnavailable):
 
 
 class BackendStuck(BackendUnavailable):
-    """The server answers but nothing moves; ``pause_s`` is how long to leave it alone."""
+    """The server answers but draws nothing.
+
+    ``pause_s`` is how long to leave it alone at least, because ``check`` cannot see what is wrong
+    with it; 0 where it can: what was begun there is given up.
+    """
 
     code = "backend_stuck"
 

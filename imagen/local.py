@@ -16,9 +16,10 @@ from uuid import UUID
 
 from imagen.domain.job import Job, JobState, Wakeup
 from imagen.domain.protocols import Clock
-from imagen.errors import ImagenError, LedgerError, OutOfCredit
+from imagen.errors import ImagenError, LedgerError, LedgerUnavailable, OutOfCredit
 from imagen.ledger.artifacts import undelivered_bytes
 from imagen.ledger.claim import Claimant
+from imagen.ledger.control import paused_backends
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import (
     crashed_waiting,
@@ -31,10 +32,12 @@ from imagen.services.crowd import Crowd
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing, Outcome
 from imagen.services.heartbeat import Heartbeat
-from imagen.services.pauses import PauseNews, require_credit
+from imagen.services.ledger_patience import LedgerPatience
+from imagen.services.pauses import StandstillNews, require_usable_account
 from imagen.services.reconcile import Reconciler
 from imagen.services.release import give_back_all
 from imagen.services.sync import Sync
+from imagen.services.unavailable import require_reachable_backend
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class Listener(Protocol):
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
 
     def on_pause(self, backend: str, reason: str) -> None: ...
+
+    def on_unreachable(self, backend: str, reason: str) -> None: ...
 
 
 @dataclass
@@ -96,14 +101,18 @@ class LocalExecutor:
     lease_s: float
     concurrency: Mapping[str, int]
     max_artifact_bytes: int
+    #: How long a run waits for a backend that is away before it ends.
+    unavailable_patience_s: float = 300.0
+    ledger_patience_s: float = 60.0
     #: Sends usage rows and copies to Supabase; nothing where that is not configured.
     sync: Sync | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Event = field(default_factory=threading.Event)
     _full: threading.Event = field(default_factory=threading.Event)
     _crowd: Crowd = field(default_factory=Crowd)
-    _pauses: PauseNews | None = None
     _broken: ImagenError | None = None
+    _news: list[tuple[StandstillNews, Callable[[str, str], None]]] = field(default_factory=list)
+    _patience: LedgerPatience = field(init=False)
 
     def run(self, scope: Scope, *, forever: bool = False, timeout_s: float | None = None) -> bool:
         """Draw and deliver until nothing of ``scope`` is unfinished; says whether that is so.
@@ -111,28 +120,38 @@ class LocalExecutor:
         Ends early, with False, when ``stop`` was called or ``timeout_s`` seconds are over.
 
         Raises:
-            OutOfCredit: nothing more can be drawn until somebody pays; the jobs wait.
-            LedgerError: the ledger went away for good.
+            OutOfCredit, CredentialError: nothing more can be drawn until the account is put in
+                order; the jobs wait.
+            BackendUnavailable: the backend of every job left stayed away; the jobs wait.
+            LedgerError: the ledger went away for longer than a minute.
         """
         deadline_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
+        self._news = self._make_news()
+        self._patience = LedgerPatience(self.clock, self.ledger_patience_s)
         self._look_after(scope)
+        self._start_circuits()
         threads = self._start_threads(scope, self._queues(scope, forever=forever))
         try:
             while not self._stop.is_set():
                 self._idle.wait(_LOOK_EVERY_S)
                 self._idle.clear()
-                if not forever and not has_unfinished(self.ledger, scope):
-                    return True
+                try:
+                    if not forever and not has_unfinished(self.ledger, scope):
+                        return True
+                    if not forever:
+                        self._require_progress(scope)
+                    self._look_after(scope)
+                    self._patience.note_answer()
+                except LedgerUnavailable as error:
+                    self._patience.note_absence(error)
                 if deadline_s is not None and self.clock.boottime_s() > deadline_s:
                     return False
-                if not forever:
-                    require_credit(self.ledger, scope)
-                self._look_after(scope)
         finally:
             self._stop.set()
             self._wake_all()
+            self.drawing.circuits.stop()
             self._let_finish(threads, grace_s=self._grace_s)
-            self.reconciler.leave()
+            self._leave_turn()
         if self._broken is not None:
             raise self._broken
         return not has_unfinished(self.ledger, scope)
@@ -145,6 +164,41 @@ class LocalExecutor:
         self._grace_s = grace_s
         self._stop.set()
         self._idle.set()
+
+    def _make_news(self) -> list[tuple[StandstillNews, Callable[[str, str], None]]]:
+        """What is to be told to the listener, and how."""
+        listener = self.publisher.listener
+        if listener is None:
+            return []
+        circuits = self.drawing.circuits
+        pauses = StandstillNews(self.ledger, lambda: paused_backends(self.ledger))
+        unreachable = StandstillNews(
+            self.ledger, lambda: {each.backend: each.why for each in circuits.all_open()}
+        )
+        return [(pauses, listener.on_pause), (unreachable, listener.on_unreachable)]
+
+    def _start_circuits(self) -> None:
+        def tell_change() -> None:
+            self.publisher.drawing_wanted.set()
+            self._idle.set()
+            if self.heartbeat.on_beat is not None:
+                self.heartbeat.on_beat()
+
+        self.drawing.circuits.on_change = tell_change
+        self.drawing.circuits.start()
+
+    def _require_progress(self, scope: Scope) -> None:
+        require_usable_account(self.ledger, scope)
+        require_reachable_backend(
+            self.ledger, scope, self.drawing.circuits, patience_s=self.unavailable_patience_s
+        )
+
+    def _leave_turn(self) -> None:
+        try:
+            self.reconciler.leave()
+        except LedgerUnavailable as error:
+            # The turn runs out by itself.
+            log.debug("turn_not_given_up", extra={"why": str(error)})
 
     def _queues(self, scope: Scope, *, forever: bool) -> set[str]:
         """The queues worth threads: all of them, or those that the scope's jobs are in."""
@@ -219,6 +273,11 @@ class LocalExecutor:
         """What ``work`` says; an error that ends the whole run is kept for ``run`` to raise."""
         try:
             return work()
+        except LedgerUnavailable as error:
+            try:
+                self._patience.note_absence(error)
+            except LedgerUnavailable:
+                self._end_with(error)
         except LedgerError as error:
             self._end_with(error)
         except Exception as error:
@@ -235,22 +294,23 @@ class LocalExecutor:
         self.reconciler.tick()
         if crashed_waiting(self.ledger, list(self.concurrency), scope):
             self._crowd.want_alone()
-        self._tell_pauses(scope)
+        self._tell_standstills(scope)
         if undelivered_bytes(self.ledger, scope) > self.max_artifact_bytes:
             self._full.set()
         elif self._full.is_set():
             self._full.clear()
             self.publisher.drawing_wanted.set()
 
-    def _tell_pauses(self, scope: Scope) -> None:
-        if self.publisher.listener is None:
-            return
-        self._pauses = self._pauses or PauseNews(self.ledger)
-        for backend, reason in self._pauses.since_last(scope).items():
-            self.publisher.listener.on_pause(backend, reason)
+    def _tell_standstills(self, scope: Scope) -> None:
+        for news, tell in self._news:
+            for backend, reason in news.since_last(scope).items():
+                tell(backend, reason)
 
     def _pause_s(self, scope: Scope) -> float:
-        due_s = next_due_s(self.ledger, scope)
+        try:
+            due_s = next_due_s(self.ledger, scope)
+        except LedgerUnavailable:
+            return _LOOK_EVERY_S
         return _LOOK_EVERY_S if due_s is None else min(_LOOK_EVERY_S, max(0.01, due_s))
 
     def _let_finish(self, threads: list[threading.Thread], *, grace_s: float) -> None:

@@ -32,6 +32,7 @@ SHORT: Mapping[str, Any] = {
     "reconcile_s": 0.3,
     "backoff_base_s": 0.1,
     "backoff_max_s": 1,
+    "check_s": 0.3,
 }
 
 

@@ -51,16 +51,19 @@ def _list(shell: Shell, config: str | None) -> None:
     from imagen.cli.alternatives import check_all
     from imagen.cli.log import set_up_logging
     from imagen.ledger.control import paused_backends
+    from imagen.services.outages import describe_outages
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
         registry = imagen.registry
         checked = check_all(registry, registry.names(), patience_s=_PATIENCE_S)
         paused = paused_backends(imagen.ledger)
+        outages = describe_outages(imagen.ledger, within_s=imagen.config.workers.lease_s)
         default = imagen.config.default_backend
         types = registry.types()
         entries = [
-            _facts(registry, name, health, paused.get(name), is_default=name == default)
+            _facts(registry, name, health, is_default=name == default)
+            | {"paused": paused.get(name), "outages": outages.get(name, [])}
             for name, health in checked.items()
         ]
     if shell.wants_json:
@@ -73,7 +76,7 @@ def _list(shell: Shell, config: str | None) -> None:
 
 
 def _facts(
-    registry: Registry, name: str, health: Health | None, pause: str | None, *, is_default: bool
+    registry: Registry, name: str, health: Health | None, *, is_default: bool
 ) -> dict[str, Any]:
     from imagen.errors import ImagenError
 
@@ -90,7 +93,6 @@ def _facts(
         "reason": health.reason if health else "no answer",
         "hint": health.hint if health else "",
         "warnings": list(health.warnings) if health else [],
-        "paused": pause,
         "price": _price(registry, name),
     }
 
@@ -126,7 +128,8 @@ def _lines(screen: Screen, entries: list[dict[str, Any]]) -> list[str]:
     shown = [screen.paint_answer(f"{head:<{width}}  STATE", "dim")]
     for line, each in zip(body, entries, strict=True):
         shown.append(f"{line:<{width}}  {_state(screen, each)}")
-        shown += [" " * (width + 2) + printable(warning) for warning in each["warnings"]]
+        notes = [*each["warnings"], *each["outages"]]
+        shown += [" " * (width + 2) + printable(note) for note in notes]
     return shown
 
 
@@ -182,13 +185,25 @@ def pause(context: click.Context, name: str, for_: str, reason: str, config: str
 @config_option
 @click.pass_context
 def resume(context: click.Context, name: str, config: str | None) -> None:
-    """Lift the pause of the backend NAME."""
-    from imagen.ledger.control import resume_backend
+    """Lift the pause of the backend NAME, and of the others of its account.
+
+    Others that were paused by hand stay paused.
+    """
+    from imagen.errors import ImagenError
+    from imagen.ledger.control import resume_backends
 
     shell: Shell = context.obj
     with shell.imagen(_named_config(context, config)) as imagen:
-        was_paused = resume_backend(imagen.ledger, name)
-        if not was_paused:
-            # A pause may outlive its backend's place in the configuration, so only now.
+        try:
+            account = imagen.registry.sharing_account(name)
+        except ImagenError:
+            # A pause may outlive its backend's place in the configuration.
+            account = []
+        resumed = resume_backends(imagen.ledger, name, account=account)
+        if not resumed:
             imagen.registry.spec(name)
-    shell.screen.say(f"{name} {'goes on' if was_paused else 'was not paused'}")
+    if not resumed:
+        shell.screen.say(f"{name} was not paused")
+        return
+    verb = "goes on" if len(resumed) == 1 else "go on"
+    shell.screen.say(f"{', '.join(resumed)} {verb}")

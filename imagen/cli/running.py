@@ -83,6 +83,13 @@ class Watch:
                 f" (to go on at once: imagen backends resume {backend})"
             )
 
+    def on_unreachable(self, backend: str, reason: str) -> None:
+        if self._is_news(f"unreachable {backend} {reason}"):
+            self.shell.screen.say(
+                f"waiting for backend {backend!r}, which is asked again and again:"
+                f" {printable(reason)}"
+            )
+
     def _tell_retry(self, why: str, wait_s: float) -> None:
         if self._is_news(why):
             self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable(why)}")

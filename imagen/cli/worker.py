@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from imagen.errors import ConfigError, OutOfCredit
 
 if TYPE_CHECKING:
     from imagen.bootstrap import Imagen
+    from imagen.services.circuit import Circuits
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def _serve_ledger(
     names = imagen.registry.names()
     threads = _threads(imagen, role, concurrency)
 
-    def report() -> None:
+    def report(circuits: Circuits | None = None) -> None:
         report_worker(
             imagen.ledger,
             imagen.owner,
@@ -73,6 +75,7 @@ def _serve_ledger(
             role=role or "all",
             queues=sorted(threads),
             backends=names,
+            open_circuits=circuits.all_open() if circuits else (),
         )
 
     report()
@@ -88,7 +91,7 @@ def _serve_ledger(
 
 
 def _draw_until_stopped(
-    shell: Shell, imagen: Imagen, threads: Mapping[str, int], report: Callable[[], None]
+    shell: Shell, imagen: Imagen, threads: Mapping[str, int], report: Callable[[Circuits], None]
 ) -> None:
     """Draw until a signal comes, or an account is empty: then its backend is paused by now, and
     the others' jobs go on.
@@ -101,7 +104,7 @@ def _draw_until_stopped(
 
     executor = imagen.local_executor()
     executor.concurrency = threads
-    executor.heartbeat.on_beat = report
+    executor.heartbeat.on_beat = partial(report, executor.drawing.circuits)
     grace_s = imagen.config.workers.grace_s
     with shell.interrupt.stopping(lambda: executor.stop(grace_s=grace_s)):
         try:

@@ -135,6 +135,8 @@ class WorkersConfig(_Section):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
     max_crashes: Annotated[int, Field(ge=1, le=100)] = 5
     rate_limit_patience_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
+    unavailable_patience_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
+    check_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 5.0
     backoff_base_s: Seconds = 2.0
     backoff_max_s: Seconds = 120.0
     reconcile_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 1.0

@@ -38,6 +38,7 @@ class Claimant:
         queues: served queues.
         lease_s: how long the job is held without a heartbeat.
         backends: only these, or all when nothing is given.
+        left_out: none of these, in alphabetical order.
         model: the affinity that is loaded here, or nothing.
     """
 
@@ -46,12 +47,13 @@ class Claimant:
     lease_s: float
     scope: Scope = EVERYTHING
     backends: Sequence[str] | None = None
+    left_out: tuple[str, ...] = ()
     model: str | None = None
 
     def choice(self, crashed: bool | None) -> Choice:
         """Which jobs it may take."""
         backends = None if self.backends is None else tuple(self.backends)
-        return Choice(tuple(self.queues), self.scope, crashed, backends)
+        return Choice(tuple(self.queues), self.scope, crashed, backends, self.left_out)
 
 
 def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None) -> Claim | None:

@@ -55,6 +55,7 @@ class Choice(NamedTuple):
     scope: Scope
     crashed: bool | None
     backends: tuple[str, ...] | None
+    left_out: tuple[str, ...] = ()
 
 
 def waiting(scope: Scope = EVERYTHING) -> ColumnElement[bool]:
@@ -75,6 +76,8 @@ def _conditions(choice: Choice) -> ColumnElement[bool]:
     conditions = [waiting(choice.scope)]
     if choice.backends is not None:
         conditions.append(jobs.c.backend.in_(choice.backends))
+    if choice.left_out:
+        conditions.append(jobs.c.backend.not_in(choice.left_out))
     if choice.crashed is not None:
         conditions.append(
             jobs.c.alone_since.is_not(null()) if choice.crashed else jobs.c.alone_since.is_(null())

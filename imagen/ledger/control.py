@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import and_, case, delete, func, null, or_, select, update
 
 from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Phase
-from imagen.errors import BackendStuck, OutOfCredit
+from imagen.errors import CredentialError, OutOfCredit, RateLimited
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
 from imagen.ledger.scope import Scope
@@ -118,24 +119,41 @@ def pause_backend(
         )
 
 
-def resume_backend(ledger: Ledger, backend: str) -> bool:
-    """Lift a pause, and with it the waits that its jobs were given; says whether there was one."""
-    put_off = and_(
-        jobs.c.backend == backend,
-        jobs.c.state == JobState.QUEUED,
-        jobs.c.error_code.in_([OutOfCredit.code, BackendStuck.code]),
-    )
+def resume_backends(ledger: Ledger, backend: str, *, account: Sequence[str] = ()) -> list[str]:
+    """Lift the pause of a backend, and with it the waits that its jobs were given.
+
+    The same for the others of its ``account`` as far as an error paused them, not a person.
+    Returns the backends that were paused, in alphabetical order.
+    """
+    by_error = and_(pauses.c.backend.in_(account), pauses.c.code.is_not(null()))
     with ledger.write() as connection:
+        lifted = connection.scalars(
+            delete(pauses)
+            .where(or_(pauses.c.backend == backend, by_error))
+            .returning(pauses.c.backend)
+        ).all()
+        put_off = and_(
+            jobs.c.backend.in_([backend, *lifted]),
+            jobs.c.state == JobState.QUEUED,
+            jobs.c.error_code.in_(_PAUSING),
+        )
         connection.execute(update(jobs).where(in_order(put_off)).values(not_before=null()))
-        return connection.execute(delete(pauses).where(pauses.c.backend == backend)).rowcount == 1
+    return sorted(lifted)
 
 
-def paused_backends(ledger: Ledger, *, code: str | None = None) -> dict[str, str]:
-    """Every paused backend with the reason; with ``code`` those that this error paused."""
-    statement = select(pauses.c.backend, pauses.c.reason).where(
+#: The errors that pause backends.
+_PAUSING = (OutOfCredit.code, CredentialError.code, RateLimited.code)
+
+
+def paused_backends(ledger: Ledger) -> dict[str, str]:
+    """Every paused backend with the reason."""
+    return {name: reason for name, (_, reason) in pauses_with_codes(ledger).items()}
+
+
+def pauses_with_codes(ledger: Ledger) -> dict[str, tuple[str | None, str]]:
+    """Every paused backend with the code of the error that paused it, and the reason."""
+    statement = select(pauses.c.backend, pauses.c.code, pauses.c.reason).where(
         or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
     )
-    if code is not None:
-        statement = statement.where(pauses.c.code == code)
     with ledger.read() as connection:
-        return {row.backend: row.reason for row in connection.execute(statement)}
+        return {row.backend: (row.code, row.reason) for row in connection.execute(statement)}

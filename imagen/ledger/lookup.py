@@ -179,18 +179,31 @@ def waiting_queues(ledger: Ledger) -> list[str]:
             found.append(queue)
 
 
-def count_waiting(ledger: Ledger, queue: str, *, most: int) -> int:
-    """How many jobs of a queue could be claimed now, counted up to ``most``."""
-    some = select(jobs.c.id).where(jobs.c.queue == queue, waiting()).limit(most).subquery()
+def count_waiting(ledger: Ledger, queue: str, *, most: int, without: Sequence[str] = ()) -> int:
+    """How many jobs of a queue could be claimed now, counted up to ``most``.
+
+    Those of the backends ``without`` are not counted.
+    """
+    some = select(jobs.c.id).where(_claimable(queue, without)).limit(most).subquery()
     with ledger.read() as connection:
         return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
-def waiting_jobs(ledger: Ledger, queue: str, *, skip: int, limit: int) -> list[Job]:
-    """Jobs that could be claimed now, in claiming order, without the first ``skip``."""
+def _claimable(queue: str, without: Sequence[str]) -> ColumnElement[bool]:
+    claimable = and_(jobs.c.queue == queue, waiting())
+    return and_(claimable, jobs.c.backend.not_in(without)) if without else claimable
+
+
+def waiting_jobs(
+    ledger: Ledger, queue: str, *, skip: int, limit: int, without: Sequence[str] = ()
+) -> list[Job]:
+    """Jobs that could be claimed now, in claiming order, without the first ``skip``.
+
+    Those of the backends ``without`` are left out.
+    """
     statement = (
         select(jobs)
-        .where(jobs.c.queue == queue, waiting())
+        .where(_claimable(queue, without))
         .order_by(jobs.c.lane, jobs.c.id)
         .offset(skip)
         .limit(limit)

@@ -168,6 +168,8 @@ workers = Table(
     Column("model", Text),
     # The folders that a results worker may write to; NULL for every other worker.
     Column("allowed_dirs", JsonDocument),
+    # The backends that it cannot reach: [{backend, since, why}]. NULL: none.
+    Column("open_circuits", JsonDocument),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )

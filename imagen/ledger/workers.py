@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, null, select
 
@@ -12,6 +13,15 @@ from imagen.ledger.engine import Ledger
 from imagen.ledger.tables import workers
 from imagen.ledger.types import now_plus, seconds_since
 from imagen.ledger.upsert import insert_on
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCircuit:
+    """A backend that a worker leaves alone because it cannot reach it, since when, and why."""
+
+    backend: str
+    since: datetime
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Worker:
     started_at: datetime
     seen_s: float
     allowed_dirs: tuple[str, ...] | None = None
+    open_circuits: tuple[OpenCircuit, ...] = ()
 
 
 def report_worker(
@@ -42,6 +53,7 @@ def report_worker(
     backends: Sequence[str],
     model: str | None = None,
     allowed_dirs: Sequence[str] | None = None,
+    open_circuits: Sequence[OpenCircuit] = (),
 ) -> None:
     """Say that this process is there; called at start and with each heartbeat."""
     values = {
@@ -51,6 +63,10 @@ def report_worker(
         "backends": list(backends),
         "model": model,
         "allowed_dirs": null() if allowed_dirs is None else list(allowed_dirs),
+        "open_circuits": [
+            {"backend": each.backend, "since": each.since.isoformat(), "why": each.why}
+            for each in open_circuits
+        ],
         "seen_at": now_plus(),
     }
     with ledger.write(durable=False) as connection:
@@ -84,9 +100,31 @@ def live_workers(ledger: Ledger, *, within_s: float) -> list[Worker]:
             started_at=row.started_at,
             seen_s=row.seen_s,
             allowed_dirs=None if row.allowed_dirs is None else tuple(row.allowed_dirs),
+            open_circuits=tuple(map(_open_circuit, row.open_circuits or ())),
         )
         for row in rows
     ]
+
+
+def _open_circuit(document: dict[str, Any]) -> OpenCircuit:
+    since = datetime.fromisoformat(document["since"])
+    return OpenCircuit(document["backend"], since, document["why"])
+
+
+def unreachable_backends(workers: Sequence[Worker]) -> dict[str, tuple[Worker, OpenCircuit]]:
+    """The backends that every one of these workers that serves them cannot reach.
+
+    With each, the worker whose circuit opened last, and that circuit.
+    """
+    found: dict[str, tuple[Worker, OpenCircuit]] = {}
+    reachable: set[str] = set()
+    for worker in workers:
+        opened = {each.backend: each for each in worker.open_circuits}
+        reachable |= set(worker.backends) - set(opened)
+        for name, circuit in opened.items():
+            if name not in found or found[name][1].since < circuit.since:
+                found[name] = (worker, circuit)
+    return {name: each for name, each in found.items() if name not in reachable}
 
 
 def forget_workers(ledger: Ledger, *, unseen_s: float) -> None:

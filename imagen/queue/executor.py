@@ -21,16 +21,18 @@ from imagen.domain.job import JobState
 from imagen.domain.protocols import Clock
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.claim import Claimant
+from imagen.ledger.control import paused_backends
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import has_unfinished, unfinished_places
 from imagen.ledger.scope import Scope
-from imagen.ledger.workers import Worker, live_workers
+from imagen.ledger.workers import Worker, live_workers, unreachable_backends
 from imagen.queue.caretaker import Caretaker
 from imagen.queue.events import Events, listen
 from imagen.services import presence
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Outcome
-from imagen.services.pauses import PauseNews, require_credit
+from imagen.services.ledger_patience import LedgerPatience
+from imagen.services.pauses import StandstillNews, require_usable_account
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,6 @@ _FIRST_LOOK_S = 0.25
 _LAST_LOOK_S = 1.0
 #: How long nobody may serve a queue before it is said aloud.
 _MISSING_AFTER_S = 5.0
-#: How long the ledger may be away before the wait ends.
-_LEDGER_PATIENCE_S = 60.0
 
 
 class Listener(Protocol):
@@ -53,6 +53,8 @@ class Listener(Protocol):
     def on_missing_worker(self, queue: str) -> None: ...
 
     def on_pause(self, backend: str, reason: str) -> None: ...
+
+    def on_unreachable(self, backend: str, reason: str) -> None: ...
 
 
 @dataclass
@@ -71,6 +73,11 @@ class QueueExecutor:
     listener: Listener | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _told_missing: set[str] = field(default_factory=set)
+    _unreachable: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._pauses = StandstillNews(self.ledger, lambda: paused_backends(self.ledger))
+        self._outages = StandstillNews(self.ledger, lambda: self._unreachable)
 
     def run(self, scope: Scope, *, timeout_s: float | None = None) -> bool:
         """Wait until nothing of ``scope`` is unfinished; says whether that is so.
@@ -79,12 +86,13 @@ class QueueExecutor:
         go on without us.
 
         Raises:
-            OutOfCredit: the backend of every job that still waits is paused for lack of credit.
+            OutOfCredit, CredentialError: the backend of every job that still waits is paused for
+                that reason.
             LedgerUnavailable: the ledger stayed away for a minute.
         """
-        began_s = seen_s = self.clock.boottime_s()
+        began_s = self.clock.boottime_s()
         look_s = _FIRST_LOOK_S
-        pauses = PauseNews(self.ledger)
+        patience = LedgerPatience(self.clock)
         with self._listening(scope) as events:
             while not self._stop.is_set():
                 waited_s = self.clock.boottime_s() - began_s
@@ -93,23 +101,21 @@ class QueueExecutor:
                         return True
                     if timeout_s is not None and waited_s >= timeout_s:
                         return False
-                    self._help(scope, pauses, waited_s=waited_s)
-                    seen_s = self.clock.boottime_s()
-                except LedgerUnavailable:
-                    # A database that is restarted comes back, and the jobs go on meanwhile.
-                    if self.clock.boottime_s() - seen_s > _LEDGER_PATIENCE_S:
-                        raise
+                    self._help(scope, waited_s=waited_s)
+                    patience.note_answer()
+                except LedgerUnavailable as error:
+                    patience.note_absence(error)
                 left_s = look_s if timeout_s is None else min(look_s, timeout_s - waited_s)
                 self._hear(events, for_s=max(0.0, left_s))
                 look_s = min(_LAST_LOOK_S, look_s * 1.5)
         return not has_unfinished(self.ledger, scope)
 
-    def _help(self, scope: Scope, pauses: PauseNews, *, waited_s: float) -> None:
+    def _help(self, scope: Scope, *, waited_s: float) -> None:
         """What somebody has to do between two looks: feed, deliver, and say what is wrong."""
         self.caretaker.tick()
-        require_credit(self.ledger, scope)
-        self._tell_pauses(pauses.since_last(scope))
+        require_usable_account(self.ledger, scope)
         workers = self._alive()
+        self._tell_standstills(scope, workers)
         if waited_s > _MISSING_AFTER_S:
             self._tell_missing(scope, workers)
         self._deliver_where_nobody_does(scope, workers)
@@ -163,10 +169,17 @@ class QueueExecutor:
                 if self.listener is not None:
                     self.listener.on_missing_worker(queue)
 
-    def _tell_pauses(self, news: Mapping[str, str]) -> None:
-        if self.listener is not None:
-            for backend, reason in news.items():
-                self.listener.on_pause(backend, reason)
+    def _tell_standstills(self, scope: Scope, workers: list[Worker]) -> None:
+        if self.listener is None:
+            return
+        for backend, reason in self._pauses.since_last(scope).items():
+            self.listener.on_pause(backend, reason)
+        self._unreachable = {
+            name: f"{circuit.why}, seen from {worker.host}"
+            for name, (worker, circuit) in unreachable_backends(workers).items()
+        }
+        for backend, reason in self._outages.since_last(scope).items():
+            self.listener.on_unreachable(backend, reason)
 
     def _deliver_where_nobody_does(self, scope: Scope, workers: list[Worker]) -> None:
         if any(worker.role == "results" and worker.host == self.host for worker in workers):

@@ -21,6 +21,7 @@ from imagen.errors import ConfigError, LedgerMismatch
 from imagen.ledger.engine import Ledger
 from imagen.queue.app import serve
 from imagen.queue.connection import is_loopback, shown_url
+from imagen.queue.consumption import Consumption
 from imagen.queue.routing import LEDGER_HEADER, queue_key
 from imagen.queue.tasks import add_tasks
 
@@ -101,6 +102,11 @@ def attach(
             dispatcher.on_send_buffered = None
             hub.call_repeatedly(_FLUSH_EVENTS_S, sender._flush_events)
 
+    def let_consume(sender: Any, **_: Any) -> None:
+        for worker in started:
+            worker.consume = Consumption(sender, worker.queues).limit_to
+            worker.consume_reachable()
+
     def begin(**_: Any) -> None:
         try:
             started.append(start())
@@ -119,6 +125,7 @@ def attach(
 
     signals.celeryd_init.connect(check_pool, weak=False)
     signals.worker_ready.connect(send_events_seldom, weak=False)
+    signals.worker_ready.connect(let_consume, weak=False)
     signals.worker_init.connect(begin, weak=False)
     signals.worker_shutting_down.connect(begin_stop, weak=False)
     signals.worker_shutdown.connect(end, weak=False)

@@ -19,6 +19,7 @@ from imagen.queue.routing import (
     DELIVER_TASK,
     GENERATE_TASK,
     LEDGER_HEADER,
+    PASSED_ON_HEADER,
     SYNC_TASK,
     drain_key,
     events_channel,
@@ -72,6 +73,23 @@ class CeleryPublisher:
             argsrepr=f"({wakeup.label})",
             kwargsrepr="{}",
         )
+
+    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+        """Send a wake-up again, marked, for another worker; never raises."""
+        headers = {LEDGER_HEADER: str(self.ledger_id), PASSED_ON_HEADER: True}
+        try:
+            self.app.send_task(
+                GENERATE_TASK,
+                args=[label],
+                task_id=task_id,
+                queue=queue,
+                headers=headers,
+                argsrepr=f"({label})",
+                kwargsrepr="{}",
+            )
+        except _UNREACHABLE as error:
+            # The caretaker sends what is missing.
+            log.warning("wakeup_not_passed_on", extra={"queue": queue, "why": str(error)})
 
     def wake_results(self, host: str) -> None:
         """One wake-up serves every delivery that waits, so only one is under way at a time."""

@@ -13,6 +13,8 @@ SYNC_TASK = "imagen.sync"
 
 #: A header of each message: which ledger its job is in.
 LEDGER_HEADER = "imagen_ledger"
+#: A header of a wake-up that a worker had no use for and has sent on: nobody sends it on again.
+PASSED_ON_HEADER = "imagen_passed_on"
 
 
 def results_queue(host: str) -> str:

@@ -14,7 +14,13 @@ from celery.exceptions import Ignore, Reject, Retry
 from imagen.domain.job import Job, JobState
 from imagen.errors import ImagenError, LedgerUnavailable, all_error_types
 from imagen.queue.request import WakeupRequest, note_drawn
-from imagen.queue.routing import DELIVER_TASK, GENERATE_TASK, LEDGER_HEADER, SYNC_TASK
+from imagen.queue.routing import (
+    DELIVER_TASK,
+    GENERATE_TASK,
+    LEDGER_HEADER,
+    PASSED_ON_HEADER,
+    SYNC_TASK,
+)
 from imagen.services.generate import Outcome
 
 if TYPE_CHECKING:
@@ -53,6 +59,7 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         here.check_ledger(self.request.get(LEDGER_HEADER))
         outcome = here.draw_one()
         if outcome is None:
+            _pass_on(self, here, label)
             return _useless(here.job(UUID(self.request.id)))
         if str(outcome.job_id) != self.request.id:
             note_drawn(self.request.properties, outcome.job_id)
@@ -73,19 +80,31 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         return {"sent": report.sent, "put off": report.failed}
 
 
+def _pass_on(task: Task[Any, Any], here: QueueWorker, label: str) -> None:
+    """Send a wake-up on, once, that another worker may have a use for."""
+    if here.leaves_backends_out and not task.request.get(PASSED_ON_HEADER):
+        delivery: Any = task.request.delivery_info
+        here.pass_on(delivery["routing_key"], str(task.request.id), label)
+
+
 def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> None:
-    """Celery's own retry, after the wait that the retry policy chose and the row says too."""
-    if outcome.retry is None or outcome.retry.wait_s > MAX_COUNTDOWN_S:
+    """Celery's own retry, after the wait that the retry policy chose and the row says too.
+
+    Without a message where the wait is long, ends with a pause, or the job is another one than that
+    of the message: then the top-up sends one when it is time.
+    """
+    retry = outcome.retry
+    if retry is None:
         return
-    if str(outcome.job_id) != task.request.id:
-        # A message for that job is the top-up's business; this one had another's label.
+    is_far = retry.wait_s > MAX_COUNTDOWN_S or retry.pause_s > 0
+    if is_far or str(outcome.job_id) != task.request.id:
         raise Retry(exc=_shown(outcome.error) if outcome.error else None)
     # As the publisher shows it; celery-types does not know the option.
     options: dict[str, Any] = {"argsrepr": f"({label})"}
     try:
         raise task.retry(
             exc=_shown(outcome.error) if outcome.error else None,
-            countdown=outcome.retry.wait_s,
+            countdown=retry.wait_s,
             **options,
         )
     except (Reject, kombu.exceptions.OperationalError, OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
@@ -23,6 +23,7 @@ from imagen.ledger.lookup import crashed_waiting, get_job
 from imagen.ledger.outbox import give_back_outgoing
 from imagen.ledger.workers import report_worker, sign_off_worker
 from imagen.queue.caretaker import Caretaker
+from imagen.queue.publisher import CeleryPublisher
 from imagen.queue.routing import drain_key, outbox_key
 from imagen.services.crowd import Crowd
 from imagen.services.deliver import Delivery
@@ -62,10 +63,15 @@ class QueueWorker:
     heartbeat: Heartbeat
     clock: Clock
     client: redis.Redis
+    publisher: CeleryPublisher
     presence_folder: Path
     lease_s: float
     grace_s: float
     max_artifact_bytes: int
+    #: The queue of each of the backends.
+    queue_of: Mapping[str, str] = field(default_factory=dict)
+    #: Consumes these queues only, from now on; set once the program consumes at all.
+    consume: Callable[[Collection[str]], None] | None = None
     #: Runs in results and cloud workers only: a GPU host need not reach that far.
     caretaker: Caretaker | None = None
     #: Sends usage rows and copies; results workers only.
@@ -89,11 +95,34 @@ class QueueWorker:
         self.on_beat()
         self.heartbeat.on_beat = self.on_beat
         self.heartbeat.start()
+        if self.role != "results":
+            self.drawing.circuits.on_change = self.on_circuits
+            self.drawing.circuits.start()
         if self.caretaker is not None:
             self.caretaker.start()
 
     def on_beat(self) -> None:
         """With each heartbeat: report, and look whether to draw less or alone."""
+        self._report()
+        if self.role == "results":
+            return
+        self._full = undelivered_bytes(self.ledger) > self.max_artifact_bytes
+
+    def on_circuits(self) -> None:
+        """A circuit has opened or closed: consume what can be used, and report it."""
+        self.consume_reachable()
+        self._report()
+
+    def consume_reachable(self) -> None:
+        """Leave the wake-ups of a queue to others while no backend of it can be reached here."""
+        if self.consume is None:
+            return
+        left_out = self.drawing.circuits.open_names
+        reachable = {queue for name, queue in self.queue_of.items() if name not in left_out}
+        unusable = set(self.queue_of.values()) - reachable
+        self.consume([queue for queue in self.queues if queue not in unusable])
+
+    def _report(self) -> None:
         report_worker(
             self.ledger,
             self.owner,
@@ -103,10 +132,8 @@ class QueueWorker:
             backends=self.backends,
             model=self.drawing.loaded.name,
             allowed_dirs=self._allowed_dirs,
+            open_circuits=self.drawing.circuits.all_open(),
         )
-        if self.role == "results":
-            return
-        self._full = undelivered_bytes(self.ledger) > self.max_artifact_bytes
 
     @property
     def _allowed_dirs(self) -> list[str] | None:
@@ -131,11 +158,23 @@ class QueueWorker:
             outcome = self.drawing.draw_next(claimant, crashed=crashed)
         if crashed and outcome is not None:
             self._crowd.want_alone()
+        if outcome is None and self.leaves_backends_out:
+            # It is sent on: without a rest this process would take it again before others do.
+            self._rest()
         return outcome
 
     def job(self, job_id: UUID) -> Job | None:
         """The job that a wake-up was sent for, or None when the ledger has none of that id."""
         return get_job(self.ledger, job_id)
+
+    @property
+    def leaves_backends_out(self) -> bool:
+        """Whether a wake-up that is of no use here may be of use to another worker."""
+        return bool(self.drawing.circuits.open_names) and not self._stopping.is_set()
+
+    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+        """Send a wake-up that is of no use here to the other workers of its queue."""
+        self.publisher.pass_on(queue, task_id, label)
 
     def _look_for_crashed(self) -> None:
         """Let a job that crashed a worker have its turn, alone; asked once a second at most."""
@@ -213,6 +252,7 @@ class QueueWorker:
         self._stopping.set()
         if self.caretaker is not None:
             self.caretaker.stop()
+        self.drawing.circuits.stop()
         self.heartbeat.stop()
         give_back_all(self.ledger, self.heartbeat)
         try:

@@ -25,15 +25,24 @@ from imagen.errors import (
 from imagen.ledger import held
 from imagen.ledger.artifacts import artifact_of
 from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.control import pause_backend
 from imagen.ledger.crashes import deny_crash
 from imagen.ledger.engine import Ledger
 from imagen.ledger.generated import Finish, record_generated
+from imagen.services.circuit import Circuits
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.loaded import LoadedModel
+from imagen.services.pauses import pause_account
 from imagen.services.persist import persist
 from imagen.services.recording import record_drawing, spent_before_s
-from imagen.services.retry_policy import Fail, Retry, RetryPolicy, Situation, decide
+from imagen.services.retry_policy import (
+    Fail,
+    Retry,
+    RetryPolicy,
+    Situation,
+    decide,
+    is_answer,
+    is_refusal,
+)
 from imagen.services.run import LedgerRun
 
 log = logging.getLogger(__name__)
@@ -71,6 +80,7 @@ class Drawing:
     publisher: Publisher
     clock: Clock
     policy: RetryPolicy
+    circuits: Circuits
     loaded: LoadedModel = field(default_factory=LoadedModel)
 
     def draw_next(self, claimant: Claimant, *, crashed: bool | None = None) -> Outcome | None:
@@ -86,12 +96,15 @@ class Drawing:
         # the model that is being unloaded.
         with self.loaded.turn:
             claimed_at_s = self.clock.boottime_s()
-            claimant = replace(claimant, model=self.loaded.name)
+            claimant = replace(claimant, model=self.loaded.name, left_out=self.circuits.open_names)
             claim = claim_job(self.ledger, claimant, crashed=crashed)
             if claim is None:
                 return None
             self.loaded.use(claim.job.affinity)
-        with self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease]:
+        with (
+            self.circuits.drawing(claim.job.backend),
+            self.heartbeat.holding([claim], claimed_at_s=claimed_at_s) as [lease],
+        ):
             _log_claim(claim)
             self._announce(claim, "running")
             outcome = self._draw(claim, lease)
@@ -109,6 +122,7 @@ class Drawing:
                 return self._stop_canceled(claim, backend)
             started_s = self.clock.boottime_s()
             drawn = backend.generate(claim.job.request, run)
+            self.circuits.note_answer(claim.job.backend)
             seconds = self.clock.boottime_s() - started_s + spent_before_s(claim)
             self._keep(claim, backend, drawn, round(seconds * 1000))
         except LeaseLost as lost:
@@ -155,24 +169,38 @@ class Drawing:
             cost = backend.estimate(claim.job.request)
         if isinstance(error, JobCanceled):
             return self._end(claim, error, state=AttemptState.CANCELED, cost=cost)
-        tries = claim.job.attempt_count - claim.job.tried_before
-        situation = Situation(tries, claim.limited_s, backend.repeat_is_free)
+        situation = self._situation(claim, error, backend, run)
         decision = decide(error, situation, self.policy)
         if isinstance(decision, Fail):
             # What could not be asked now may have been drawn: a retry by hand asks again first.
             may_be_there = was_sent and isinstance(error, (CredentialError, OutcomeUnknown))
             return self._end(claim, error, cost=cost, keep_attempt=may_be_there)
         if decision.pause_s:
-            for name in self.backends.sharing_account(claim.job.backend):
-                pause_backend(
-                    self.ledger,
-                    name,
-                    reason=str(error),
-                    pause_s=decision.pause_s,
-                    code=error.code,
-                )
+            names = self.backends.sharing_account(claim.job.backend)
+            pause_account(self.ledger, names, error, pause_s=decision.pause_s)
             log.error("backend_paused", extra={"backend": claim.job.backend, "why": str(error)})
         return self._put_off(claim, error, decision)
+
+    def _situation(
+        self, claim: Claim, error: ImagenError, backend: Backend, run: LedgerRun
+    ) -> Situation:
+        """What the retry policy may look at; the backend's circuit hears of the error."""
+        situation = Situation(
+            claim.job.attempt_count - claim.job.tried_before,
+            claim.limited_s,
+            backend.repeat_is_free,
+            was_sent=run.external_id is not None,
+            is_resumed=run.previous is not None,
+        )
+        name = claim.job.backend
+        if not self.policy.waits_for_backends:
+            return situation
+        if is_refusal(error, situation):
+            refusal = self.circuits.note_refusal(name, claim.job.id, error)
+            return replace(situation, refusal=refusal)
+        if is_answer(error):
+            self.circuits.note_answer(name)
+        return situation
 
     def _put_off(self, claim: Claim, error: ImagenError, decision: Retry) -> Outcome:
         ending = held.Ending(error.code, str(error))

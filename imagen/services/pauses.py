@@ -1,31 +1,37 @@
-"""Says to whoever waits that nobody draws for now, because a backend is paused, and why."""
+"""Pauses of backends: by account for all processes, told to those who wait, and lifted."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagen.domain.job import JobState
-from imagen.errors import OutOfCredit
-from imagen.ledger.control import paused_backends
+from imagen.errors import CredentialError, ImagenError, OutOfCredit
+from imagen.ledger.control import pause_backend, pauses_with_codes
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import unfinished_places
 from imagen.ledger.scope import Scope
 
 
 @dataclass
-class PauseNews:
-    """Remembers what it has said; a pause that was lifted and came again is news."""
+class StandstillNews:
+    """Why backends draw nothing now, each reason once; one that ended and came again is news.
+
+    ``read`` gives the reasons by backend.
+    """
 
     ledger: Ledger
+    read: Callable[[], Mapping[str, str]]
     _said: dict[str, str] = field(default_factory=dict)
 
     def since_last(self, scope: Scope) -> dict[str, str]:
-        """The reason by backend, of the pauses that jobs of ``scope`` wait for since just now.
+        """The reasons by backend that jobs of ``scope`` wait for since just now.
 
         Raises:
             LedgerUnavailable: the ledger is away.
         """
-        reasons = paused_backends(self.ledger)
+        reasons = self.read()
         if not reasons:
             self._said = {}
             return {}
@@ -40,23 +46,41 @@ class PauseNews:
         return news
 
 
-def require_credit(ledger: Ledger, scope: Scope) -> None:
+def pause_account(
+    ledger: Ledger, backends: Sequence[str], error: ImagenError, *, pause_s: float
+) -> None:
+    """Stop claiming jobs of these backends, which share an account, because of ``error``.
+
+    For ``pause_s`` seconds; where that is infinite, until ``imagen backends resume``.
+    """
+    limited_s = None if math.isinf(pause_s) else pause_s
+    for name in backends:
+        pause_backend(ledger, name, reason=str(error), pause_s=limited_s, code=error.code)
+
+
+def require_usable_account(ledger: Ledger, scope: Scope) -> None:
     """Nothing while any unfinished job of ``scope`` may still be drawn.
 
     Raises:
-        OutOfCredit: the backend of each of them is paused for lack of credit.
+        OutOfCredit, CredentialError: the backend of each of them is paused for that reason.
         LedgerUnavailable: the ledger is away.
     """
-    reasons = paused_backends(ledger, code=OutOfCredit.code)
-    if not reasons:
+    pauses = {
+        name: each
+        for name, each in pauses_with_codes(ledger).items()
+        if each[0] in (OutOfCredit.code, CredentialError.code)
+    }
+    if not pauses:
         return
     places = unfinished_places(ledger, scope)
     if not places or any(
-        place.state is not JobState.QUEUED or place.backend not in reasons for place in places
+        place.state is not JobState.QUEUED or place.backend not in pauses for place in places
     ):
         return
     backend = places[0].backend
-    raise OutOfCredit(
-        f"backend {backend!r} is paused: {reasons[backend]}",
-        f"the jobs wait; to go on at once: imagen backends resume {backend}",
-    )
+    code, reason = pauses[backend]
+    message = f"backend {backend!r} is paused: {reason}"
+    how = f"imagen backends resume {backend}"
+    if code == OutOfCredit.code:
+        raise OutOfCredit(message, f"the jobs wait; to go on at once: {how}")
+    raise CredentialError(message, f"the jobs wait; when the token is mended: {how}")

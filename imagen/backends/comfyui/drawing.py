@@ -185,11 +185,11 @@ class Drawing:
             return last.entry
         if last is None:
             sign = self._sign_of(holder)
-            pause_s = sign.put_up(self.prompt_id)
+            sign.put_up(self.prompt_id)
             if not self.events.is_attached(self._posted_as):
                 # It takes no interrupt and nobody has heard it move: the server's worker may
                 # have died long ago, under the worker that posted it.
-                raise sign.error(holder, pause_s)
+                raise sign.error(holder)
         raise JobTimeout(
             f"{holder.who} did not finish within timeout_s {self.limits.timeout_s:g}",
             "ask for a smaller image or fewer steps, or raise timeout_s",
@@ -201,7 +201,8 @@ class Drawing:
             return last.entry
         if last is None or culprit_id != self.prompt_id:
             sign = self._sign_of(holder)
-            raise sign.error(holder, sign.put_up(culprit_id))
+            sign.put_up(culprit_id)
+            raise sign.error(holder)
         self._let_go(holder)
         raise BackendUnavailable(
             f"{holder.who} showed no progress for stall_s {self.limits.stall_s:g}; "

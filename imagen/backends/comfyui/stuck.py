@@ -56,11 +56,12 @@ class StuckSign:
         if prompt_id not in client.running_ids():
             self.take_down()
             return
-        raise self.error(client, self.put_up(prompt_id))
+        raise self.error(client)
 
-    def error(self, client: ComfyClient, pause_s: float) -> BackendStuck:
+    def error(self, client: ComfyClient) -> BackendStuck:
+        # No pause: as long as the prompt is there, a check says so.
         return BackendStuck(
             f"ComfyUI at {client.url} is stuck: it answers, but what it runs does not move",
             "restart it",
-            pause_s,
+            0.0,
         )

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from imagen.domain.job import AttemptState, JobState, Lane
 from imagen.ledger.claim import claim_job
 from imagen.ledger.claim_statements import MAX_PASSED_OVER, MAX_PASSED_OVER_S
-from imagen.ledger.control import pause_backend, paused_backends, resume_backend
+from imagen.ledger.control import pause_backend, paused_backends, resume_backends
 from imagen.ledger.held import Ending, Rest, record_retry
 from imagen.ledger.scope import Scope
 from imagen.ledger.submit import open_batch
@@ -139,8 +139,8 @@ def test_a_pause_by_hand_lasts_until_it_is_lifted(desk: Any) -> None:
     pause_backend(desk.ledger, "mock", reason="by hand", pause_s=None)
 
     assert desk.claim() is None
-    assert resume_backend(desk.ledger, "mock")
-    assert not resume_backend(desk.ledger, "mock")
+    assert resume_backends(desk.ledger, "mock")
+    assert not resume_backends(desk.ledger, "mock")
     assert desk.claim() is not None
 
 

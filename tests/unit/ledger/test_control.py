@@ -8,7 +8,7 @@ import pytest
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger import held
-from imagen.ledger.control import pause_backend, request_cancel, resume_backend, retry_jobs
+from imagen.ledger.control import pause_backend, request_cancel, resume_backends, retry_jobs
 from imagen.ledger.delivery import claim_deliveries, record_delivery_failed
 from imagen.ledger.held import Ending, Rest, record_retry
 from imagen.ledger.leases import renew_leases
@@ -169,6 +169,6 @@ def test_lifting_a_pause_lets_its_jobs_go_on_at_once(desk: Any) -> None:
     pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900)
     assert desk.claim() is None
 
-    resume_backend(desk.ledger, "mock")
+    resume_backends(desk.ledger, "mock")
 
     assert desk.must_claim().job.id == job_id

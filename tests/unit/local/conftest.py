@@ -15,6 +15,7 @@ import pytest
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
 from imagen.local import LocalExecutor, LocalPublisher
+from imagen.services.circuit import Circuits
 from imagen.services.clock import SystemClock
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing, Outcome
@@ -46,6 +47,7 @@ class Ear:
         self.outcomes: list[Outcome] = []
         self.events: list[tuple[UUID, Mapping[str, object]]] = []
         self.pauses: list[tuple[str, str]] = []
+        self.outages: list[tuple[str, str]] = []
         self.on_event_do: Callable[[Mapping[str, object]], None] = lambda _event: None
 
     def on_outcome(self, outcome: Outcome) -> None:
@@ -57,6 +59,9 @@ class Ear:
 
     def on_pause(self, backend: str, reason: str) -> None:
         self.pauses.append((backend, reason))
+
+    def on_unreachable(self, backend: str, reason: str) -> None:
+        self.outages.append((backend, reason))
 
     def wait_for(self, name: str) -> None:
         deadline_s = time.monotonic() + DEADLINE_S
@@ -77,6 +82,7 @@ def start(request: pytest.FixtureRequest) -> Callable[..., LocalExecutor]:
         max_artifact_bytes: int = 10**9,
         max_attempts: int = 4,
         lease_s: float = 30.0,
+        check_s: float = 0.05,
         **settings: Any,
     ) -> LocalExecutor:
         clock, owner = SystemClock(), new_owner("here")
@@ -90,7 +96,15 @@ def start(request: pytest.FixtureRequest) -> Callable[..., LocalExecutor]:
         lookup = Lookup({"mock": backend, "other": backend})
         return LocalExecutor(
             ledger=ledger,
-            drawing=Drawing(ledger, lookup, heartbeat, publisher, clock, policy),
+            drawing=Drawing(
+                ledger,
+                lookup,
+                heartbeat,
+                publisher,
+                clock,
+                policy,
+                Circuits(lookup.get, clock, check_s=check_s),
+            ),
             delivery=Delivery(ledger, heartbeat, publisher, clock),
             heartbeat=heartbeat,
             reconciler=Reconciler(ledger, owner, clock, 5, Path.cwd() / "owners"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.control import pause_backend
+from imagen.ledger.engine import Ledger
 from imagen.ledger.scope import EVERYTHING, Scope
 
 DEADLINE_S = 60.0
@@ -123,8 +126,35 @@ def test_a_ledger_that_goes_away_ends_the_run_with_its_own_error(
 
     monkeypatch.setattr("imagen.services.generate.claim_job", be_away)
 
+    executor = start(sqlite_desk.ledger)
+    executor.ledger_patience_s = 0.0
+
     with pytest.raises(LedgerUnavailable, match="unreachable"):
-        start(sqlite_desk.ledger).run(EVERYTHING, timeout_s=DEADLINE_S)
+        executor.run(EVERYTHING, timeout_s=DEADLINE_S)
+
+
+def test_a_ledger_that_is_back_within_a_minute_ends_nothing(
+    sqlite_desk: Any, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [sqlite_desk.submit() for _ in range(3)]
+    real = Ledger.read
+    left = [30]
+
+    @contextmanager
+    def be_away_at_first(ledger: Any) -> Iterator[Any]:
+        if left[0] and threading.current_thread() is not threading.main_thread():
+            left[0] -= 1
+            raise LedgerUnavailable("the ledger is unreachable")
+        with real(ledger) as connection:
+            yield connection
+
+    monkeypatch.setattr(Ledger, "read", be_away_at_first)
+    monkeypatch.setattr("imagen.local._LOOK_EVERY_S", 0.01)
+
+    assert start(sqlite_desk.ledger).run(EVERYTHING, timeout_s=DEADLINE_S)
+
+    assert left == [0]
+    assert {sqlite_desk.state(each) for each in ids} == {JobState.SUCCEEDED}
 
 
 def test_a_worker_without_a_broker_draws_whatever_comes(

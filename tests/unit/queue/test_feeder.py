@@ -9,6 +9,7 @@ import pytest
 from imagen.domain.job import Lane, Wakeup
 from imagen.errors import BrokerUnavailable
 from imagen.ledger.control import pause_backend
+from imagen.ledger.workers import OpenCircuit, report_worker
 from imagen.queue.connection import connect
 from imagen.queue.feeder import Feeder
 from imagen.queue.routing import queue_key, results_queue
@@ -75,6 +76,37 @@ def test_what_may_not_be_claimed_wakes_nobody(feeder, sqlite_desk, mailbox):
 
     assert feeder.top_up() == 0
     assert mailbox.ids("gpu") == []
+
+
+def _report(desk, owner, *unreachable):
+    circuits = [OpenCircuit(name, datetime.now(UTC), "connection refused") for name in unreachable]
+    report_worker(
+        desk.ledger,
+        owner,
+        host=owner,
+        role="gpu",
+        queues=["gpu"],
+        backends=["mock", "other"],
+        open_circuits=circuits,
+    )
+
+
+def test_what_no_live_worker_can_reach_wakes_nobody(feeder, sqlite_desk, mailbox):
+    sqlite_desk.submit()
+    other = sqlite_desk.submit(backend="other")
+    _report(sqlite_desk, "one", "mock")
+    _report(sqlite_desk, "two", "mock")
+
+    assert feeder.top_up() == 1
+    assert mailbox.ids("gpu") == [str(other)]
+
+
+def test_what_one_live_worker_can_reach_is_woken_for(feeder, sqlite_desk):
+    sqlite_desk.submit()
+    _report(sqlite_desk, "one", "mock")
+    _report(sqlite_desk, "two")
+
+    assert feeder.top_up() == 1
 
 
 def test_each_queue_is_fed_by_itself(feeder, sqlite_desk, mailbox):

@@ -50,6 +50,12 @@ class Stand:
     def job(self, _job_id: UUID) -> Any:
         return self.row
 
+    leaves_backends_out: bool = False
+    passed_on: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+        self.passed_on.append((queue, task_id, label))
+
     def check_ledger(self, named: str | None) -> None:
         self.named.append(named)
         if self.refusal is not None:
@@ -66,7 +72,7 @@ class Stand:
 def run(publisher):
     """Runs a task as a worker would that got this message."""
 
-    def run(stand: Stand, name: str = GENERATE_TASK, *, app: Any = None) -> Any:
+    def run(stand: Stand, name: str = GENERATE_TASK, *, app: Any = None, **headers: Any) -> Any:
         app = app or make_app(publisher.broker_url)
         add_tasks(app, lambda: stand)
         task = app.tasks[name]
@@ -77,6 +83,7 @@ def run(publisher):
             retries=0,
             called_directly=False,
             imagen_ledger="the ledger",
+            **headers,
             delivery_info={"exchange": "", "routing_key": "gpu"},
         )
         try:
@@ -127,6 +134,23 @@ def test_a_job_that_another_jobs_wakeup_drew_is_put_back_without_a_message(run, 
     assert mailbox.ids("gpu") == []
 
 
+def test_a_wakeup_that_another_worker_may_use_is_sent_on_once(run):
+    stand = Stand(leaves_backends_out=True)
+
+    run(stand)
+    run(stand, imagen_passed_on=True)
+
+    assert stand.passed_on == [("gpu", str(JOB), "mock 64x64 fox")]
+
+
+def test_a_wakeup_that_nobody_else_could_use_either_is_not_sent_on(run):
+    stand = Stand(leaves_backends_out=False)
+
+    run(stand)
+
+    assert stand.passed_on == []
+
+
 def test_the_ledger_that_a_message_names_is_checked_before_anything_is_drawn(run):
     stand = Stand(refusal=LedgerMismatch("another ledger", "point elsewhere"))
 
@@ -160,10 +184,16 @@ def test_a_short_wait_is_celerys_own_retry(run, mailbox):
     assert mailbox.ids("gpu") == [str(JOB)]
 
 
-def test_a_long_wait_stays_in_the_row_alone(run, mailbox):
-    told = run(Stand(_put_off(MAX_COUNTDOWN_S + 1)))
+@pytest.mark.parametrize(
+    "retry",
+    [Retry(MAX_COUNTDOWN_S + 1, Rest.END), Retry(0.0, Rest.KEEP, pause_s=900.0)],
+    ids=["long", "paused"],
+)
+def test_a_long_wait_is_a_retry_in_flower_and_stays_in_the_row_alone(run, mailbox, retry):
+    with pytest.raises(CeleryRetry) as retried:
+        run(Stand(replace(_put_off(1.0), retry=retry)))
 
-    assert told["state"] == "queued"
+    assert isinstance(retried.value.exc, BackendUnavailable)
     assert mailbox.ids("gpu") == []
 
 

@@ -47,6 +47,7 @@ def make_worker(publisher, tmp_path: Path):
             heartbeat=nothing,
             clock=nothing,
             client=publisher.client,
+            publisher=publisher,
             presence_folder=tmp_path,
             lease_s=30.0,
             grace_s=1.0,

@@ -16,6 +16,7 @@ from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
+from imagen.services.circuit import Circuits
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing
 from imagen.services.heartbeat import Heartbeat
@@ -56,6 +57,8 @@ class ScriptedBackend:
         self.model: str | None = None
         self.cost = FREE
         self.refuses: RequestError | None = None
+        self.health = Health("ok")
+        self.checks = 0
 
     def fit(self, request: ImageRequest) -> Fitted:
         if self.refuses is not None:
@@ -83,7 +86,8 @@ class ScriptedBackend:
         return self.model
 
     def check(self) -> Health:
-        return Health("ok")
+        self.checks += 1
+        return self.health
 
     def cancel(self, external_id: str) -> None:
         self.canceled.append(external_id)
@@ -159,6 +163,13 @@ class Studio:
 
     def __post_init__(self) -> None:
         self.backends = Backends(mock=self.backend)
+        self._circuits: dict[str, Circuits] = {}
+
+    def circuits(self, owner: str = "one") -> Circuits:
+        """Those of a process; they are checked when a test says so."""
+        if owner not in self._circuits:
+            self._circuits[owner] = Circuits(self.backends.get, self.clock)
+        return self._circuits[owner]
 
     def heartbeat(self, owner: str) -> Heartbeat:
         return Heartbeat(self.desk.ledger, owner, LEASE_S, LEASE_S / 3, self.clock)
@@ -171,6 +182,7 @@ class Studio:
             self.publisher,
             self.clock,
             self.policy,
+            self.circuits(owner),
         )
         return drawing.draw_next(self.desk.claimant(owner))
 

@@ -12,6 +12,7 @@ from imagen.domain.cost import Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.control import paused_backends, retry_jobs
 from imagen.ledger.scope import EVERYTHING
+from imagen.services.retry_policy import RetryPolicy
 
 RETRIED = [
     errors.BackendUnavailable("down"),
@@ -23,7 +24,6 @@ FINAL = [
     errors.ImagenError("?"),
     errors.ConfigError("?"),
     errors.RequestError("?"),
-    errors.CredentialError("?"),
     errors.BackendError("?"),
     errors.OutcomeUnknown("?"),
     errors.BackendRejected("?"),
@@ -88,35 +88,14 @@ def test_an_error_that_started_nothing_puts_the_job_off(studio: Any, error: Any)
     assert studio.publisher.names(job_id) == ["running", "retry"]
 
 
-@pytest.mark.parametrize("error", [RETRIED[2], RETRIED[3]], ids=lambda error: error.code)
-def test_a_backend_that_cannot_go_on_is_paused(studio: Any, error: Any) -> None:
-    studio.desk.submit()
-    studio.backend.script = [error]
-
-    studio.draw()
-
-    assert list(paused_backends(studio.desk.ledger)) == ["mock"]
-
-
-def test_an_empty_account_pauses_every_backend_that_spends_from_it(
-    sqlite_studio: Any, make_backend: Any
-) -> None:
-    sqlite_studio.backends.by_name |= {
-        "mock": make_backend(free=False),
-        "sibling": make_backend(free=False),
-        "free": make_backend(),
-    }
-    sqlite_studio.backends.get("mock").script = [errors.OutOfCredit("empty")]
-    sqlite_studio.desk.submit()
-
-    sqlite_studio.draw()
-
-    assert set(paused_backends(sqlite_studio.desk.ledger)) == {"mock", "sibling"}
-
-
-def test_a_backend_that_stays_away_uses_up_the_tries(studio: Any) -> None:
+def test_a_drawing_that_is_begun_and_lost_again_and_again_uses_up_the_tries(studio: Any) -> None:
     job_id = studio.desk.submit()
-    studio.backend.script = [errors.BackendUnavailable("down")] * 4
+
+    def lose(_request: Any, run: Any) -> None:
+        run.submitted(str(run.attempt_id))
+        raise errors.BackendUnavailable("interrupted")
+
+    studio.backend.script = [lose] * 4
 
     for _ in range(4):
         studio.draw()
@@ -140,34 +119,20 @@ def test_being_told_to_wait_uses_up_no_try(studio: Any) -> None:
     assert [each.number for each in studio.desk.attempts(job_id)] == [1]
 
 
-def test_patience_with_a_rate_limit_ends(studio: Any) -> None:
-    job_id = studio.desk.submit()
-    studio.backend.script = [errors.RateLimited("wait", "", 1.0)] * 2
-    studio.draw()
-    studio.desk.shift(job_id, "not_before", -1000)
-    studio.desk.shift(job_id, "limited_since", -901)
-    studio.desk.set(job_id, not_before=None)
-
-    assert studio.draw().state is JobState.FAILED
-
-    assert studio.desk.job(job_id).error_code == "rate_limited"
-
-
 def test_a_limit_from_before_a_real_try_does_not_count_against_patience(studio: Any) -> None:
     job_id = studio.desk.submit()
-    studio.backend.script = [
-        errors.RateLimited("wait", "", 1.0),
-        errors.BackendUnavailable("down"),
-        errors.RateLimited("wait", "", 1.0),
-    ]
+
+    def lose(_request: Any, run: Any) -> None:
+        run.submitted(str(run.attempt_id))
+        raise errors.BackendUnavailable("interrupted")
+
+    studio.backend.script = [errors.RateLimited("wait", "", 1.0), lose]
     studio.draw()
     studio.desk.shift(job_id, "limited_since", -600)
     studio.be_due(job_id)
     studio.draw()
-    studio.be_due(job_id)
 
     assert studio.desk.row(job_id).limited_since is None
-    assert studio.draw().state is JobState.QUEUED
 
 
 def test_an_outcome_that_may_be_known_later_keeps_the_attempt(paid_studio: Any) -> None:
@@ -202,7 +167,7 @@ def test_a_free_backend_takes_up_the_same_attempt_where_the_outcome_is_unknown(
     assert studio.draw().state is JobState.QUEUED
 
     studio.be_due(job_id)
-    studio.draw()
+    studio.draw("two")
     assert studio.desk.state(job_id) is JobState.GENERATED
     assert [each.number for each in studio.desk.attempts(job_id)] == [1]
 
@@ -210,6 +175,7 @@ def test_a_free_backend_takes_up_the_same_attempt_where_the_outcome_is_unknown(
 def test_a_paid_attempt_that_cannot_be_asked_about_stays_open_for_a_retry_by_hand(
     paid_studio: Any,
 ) -> None:
+    paid_studio.policy = RetryPolicy(waits_for_backends=False)
     job_id = paid_studio.desk.submit()
 
     def be_locked_out(_request: Any, run: Any) -> None:

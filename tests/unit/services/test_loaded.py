@@ -46,6 +46,7 @@ def test_a_claim_knows_what_the_claim_before_it_will_have_loaded(
         studio.publisher,
         studio.clock,
         studio.policy,
+        studio.circuits(),
     )
     threads = [
         threading.Thread(target=drawing.draw_next, args=(studio.desk.claimant(),)) for _ in range(2)

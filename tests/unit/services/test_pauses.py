@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 
 from imagen.errors import OutOfCredit
-from imagen.ledger.control import pause_backend, resume_backend
+from imagen.ledger.control import pause_backend, paused_backends, resume_backends
 from imagen.ledger.scope import EVERYTHING
-from imagen.services.pauses import PauseNews, require_credit
+from imagen.services.pauses import StandstillNews, require_usable_account
+
+
+def _news(desk: Any) -> StandstillNews:
+    return StandstillNews(desk.ledger, lambda: paused_backends(desk.ledger))
 
 
 def test_a_pause_that_a_job_waits_for_is_told_once_with_its_reason(desk: Any) -> None:
     desk.submit()
     pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60)
-    news = PauseNews(desk.ledger)
+    news = _news(desk)
 
     assert news.since_last(EVERYTHING) == {"mock": "it is stuck"}
     assert news.since_last(EVERYTHING) == {}
@@ -25,16 +29,16 @@ def test_a_pause_of_a_backend_that_nobody_waits_for_is_no_news(desk: Any) -> Non
     desk.submit()
     pause_backend(desk.ledger, "another", reason="it is stuck", pause_s=60)
 
-    assert PauseNews(desk.ledger).since_last(EVERYTHING) == {}
+    assert _news(desk).since_last(EVERYTHING) == {}
 
 
 def test_a_pause_that_comes_again_is_told_again(desk: Any) -> None:
     desk.submit()
-    news = PauseNews(desk.ledger)
+    news = _news(desk)
     for _ in range(2):
         pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60)
         assert news.since_last(EVERYTHING)
-        resume_backend(desk.ledger, "mock")
+        resume_backends(desk.ledger, "mock")
         assert news.since_last(EVERYTHING) == {}
 
 
@@ -43,14 +47,14 @@ def test_jobs_that_all_wait_for_credit_are_no_longer_waited_for(desk: Any) -> No
     pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900, code="out_of_credit")
 
     with pytest.raises(OutOfCredit, match="no credit"):
-        require_credit(desk.ledger, EVERYTHING)
+        require_usable_account(desk.ledger, EVERYTHING)
 
 
 def test_another_pause_or_another_backend_is_worth_waiting_for(desk: Any) -> None:
     desk.submit()
     pause_backend(desk.ledger, "mock", reason="it is stuck", pause_s=60, code="backend_stuck")
-    require_credit(desk.ledger, EVERYTHING)
+    require_usable_account(desk.ledger, EVERYTHING)
     pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900, code="out_of_credit")
     desk.submit(backend="another")
 
-    require_credit(desk.ledger, EVERYTHING)
+    require_usable_account(desk.ledger, EVERYTHING)
