@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _OBJECT_INFO_TIMEOUT_S = 2.5
 _MAX_NAMES = 12
-_HINT = (
-    "leave the file to the workflow; input images are going to have an option of their own, --image"
-)
+_COMES = "input images are going to have an option of their own, --image"
 
 # Classes whose names begin with Load and that load models say so in the input: *_name.
 _LOADER = re.compile(r"^Load(?!er)|Load(?:Image|Mask|Audio|Video|Latent|3D)|Image Load")
@@ -61,7 +59,7 @@ def refuse_file(workflow: Workflow, option: str, text: str) -> None:
             raise RequestError(
                 f"option {option!r}, bound to {target.input!r} of "
                 f"{name_node(workflow.graph, target.node)}, takes no path: {text!r}",
-                _HINT,
+                "name it as the server lists it; " + _COMES,
             )
 
 
@@ -149,5 +147,5 @@ def _file_error(workflow: Workflow, option: str, target: Target) -> RequestError
     return RequestError(
         f"option {option!r} is bound to {target.input!r} of "
         f"{name_node(workflow.graph, target.node)}, which loads a file of the server",
-        _HINT,
+        "leave the file to the workflow; " + _COMES,
     )

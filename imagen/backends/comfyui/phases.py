@@ -45,12 +45,11 @@ class Phases:
 
     def running(self, *, is_heard: bool) -> None:
         """It is in execution; ``is_heard`` when its events come here."""
-        if self._has_stepped:
-            self.text = ""
-        elif not is_heard:
+        if not is_heard and not self._has_stepped:
             self.text = "running in ComfyUI"
-        elif not self.text.startswith("loading"):
-            self.text = "starting"
+        elif self._has_stepped or not self.text.startswith("loading"):
+            # With everything loaded already the first step is not far.
+            self.text = ""
 
     def hear(self, event: Event) -> None:
         """One of its own events."""
