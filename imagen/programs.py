@@ -65,7 +65,7 @@ def _worker_program(imagen: Imagen, role: str) -> WorkerProgram:
         publisher.client, publisher.broker_url, queues, publisher.ledger_id, address
     )
     # What was opened for the checks belongs to this process; Celery may fork before it works.
-    imagen.ledger.close()
+    imagen.ledger.disconnect()
     concurrency = getattr(imagen.config.workers.concurrency, role)
 
     def start() -> QueueWorker:

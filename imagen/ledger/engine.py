@@ -140,6 +140,10 @@ class Ledger:
     def close(self) -> None:
         """Let go of every connection. Whoever uses the ledger afterwards gets LedgerUnavailable."""
         self._is_closed = True
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Let go of every idle connection; later uses connect again, after a fork too."""
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
