@@ -6,6 +6,7 @@ import argparse
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.chaos.audit import Audit
@@ -13,10 +14,24 @@ from benchmarks.chaos.points import POINTS
 from benchmarks.chaos.prompts import Drawn, draw_file, read_prompts
 from benchmarks.chaos.scenes import Ending, Scene, perform
 from benchmarks.chaos.stage import SHORT
+from benchmarks.chaos.steady_harm import Harm, Harmed, draw_under_harm
 from benchmarks.chaos.watch import Recovered, percentile
 
 #: What a worker has when nothing is configured.
 _USUAL = {"lease_s": 30, "heartbeat_s": 10, "reconcile_s": 1, "grace_s": 10}
+
+
+_HARMS: dict[str, Callable[[argparse.Namespace], Harm]] = {
+    "kill-every-2s": lambda options: Harm(
+        options.jobs, database=options.database, seed=options.seed
+    ),
+    "poison": lambda options: Harm(
+        options.jobs, kill_every_s=0, poison=2, database=options.database, seed=options.seed
+    ),
+    "garbage": lambda options: Harm(
+        *(options.jobs, 0.2, 0, 0.05), database=options.database, seed=options.seed
+    ),
+}
 
 
 def main() -> int:
@@ -38,6 +53,10 @@ def main() -> int:
                     database=options.database,
                     say=say,
                 )
+            )
+        if options.scenario != "anything":
+            return _report_harmed(
+                draw_under_harm(_HARMS[options.scenario](options), folder=Path(folder), say=say)
             )
         bad = 0
         for number in range(options.rounds or 1_000_000):
@@ -67,6 +86,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="so many plays; 1 without --minutes")
     parser.add_argument("--minutes", type=float, default=0, help="play after play for so long")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument(
+        "--scenario",
+        choices=("anything", *_HARMS),
+        default="anything",
+        help="one kind of harm instead of every kind at random",
+    )
     parser.add_argument("--short", action="store_true", help="leases of 3 s instead of 30 s")
     parser.add_argument("--apart", action="store_true", help="each drawing process on its own host")
     parser.add_argument("--no-points", action="store_true", help="only kills from outside")
@@ -99,6 +124,22 @@ def _report_drawn(drawn: Drawn) -> int:
     print(f"  images {found.images}, sidecars {found.sidecars}, doubles {drawn.doubles}")
     print(f"  done to it: {_counts(drawn.kills)}; crashes counted {found.crashes}")
     _print_recoveries(drawn.recovered)
+    return _print_breaches(found)
+
+
+def _report_harmed(harmed: Harmed) -> int:
+    found = harmed.audit
+    print(f"\njobs {found.jobs}, {harmed.seconds:.0f} s; done to it: {_counts(harmed.kills)}")
+    print(
+        f"  crashes counted {found.crashes}; healthy jobs that failed for them: {harmed.crashed};"
+        f" that ran alone: {harmed.isolated}"
+    )
+    print(
+        f"  jobs that kill their workers: {_counts(harmed.poison_states)} {harmed.poison_crashes}"
+    )
+    _print_recoveries(harmed.recovered)
+    if harmed.poison_states:
+        return 1 if harmed.crashed else 0
     return _print_breaches(found)
 
 

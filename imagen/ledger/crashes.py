@@ -31,8 +31,10 @@ from imagen.ledger.upsert import insert_on
 
 #: A crash in company makes a job a suspect from this one on.
 SUSPECT_AFTER = 2
-#: A worker that died of something else excuses the crashes of others for so long.
+#: A worker that died of something else excuses the crashes of others for so long …
 EXCUSE_S = 60.0
+#: … but not for more than so many times ``max_crashes``.
+PATIENCE = 2
 
 #: The row of ``locks`` whose ``expires_at`` is when a worker last died that drew no suspect.
 _LAST_DEATH = "last worker death"
@@ -73,7 +75,7 @@ def crash_values(*, max_crashes: int, died: datetime | None) -> dict[str, Any]:
 
     It is queued again, from its second crash on alone, unless it resumes what a backend has taken
     on already; such a job is alone for its last try only. It fails at ``max_crashes``, when it was
-    alone.
+    alone and nothing excuses it.
     """
     count = jobs.c.crash_count + 1
     excused = and_(
@@ -84,7 +86,8 @@ def crash_values(*, max_crashes: int, died: datetime | None) -> dict[str, Any]:
     is_last = count >= max(1, max_crashes - 1)
     is_suspect = or_(and_(count >= SUSPECT_AFTER, ~excused, ~_is_at_backend()), is_last)
     was_alone = jobs.c.alone_since.is_not(null()) if max_crashes > 1 else literal(True)
-    failed = and_(count >= max_crashes, ~excused, was_alone)
+    is_over = or_(and_(count >= max_crashes, ~excused), count >= PATIENCE * max_crashes)
+    failed = and_(was_alone, is_over)
     return {
         "state": case((failed, JobState.FAILED.value), else_=JobState.QUEUED.value),
         "finished_at": case((failed, now_plus()), else_=null()),
@@ -94,7 +97,8 @@ def crash_values(*, max_crashes: int, died: datetime | None) -> dict[str, Any]:
             else_="the worker died while drawing this job",
         ),
         "crash_count": count,
-        "crashed_at": now_plus(),
+        # An excuse holds for the next crash, too: as long as it is fresh, this one is forgotten.
+        "crashed_at": case((excused, jobs.c.crashed_at), else_=now_plus()),
         "crash_fence": jobs.c.fence + 1,
         "alone_since": case(
             (is_suspect, func.coalesce(jobs.c.alone_since, now_plus())), else_=null()

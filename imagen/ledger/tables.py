@@ -83,7 +83,8 @@ jobs = Table(
     # Attempts made before the last `imagen jobs retry`: they do not count against the limit.
     Column("tried_before", Integer, nullable=False, server_default="0"),
     Column("crash_count", Integer, nullable=False, server_default="0"),
-    # The last crash: when, and the fence that it raised, by which a living holder denies it.
+    # When it last crashed without an excuse, and the fence that its last crash raised, by which a
+    # holder that lives denies it.
     Column("crashed_at", UtcDateTime),
     Column("crash_fence", Integer),
     # Set for a job that may kill its workers: it runs alone in its process.

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from imagen.domain.job import JobState
 from imagen.ledger import held
@@ -15,6 +16,8 @@ from imagen.ledger.crashes import deny_crash
 from imagen.ledger.leases import take_back
 from imagen.ledger.lookup import crashed_waiting
 from imagen.ledger.scope import EVERYTHING
+from imagen.ledger.tables import locks
+from imagen.ledger.types import now_plus
 
 
 def _crash(desk: Any, job_id: UUID, *, external_id: str = "") -> None:
@@ -33,6 +36,12 @@ def _another_worker_dies(desk: Any) -> None:
     claim = desk.must_claim("another", queues=["cloud"])
     assert take_back(desk.ledger, max_crashes=5, dead=[claim.owner]) == 1
     desk.set(other, state="canceled")
+
+
+def _forget_deaths(desk: Any) -> None:
+    """As if a minute had gone by."""
+    with desk.ledger.write() as connection:
+        connection.execute(update(locks).values(expires_at=now_plus(-61)))
 
 
 def _is_alone(desk: Any, job_id: UUID) -> bool:
@@ -86,14 +95,36 @@ def test_a_crash_amid_deaths_of_other_workers_raises_no_suspicion(desk: Any) -> 
 
 def test_a_job_alone_does_not_fail_while_other_workers_die_too(desk: Any) -> None:
     job_id = desk.submit()
-    for _ in range(10):
+    for _ in range(7):
         _crash(desk, job_id)
         _another_worker_dies(desk)
     assert desk.state(job_id) is JobState.QUEUED
 
-    # No worker dies of anything else any more.
+    _forget_deaths(desk)
+    _crash(desk, job_id)
+
+    assert desk.state(job_id) is JobState.FAILED
+
+
+def test_an_excuse_holds_for_the_next_crash_too(desk: Any) -> None:
+    job_id = desk.submit()
+    for _ in range(3):
+        _crash(desk, job_id)
+        _another_worker_dies(desk)
+
     _crash(desk, job_id)
     _crash(desk, job_id)
+
+    assert desk.state(job_id) is JobState.QUEUED
+
+
+def test_no_excuse_holds_for_ever(desk: Any) -> None:
+    job_id = desk.submit()
+
+    for _ in range(10):
+        assert desk.state(job_id) is JobState.QUEUED
+        _crash(desk, job_id)
+        _another_worker_dies(desk)
 
     assert desk.job(job_id).error_code == "worker_crashed"
 
@@ -102,7 +133,7 @@ def test_two_jobs_that_kill_their_workers_do_not_excuse_each_other(desk: Any) ->
     first, second = desk.submit(), desk.submit(queue="cloud")
     claims = {first: ["gpu"], second: ["cloud"]}
 
-    for _ in range(8):
+    for _ in range(10):
         for job_id, queues in claims.items():
             claim = claim_job(desk.ledger, desk.claimant(f"of {job_id}", queues=queues))
             if claim is not None:
