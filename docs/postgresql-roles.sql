@@ -68,7 +68,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON imagen.locks TO imagen_cloud, imagen_res
 GRANT SELECT, UPDATE (lease_owner, lease_expires_at, last_error) ON imagen.outbox TO imagen_cloud;
 
 -- Delivering: read the image, say where it went; have it drawn again when its bytes are gone.
-GRANT UPDATE (output_path, file_sha256, delivery_count) ON imagen.jobs TO imagen_results;
+GRANT UPDATE (output_path, file_sha256, delivery_count, limited_since) ON imagen.jobs TO imagen_results;
 GRANT UPDATE ON imagen.attempts TO imagen_results;
 GRANT SELECT ON imagen.artifacts TO imagen_results;
 

@@ -175,6 +175,7 @@ class Imagen(Foundation):
     ) -> Delivery:
         # Brings Pillow and every image format, which a command that only submits has no use for.
         from imagen.services.deliver import Delivery
+        from imagen.services.full_disks import FullDisks
 
         return Delivery(
             self.ledger,
@@ -184,6 +185,7 @@ class Imagen(Foundation):
             allowed_dirs=allowed_dirs,
             sends_usage=self.sends_usage,
             has_cloud=self.has_supabase,
+            full_disks=FullDisks(self.config.results.disk_patience_s),
         )
 
     def _reconciler(self) -> Reconciler:

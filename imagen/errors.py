@@ -20,6 +20,7 @@ ImagenError
 |   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
 |   `-- ArtifactLost         it was drawn, and the image is gone                     exit 1
 |-- DeliveryError            the image exists but could not be put where it belongs  exit 1
+|   `-- DiskFull             no space there; worth another try later                exit 1
 |-- CloudError               Supabase refused, or did not answer                    exit 5
 |-- WorkerCrashed            the worker died too often while this job ran            exit 1
 |-- JobCanceled              somebody canceled the job                               exit 1
@@ -176,6 +177,10 @@ class ArtifactLost(BackendError):
 
 class DeliveryError(ImagenError):
     code = "delivery"
+
+
+class DiskFull(DeliveryError):
+    code = "disk_full"
 
 
 class CloudError(ImagenError):

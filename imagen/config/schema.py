@@ -116,6 +116,7 @@ class ResultsConfig(_Section):
     """``allowed_dirs``: nothing means home and the temporary folder, of whoever delivers."""
 
     allowed_dirs: Folders | None = None
+    disk_patience_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0
 
 
 class ArtifactsConfig(_Section):

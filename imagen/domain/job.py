@@ -201,7 +201,7 @@ class Claim:
     job: Job
     attempt: Attempt
     owner: str
-    #: For how many seconds the backend has been asking this job to wait; 0 when it has not.
+    #: For how many seconds the backend, or a full disk, has made this job wait; 0 when neither has.
     limited_s: float = 0.0
     #: The attempt was begun by an earlier claim that did not finish it.
     resumed: bool = False

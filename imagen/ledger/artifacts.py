@@ -84,6 +84,17 @@ def load_artifacts(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, Artifa
     return found
 
 
+def artifact_sizes(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many bytes ``load_artifacts`` would read for each job that has an artifact."""
+    statement = (
+        select(artifacts.c.job_id, func.sum(artifacts.c.size_bytes).label("size_bytes"))
+        .where(artifacts.c.job_id.in_(job_ids))
+        .group_by(artifacts.c.job_id)
+    )
+    with ledger.read() as connection:
+        return {row.job_id: int(row.size_bytes) for row in connection.execute(statement)}
+
+
 def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
     """How many bytes wait for delivery: generators stop claiming above a limit.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import null, update
+from sqlalchemy import func, null, update
 
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.ledger.artifacts import forget_artifacts
@@ -51,7 +51,10 @@ def claim_deliveries(
             select_attempts().where(attempts.c.id.in_([row.attempt_id for row in rows]))
         ).all()
     by_id = {row.id: attempt_from_row(row) for row in found}
-    claims = [Claim(job_from_row(row), by_id[row.attempt_id], claimant.owner) for row in rows]
+    claims = [
+        Claim(job_from_row(row), by_id[row.attempt_id], claimant.owner, row.limited_s or 0.0)
+        for row in rows
+    ]
     return sorted(claims, key=lambda claim: claim.job.id)
 
 
@@ -118,6 +121,32 @@ def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: 
     return changed.rowcount == 1
 
 
+def put_off_deliveries(
+    ledger: Ledger, claims: Sequence[Claim], *, wait_s: float, code: str, message: str
+) -> None:
+    """Nothing is wrong with these jobs, but they cannot be written now: not for ``wait_s`` seconds.
+
+    The time of the first such wait is kept. Not synced: one that a power cut undoes is tried
+    sooner.
+    """
+    with ledger.write(durable=False) as connection:
+        for claim in sorted(claims, key=lambda claim: claim.job.id):
+            connection.execute(
+                update(jobs)
+                .where(holds(claim, JobState.GENERATED))
+                .values(
+                    not_before=now_plus(wait_s),
+                    limited_since=func.coalesce(jobs.c.limited_since, now_plus()),
+                    # It came to an end, which is what the count is about.
+                    delivery_count=jobs.c.delivery_count - 1,
+                    error_code=code,
+                    error_message=message,
+                    lease_owner=null(),
+                    lease_expires_at=null(),
+                )
+            )
+
+
 def draw_again(ledger: Ledger, claim: Claim) -> bool:
     """Back to ``queued`` because the bytes are gone, with the same attempt opened again.
 
@@ -132,6 +161,7 @@ def draw_again(ledger: Ledger, claim: Claim) -> bool:
             .values(
                 state=JobState.QUEUED.value,
                 phase=Phase.DRAW.value,
+                limited_since=null(),
                 lease_owner=null(),
                 lease_expires_at=null(),
             )

@@ -37,7 +37,7 @@ from imagen.ledger.engine import Kind
 from imagen.ledger.in_order import in_order
 from imagen.ledger.scope import Scope
 from imagen.ledger.tables import jobs
-from imagen.ledger.types import JsonDocument, now_plus
+from imagen.ledger.types import JsonDocument, now_plus, seconds_since
 
 #: One that was begun so often without an end is delivered alone: it may be what ends its worker.
 SHAKY_AFTER = 10
@@ -83,7 +83,7 @@ def take(scope: Scope, *, shaky: bool) -> ReturningUpdate[Any]:
             delivery_count=jobs.c.delivery_count + 1,
             not_before=null(),
         )
-        .returning(jobs)
+        .returning(jobs, seconds_since(jobs.c.limited_since).label("limited_s"))
     )
 
 
@@ -103,6 +103,7 @@ def succeed(kind: Kind) -> ReturningUpdate[Any]:
         output_path=given.c.output_path,
         file_sha256=given.c.file_sha256,
         finished_at=now_plus(),
+        limited_since=null(),
         lease_owner=null(),
         lease_expires_at=null(),
         error_code=null(),

@@ -72,7 +72,7 @@ jobs = Table(
     Column("state", StateName, nullable=False),
     Column("phase", String(20), nullable=False),
     Column("not_before", UtcDateTime),
-    # When the backend first asked this job to wait; the patience of a rate limit counts from here.
+    # When the backend first asked this job to wait, or a full disk; patience counts from here.
     Column("limited_since", UtcDateTime),
     Column("lease_owner", Text),
     Column("lease_expires_at", UtcDateTime),

@@ -14,15 +14,17 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from imagen.errors import DeliveryError
+from imagen.errors import DeliveryError, DiskFull
 
 # What ``link`` answers where it cannot link: FAT and most network file systems have no hard
 # links, and the kernel's protected_hardlinks refuses some. Source: link(2).
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 _HINTS = {
-    errno.ENOSPC: "free some space there, then: imagen jobs retry ID",
-    errno.EDQUOT: "your disk quota is used up; free some space, then: imagen jobs retry ID",
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "your disk quota is used up; free some space there",
     errno.EFBIG: "the file size limit of this process or file system is too low (see: ulimit -f)",
     errno.EACCES: "make the folder writable for this user, or choose another output folder",
     errno.EPERM: "make the folder writable for this user, or choose another output folder",
@@ -40,7 +42,8 @@ def write_temp(folder: Path, data: bytes, *, tag: str) -> Path:
     ``tag`` (letters, digits, "-", "_") tells whose it is: ``sweep_temps`` goes by it.
 
     Raises:
-        DeliveryError: it could not be written; nothing is left behind.
+        DeliveryError: it could not be written; nothing is left behind. ``DiskFull`` where there is
+            no space.
     """
     temp = folder / f".imagen-{_plain_tag(tag)}-{secrets.token_hex(8)}.tmp"
     try:
@@ -186,4 +189,5 @@ def _plain_tag(tag: str) -> str:
 
 def _explain(exc: OSError, what: str) -> DeliveryError:
     hint = _HINTS.get(exc.errno or 0, "the image is kept; then: imagen jobs retry ID")
-    return DeliveryError(f"{what}: {exc.strerror or exc}", hint)
+    cls = DiskFull if exc.errno in _FULL else DeliveryError
+    return cls(f"{what}: {exc.strerror or exc}", hint)

@@ -1,31 +1,36 @@
 """Delivers generated jobs: file, sidecar, then ``succeeded``; each step may be killed and repeated.
 
-A drain takes up to 64 jobs at once, writes all their files, syncs them together and commits them in
-one transaction: nothing is ``succeeded`` before its files are on disk for good.
+A drain takes up to 64 jobs at once. It writes the files of as many as fit into 64 MB, syncs them
+together and commits them in one transaction: nothing is ``succeeded`` before its files are on disk
+for good.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imagen.domain.job import Claim, Job, JobState
 from imagen.domain.protocols import Clock, Publisher
-from imagen.errors import DeliveryError, ImagenError, LeaseLost
+from imagen.errors import DeliveryError, DiskFull, ImagenError, LeaseLost
 from imagen.images.verify import BrokenImage
 from imagen.ledger import delivery as ledger_delivery
-from imagen.ledger.artifacts import Artifact, drop_files, load_artifacts
+from imagen.ledger.artifacts import Artifact, drop_files
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import Delivered
 from imagen.ledger.engine import Ledger
+from imagen.ledger.held import Rest
 from imagen.ledger.usage import record_usage
 from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
+from imagen.services.full_disks import FullDisks
 from imagen.services.generate import Outcome
 from imagen.services.heartbeat import Heartbeat
+from imagen.services.packing import MOST_BYTES, packed_groups
 from imagen.services.parcel import Numbers, Parcel, is_ours, pack, pick_target, sidecar_path
 from imagen.services.persist import persist
+from imagen.services.retry_policy import Retry
 from imagen.services.wakeups import wakeup_for
 
 log = logging.getLogger(__name__)
@@ -50,6 +55,9 @@ class Delivery:
     has_cloud: bool = False
     #: Where the search for free names ended; only a hint, and small: names that are taken are rare.
     numbers: Numbers = field(default_factory=dict)
+    #: Folders without space, which jobs wait for.
+    full_disks: FullDisks = field(default_factory=FullDisks)
+    most_bytes: int = MOST_BYTES
 
     def deliver_next(self, claimant: Claimant, *, host: str) -> list[Outcome]:
         """Deliver up to 64 waiting jobs of ``host``; empty when none waits.
@@ -78,10 +86,14 @@ class _Drain:
 
     def run(self) -> list[Outcome]:
         self._record_usage()
-        parcels = self._pack()
-        parcels = self._aim(parcels)
-        parcels = self._write(parcels)
-        self._succeed(parcels)
+        groups = packed_groups(
+            self.delivery.ledger,
+            self._writable(),
+            self._pack_one,
+            most_bytes=self.delivery.most_bytes,
+        )
+        for parcels in groups:
+            self._succeed(self._write(self._aim(parcels)))
         return self.outcomes
 
     def _record_usage(self) -> None:
@@ -98,10 +110,18 @@ class _Drain:
             return job.sync == "on"
         return bool(job.owner_user_id) and self.delivery.has_cloud
 
-    def _pack(self) -> list[Parcel]:
-        artifacts = load_artifacts(self.delivery.ledger, [claim.job.id for claim in self.claims])
-        packed = (self._pack_one(claim, artifacts.get(claim.job.id)) for claim in self.claims)
-        return [parcel for parcel in packed if parcel is not None]
+    def _writable(self) -> list[Claim]:
+        """The claims whose folders may be tried; those of full disks are put off untouched."""
+        disks, clock = self.delivery.full_disks, self.delivery.clock
+        writable: list[Claim] = []
+        waiting: dict[Path, list[Claim]] = {}
+        for claim in self.claims:
+            is_wait = claim.limited_s < disks.patience_s and disks.wait_s(_folder(claim), clock)
+            (waiting.setdefault(_folder(claim), []) if is_wait else writable).append(claim)
+        for folder, claims in waiting.items():
+            error = DiskFull(f"no space in {folder}", "free some space there")
+            self._put_off(claims, error, wait_s=max(1.0, disks.wait_s(folder, clock)))
+        return writable
 
     def _pack_one(self, claim: Claim, artifact: Artifact | None) -> Parcel | None:
         if artifact is None:
@@ -136,7 +156,7 @@ class _Drain:
                 numbers=self.delivery.numbers,
             )
         except ImagenError as error:
-            self._fail(parcel.claim, error)
+            self._end(parcel.claim, error)
             return False
         self.taken.add(parcel.target)
         return True
@@ -166,7 +186,7 @@ class _Drain:
                 synced += here
             except DeliveryError as error:
                 for parcel in here:
-                    self._fail(parcel.claim, error)
+                    self._end(parcel.claim, error)
         return synced
 
     def _write_temps(self, parcel: Parcel) -> None:
@@ -175,6 +195,7 @@ class _Drain:
             # Whoever tried before is dead, or has lost the job and will find its files gone.
             sweep_temps(parcel.target.parent, tag)
         parcel.image_temp = write_temp(parcel.target.parent, parcel.image, tag=tag)
+        parcel.image = b""
         if parcel.claim.job.output.sidecar:
             content = parcel.sidecar()
             parcel.sidecar_temp = write_temp(parcel.target.parent, content, tag=tag)
@@ -223,7 +244,7 @@ class _Drain:
         except ImagenError as error:
             for temp in parcel.temps:
                 temp.unlink(missing_ok=True)
-            self._fail(parcel.claim, error)
+            self._end(parcel.claim, error)
             return False
         return True
 
@@ -235,7 +256,7 @@ class _Drain:
                 parcel.claim,
                 str(parcel.target),
                 parcel.sha256,
-                parcel.artifact.key,
+                parcel.artifact_key,
                 goes_to_cloud=self._goes_to_cloud(parcel.claim.job),
             )
             for parcel in parcels
@@ -249,6 +270,8 @@ class _Drain:
             for host in {each.claim.job.delivery_host for each in ours}:
                 self.delivery.publisher.wake_outbox(host)
         drop_files(ledger, [each.artifact_key for each in ours if not each.goes_to_cloud])
+        for folder in {_folder(each.claim) for each in ours}:
+            self.delivery.full_disks.note_written(folder)
         for each, ok in zip(done, held, strict=True):
             if ok:
                 self._tell(each.claim, JobState.SUCCEEDED, path=each.output_path)
@@ -261,6 +284,38 @@ class _Drain:
             log.warning("artifact_missing", extra={"job_id": str(claim.job.id)})
             self.delivery.publisher.wake_workers(claim.job.queue, [wakeup_for(claim.job)])
             self._tell(claim, JobState.QUEUED)
+
+    def _end(self, claim: Claim, error: ImagenError) -> None:
+        """Put the job off where only space is missing and there is patience left; else fail it."""
+        disks = self.delivery.full_disks
+        if not isinstance(error, DiskFull):
+            self._fail(claim, error)
+            return
+        left_s = disks.patience_s - claim.limited_s
+        if left_s <= 0:
+            hint = f"{error.hint}, then: imagen jobs retry {claim.job.id}"
+            self._fail(claim, DiskFull(error.message, hint))
+            return
+        folder = _folder(claim)
+        is_news = not disks.is_full(folder)
+        wait_s = min(disks.note_full(folder, self.delivery.clock), left_s)
+        self._put_off([claim], error, wait_s=wait_s)
+        if is_news:
+            log.warning("disk_full", extra={"why": str(error), "wait_s": wait_s})
+            told = replace(self.outcomes[-1], error=error, retry=Retry(wait_s, Rest.KEEP))
+            self.outcomes[-1] = told
+            event = {"event": "retry", "wait_s": wait_s, "why": str(error)}
+            self.delivery.publisher.announce(claim.job, event)
+
+    def _put_off(self, claims: list[Claim], error: DiskFull, *, wait_s: float) -> None:
+        ledger = self.delivery.ledger
+        persist(
+            lambda: ledger_delivery.put_off_deliveries(
+                ledger, claims, wait_s=wait_s, code=error.code, message=str(error)
+            ),
+            clock=self.delivery.clock,
+        )
+        self.outcomes += [Outcome(claim.job.id, JobState.GENERATED) for claim in claims]
 
     def _fail(self, claim: Claim, error: ImagenError) -> None:
         ledger = self.delivery.ledger
@@ -281,6 +336,10 @@ class _Drain:
     ) -> None:
         self.outcomes.append(Outcome(claim.job.id, state, error=error))
         self.delivery.publisher.announce(claim.job, {"event": state.value, **facts})
+
+
+def _folder(claim: Claim) -> Path:
+    return Path(claim.job.output.folder)
 
 
 def _sync_temps(parcel: Parcel) -> None:

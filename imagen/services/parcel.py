@@ -34,10 +34,12 @@ class Parcel:
     """The final bytes of a job, a pure function of its row and artifact, and where they go."""
 
     claim: Claim
-    artifact: Artifact
+    artifact_key: str
     provenance: Provenance
     info: ImageInfo
+    #: Dropped once it is written: a drain must not keep 64 images in memory.
     image: bytes
+    size_bytes: int
     sha256: str
     target: Path = Path()
     number: int = 1
@@ -54,7 +56,7 @@ class Parcel:
             self.provenance,
             file_name=self.target.name,
             sha256=self.sha256,
-            size_bytes=len(self.image),
+            size_bytes=self.size_bytes,
         )
 
 
@@ -69,7 +71,8 @@ def pack(claim: Claim, artifact: Artifact) -> Parcel:
     provenance = _provenance(claim, info)
     mode = cast("Mode", claim.job.output.metadata)
     image = embed(data, info, provenance.record, mode=mode, origin=artifact.data)
-    return Parcel(claim, artifact, provenance, info, image, hashlib.sha256(image).hexdigest())
+    sha256 = hashlib.sha256(image).hexdigest()
+    return Parcel(claim, artifact.key, provenance, info, image, len(image), sha256)
 
 
 def _provenance(claim: Claim, info: ImageInfo) -> Provenance:

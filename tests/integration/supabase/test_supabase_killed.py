@@ -20,7 +20,7 @@ from imagen.testing.servers import PostgresServer
 DELIVERY = [
     "imagen.ledger.delivery.claim_deliveries",
     "imagen.services.deliver.record_usage",
-    "imagen.services.deliver.load_artifacts",
+    "imagen.services.packing.load_artifacts",
     "imagen.services.deliver.pack",
     "imagen.services.deliver.pick_target",
     "imagen.ledger.delivery.record_targets",

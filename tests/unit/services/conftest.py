@@ -18,6 +18,7 @@ from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
 from imagen.services.circuit import Circuits
 from imagen.services.deliver import Delivery
+from imagen.services.full_disks import FullDisks
 from imagen.services.generate import Drawing
 from imagen.services.heartbeat import Heartbeat
 from imagen.services.reconcile import Reconciler
@@ -160,6 +161,7 @@ class Studio:
     clock: ManualClock = field(default_factory=ManualClock)
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     allowed_dirs: list[Path] | None = None
+    full_disks: FullDisks = field(default_factory=FullDisks)
 
     def __post_init__(self) -> None:
         self.backends = Backends(mock=self.backend)
@@ -186,13 +188,15 @@ class Studio:
         )
         return drawing.draw_next(self.desk.claimant(owner))
 
-    def deliver(self, owner: str = "one", *, host: str = "here") -> Any:
+    def deliver(self, owner: str = "one", *, host: str = "here", **how: Any) -> Any:
         delivery = Delivery(
             self.desk.ledger,
             self.heartbeat(owner),
             self.publisher,
             self.clock,
             allowed_dirs=self.allowed_dirs,
+            full_disks=self.full_disks,
+            **how,
         )
         return delivery.deliver_next(self.desk.claimant(owner), host=host)
 

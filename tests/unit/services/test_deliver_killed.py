@@ -13,7 +13,7 @@ from imagen.domain.job import JobState
 #: Everything a drain does, by the name under which it does it.
 STEPS = [
     "imagen.ledger.delivery.claim_deliveries",
-    "imagen.services.deliver.load_artifacts",
+    "imagen.services.packing.load_artifacts",
     "imagen.services.deliver.pack",
     "imagen.services.deliver.pick_target",
     "imagen.ledger.delivery.record_targets",
