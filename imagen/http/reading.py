@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 # A date of a header or an answer beyond these years is a mistake, not a time.
 _YEARS = range(2000, 2200)
+_MOST_LEVELS = 100
 
 
 def read_json(
@@ -25,15 +26,18 @@ def read_json(
 ) -> Any:
     """The JSON in ``raw``; None where it is none (as it is for ``null``).
 
-    Nesting without end makes it none, as do ``Infinity`` and ``NaN`` where ``parse_constant``
-    does not take them, and numbers beyond a double where ``parse_float`` does not.
+    More than a hundred levels make it none, as do ``Infinity`` and ``NaN`` where
+    ``parse_constant`` does not take them, and numbers beyond a double where ``parse_float``
+    does not.
     """
     try:
-        return json.loads(
+        value = json.loads(
             raw, parse_float=parse_float or _finite, parse_constant=parse_constant or _refuse
         )
     except (ValueError, RecursionError):
         return None
+    # What the parser can nest, other code cannot walk: ``str`` and ``==`` recurse as well.
+    return None if _has_too_many_levels(value) else value
 
 
 def read_seconds(value: Any) -> float | None:
@@ -77,6 +81,20 @@ def read_retry_after_s(headers: Mapping[str, str]) -> float | None:
         return seconds
     moment = read_http_date(value)
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _has_too_many_levels(value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_MOST_LEVELS):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _finite(text: str) -> float:

@@ -9,3 +9,7 @@ class BrokenImage(ValueError):
     Not an ``ImagenError``: who asked for the bytes knows whether to fetch them again
     (an adapter) or to give up (delivery).
     """
+
+
+class UnfitImage(BrokenImage):
+    """The bytes are whole, and are nothing that imagen keeps: fetching them again is no use."""

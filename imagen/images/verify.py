@@ -11,7 +11,7 @@ from typing import Literal
 
 from PIL import Image
 
-from imagen.images.broken import BrokenImage
+from imagen.images.broken import BrokenImage, UnfitImage
 from imagen.images.containers import jpeg, png, webp
 from imagen.images.containers.png_pixels import check_pixels
 
@@ -21,6 +21,7 @@ __all__ = [
     "BrokenImage",
     "ImageFormat",
     "ImageInfo",
+    "UnfitImage",
     "inspect_image",
     "read_header",
     "sniff_format",
@@ -64,15 +65,16 @@ def inspect_image(data: bytes) -> ImageInfo:
     0.2 ms for 64x64, some 5 to 50 ms for a megapixel.
 
     Raises:
-        BrokenImage: not PNG, JPEG or WebP; cut off; damaged; animated; or too large.
+        UnfitImage: not PNG, JPEG or WebP; animated; or too large.
+        BrokenImage: cut off or damaged.
     """
     if len(data) > MAX_IMAGE_BYTES:
-        raise BrokenImage(f"the image is {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}")
+        raise UnfitImage(f"the image is {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}")
     info = read_header(data)
     if info.width < 1 or info.height < 1:
         raise BrokenImage(f"the image is {info.width}x{info.height} pixels, which is none")
     if info.width * info.height > MAX_IMAGE_PIXELS:
-        raise BrokenImage(
+        raise UnfitImage(
             f"the image is {info.width}x{info.height} pixels; the limit is {MAX_IMAGE_PIXELS:,}"
         )
     _CHECKS[info.format](data, info)
@@ -91,7 +93,8 @@ def sniff_format(data: bytes) -> ImageFormat:
         return "jpeg"
     if webp.is_webp(data):
         return "webp"
-    raise BrokenImage(f"not a PNG, JPEG or WebP image but {_describe(data)}")
+    kind = UnfitImage if data else BrokenImage
+    raise kind(f"not a PNG, JPEG or WebP image but {_describe(data)}")
 
 
 def read_header(data: bytes) -> ImageInfo:
@@ -109,7 +112,7 @@ def _check_png(data: bytes, info: ImageInfo) -> None:  # noqa: ARG001  # the oth
     for chunk in png.walk(data):
         png.check_crc(data, chunk)
         if chunk.kind == b"acTL" and int.from_bytes(chunk.body(data)[:4], "big") > 1:
-            raise BrokenImage("the PNG is animated; imagen keeps single images")
+            raise UnfitImage("the PNG is animated; imagen keeps single images")
     check_pixels(data)
 
 
@@ -120,7 +123,7 @@ def _check_jpeg(data: bytes, info: ImageInfo) -> None:
 
 def _check_webp(data: bytes, info: ImageInfo) -> None:
     if webp.is_animated(data):
-        raise BrokenImage("the WebP is animated; imagen keeps single images")
+        raise UnfitImage("the WebP is animated; imagen keeps single images")
     _check_decodes(webp.keep_visual(data), info)
 
 
@@ -145,12 +148,16 @@ def _describe(data: bytes) -> str:
     start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page"
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in data[:4096]):
+        return "an SVG drawing"
     if start.startswith((b"{", b"[")):
         return "JSON"
     if start.startswith(b"gif8"):
         return "a GIF"
     if data[4:12] in (b"ftypavif", b"ftypavis"):
         return "an AVIF image"
+    if data[4:8] == b"ftyp" or data.startswith(b"\x1aE\xdf\xa3"):
+        return "a video"
     return f"{len(data):,} bytes of something else"
 
 

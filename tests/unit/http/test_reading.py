@@ -24,6 +24,7 @@ from imagen.http.reading import (
         b"\xff\xfe",
         b"{",
         b"[" * 200_000 + b"]" * 200_000,
+        b"[" * 101 + b"]" * 101,
         b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
         b"Infinity",
         b'{"a": -Infinity}',
@@ -39,6 +40,10 @@ def test_what_is_no_json_counts_as_no_answer(raw: bytes) -> None:
 
 def test_json_is_read_as_it_stands() -> None:
     assert read_json(b'{"a": [1, 2.5, "\\u00e9"], "b": null}') == {"a": [1, 2.5, "é"], "b": None}
+
+
+def test_nesting_that_other_code_can_walk_is_read() -> None:
+    assert str(read_json(b"[" * 100 + b"]" * 100)) == "[" * 100 + "]" * 100
 
 
 def test_a_client_may_take_what_pythons_own_json_writes() -> None:
