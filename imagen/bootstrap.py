@@ -167,7 +167,14 @@ class Imagen(Foundation):
         )
         circuits = Circuits(self.registry.get, self.clock, check_s=workers.check_s)
         return Drawing(
-            self.ledger, self.registry, heartbeat, publisher, self.clock, policy, circuits
+            self.ledger,
+            self.registry,
+            heartbeat,
+            publisher,
+            self.clock,
+            policy,
+            circuits,
+            sends_usage=self.sends_usage,
         )
 
     def _delivery(

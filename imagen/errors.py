@@ -15,6 +15,7 @@ ImagenError
 |   |   `-- BackendStuck     the server answers but draws nothing; leave it alone   exit 5
 |   |-- OutcomeUnknown       it may have started; look it up, never resubmit blindly exit 5
 |   |-- BackendRejected      would fail again                                        exit 1
+|   |   `-- OutputRefused    it was drawn and paid for, but cannot be taken; kept    exit 1
 |   |-- ContentRejected      refused by moderation                                   exit 8
 |   |-- OutOfCredit          402; the backend is paused                              exit 7
 |   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
@@ -153,6 +154,16 @@ class OutcomeUnknown(BackendError):
 
 class BackendRejected(BackendError):
     code = "backend_rejected"
+
+
+class OutputRefused(BackendRejected):
+    """It was drawn, and may be billed, but what came of it cannot be taken as it is.
+
+    ``imagen jobs retry`` fetches the same output again and pays for nothing.
+    """
+
+    code = "output_refused"
+    spent = True
 
 
 class ContentRejected(BackendError):

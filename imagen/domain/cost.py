@@ -23,3 +23,16 @@ class Cost:
 
 FREE = Cost(Decimal(0), "local")
 UNKNOWN_COST = Cost(None, "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an attempt costs that its backend has drawn, whether or not the image gets here.
+
+    ``model``, ``seed`` and ``steps`` are those that it was drawn with; None where not known.
+    """
+
+    cost: Cost
+    model: str | None = None
+    seed: int | None = None
+    steps: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from imagen.domain.cost import Cost
+from imagen.domain.cost import Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.job import Attempt, Job, Wakeup
 from imagen.domain.request import ImageRequest
@@ -47,6 +47,13 @@ class Run(Protocol):
 
         Raises:
             AlreadyOwned, LeaseLost: as ``submitted``; nothing is committed without the lease.
+        """
+
+    def billed(self, bill: Bill) -> None:
+        """Tell what the attempt costs, once the backend has drawn it; before the image is fetched.
+
+        Where the attempt ends without its image, this goes into the usage table all the same.
+        Cheap: nothing is committed yet.
         """
 
     def progress(self, done: int, total: int, *, phase: str = "") -> None:
@@ -98,8 +105,14 @@ class Backend(Protocol):
     def check(self) -> Health:
         """Whether it can draw now. Free of charge, under 5 s, raises nothing."""
 
-    def cancel(self, external_id: str) -> None:
-        """Stop a submitted attempt. Idempotent; an unknown id is no error."""
+    def cancel(self, external_id: str) -> Bill | None:
+        """Stop a submitted attempt. Idempotent; an unknown id is no error.
+
+        Gives what the attempt costs where the image was drawn before it could be stopped.
+
+        Raises:
+            BackendUnavailable: it is not known to have stopped; call this again.
+        """
 
     def forget(self, external_id: str) -> None:
         """The image is safe in the ledger, so the server may drop its copy. Best effort."""

@@ -8,19 +8,20 @@ given out again (observed with synchronous_commit=off on PostgreSQL 15).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exc, func, null, update
 
-from imagen.domain.cost import Cost
+from imagen.domain.cost import Bill, Cost
 from imagen.domain.job import AttemptState, Claim, JobState
 from imagen.domain.protocols import AlreadyOwned
 from imagen.errors import LeaseLost
 from imagen.ledger.engine import Ledger
 from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus
+from imagen.ledger.usage import write_usage
 
 _RELEASED: Mapping[str, Any] = {"lease_owner": null(), "lease_expires_at": null()}
 
@@ -126,6 +127,19 @@ class Ending:
     cost: Cost | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What an attempt used that ends, or pauses, without the image that its backend drew.
+
+    ``also_send``: see ``imagen.ledger.usage.record_usage``.
+    """
+
+    bill: Bill
+    latency_ms: int | None
+    is_metered: bool = True
+    also_send: bool = False
+
+
 class Rest(StrEnum):
     """What becomes of the attempt when its job goes back to the queue."""
 
@@ -181,12 +195,18 @@ def _limited_since(limited: bool) -> ColumnElement[Any]:
 
 
 def record_failed(
-    ledger: Ledger, claim: Claim, ending: Ending, *, keep_attempt: bool = False
+    ledger: Ledger,
+    claim: Claim,
+    ending: Ending,
+    *,
+    keep_attempt: bool = False,
+    paid: Paid | None = None,
 ) -> None:
     """The job's end: ``failed``, or ``canceled`` where the ending says so.
 
     With ``keep_attempt`` the attempt stays open, so that ``imagen jobs retry`` resumes it: the
-    backend may have drawn it, but cannot be asked now.
+    backend may have drawn it, but cannot be asked now. With ``paid`` the attempt gets its usage
+    row here, as no delivery will write it.
 
     Raises:
         LeaseLost: another worker holds the job now.
@@ -205,6 +225,23 @@ def record_failed(
         )
         if not keep_attempt:
             _end_attempt(connection, claim, ending)
+        if paid is not None:
+            _write_paid(ledger, connection, claim, paid)
+
+
+def _write_paid(ledger: Ledger, connection: Connection, claim: Claim, paid: Paid) -> None:
+    facts = {
+        "model": paid.bill.model,
+        "seed": paid.bill.seed,
+        "steps": paid.bill.steps,
+        "latency_ms": paid.latency_ms,
+        "is_metered": paid.is_metered,
+        **_cost_columns(paid.bill.cost),
+    }
+    _write_attempt(connection, claim, **facts)
+    if paid.is_metered:
+        used = replace(claim, attempt=replace(claim.attempt, **facts))
+        write_usage(ledger, connection, [used], also_send=paid.also_send)
 
 
 def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:

@@ -1,4 +1,4 @@
-"""The usage table: one row for each attempt that drew an image, and never its prompt."""
+"""The usage table: one row for each attempt that a backend drew, and never its prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, func, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from imagen.domain.job import Claim, record_of
 from imagen.domain.prompt import hash_prompt
@@ -74,13 +85,20 @@ def record_usage(ledger: Ledger, claims: Sequence[Claim], *, also_send: bool) ->
     if not metered:
         return
     with ledger.write() as connection:
-        statement = insert_on(ledger, imagen_usage).values(created_at=now_plus())
-        connection.execute(
-            statement.on_conflict_do_nothing(index_elements=["attempt_id"]),
-            [usage_of(claim) for claim in metered],
-        )
-        if also_send:
-            put_in_outbox(ledger, connection, metered, sink=USAGE_SINK)
+        write_usage(ledger, connection, metered, also_send=also_send)
+
+
+def write_usage(
+    ledger: Ledger, connection: Connection, claims: Sequence[Claim], *, also_send: bool
+) -> None:
+    """As ``record_usage``, in an open transaction, of claims whose attempts are metered."""
+    statement = insert_on(ledger, imagen_usage).values(created_at=now_plus())
+    connection.execute(
+        statement.on_conflict_do_nothing(index_elements=["attempt_id"]),
+        [usage_of(claim) for claim in claims],
+    )
+    if also_send:
+        put_in_outbox(ledger, connection, claims, sink=USAGE_SINK)
 
 
 def read_usage(

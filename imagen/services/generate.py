@@ -12,7 +12,6 @@ from imagen.domain.drawn import Drawn
 from imagen.domain.job import AttemptState, Claim, JobState
 from imagen.domain.protocols import Backend, Clock, Publisher
 from imagen.errors import (
-    BackendRejected,
     BackendUnavailable,
     CredentialError,
     ImagenError,
@@ -21,6 +20,7 @@ from imagen.errors import (
     LedgerError,
     LedgerUnavailable,
     OutcomeUnknown,
+    OutputRefused,
 )
 from imagen.ledger import held
 from imagen.ledger.artifacts import artifact_of
@@ -28,6 +28,7 @@ from imagen.ledger.claim import Claimant, claim_job
 from imagen.ledger.crashes import deny_crash
 from imagen.ledger.engine import Ledger
 from imagen.ledger.generated import Finish, record_generated
+from imagen.services.billing import meaning_of_bug, paid_for
 from imagen.services.circuit import Circuits
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.loaded import LoadedModel
@@ -82,6 +83,8 @@ class Drawing:
     policy: RetryPolicy
     circuits: Circuits
     loaded: LoadedModel = field(default_factory=LoadedModel)
+    #: Usage goes to a table that is not in the ledger.
+    sends_usage: bool = False
 
     def draw_next(self, claimant: Claimant, *, crashed: bool | None = None) -> Outcome | None:
         """Claim the best waiting job and draw it; nothing when none waits.
@@ -138,11 +141,7 @@ class Drawing:
         except Exception as error:
             # An adapter's bug must not look like a crash of the worker: it would be tried again.
             log.exception("backend_raised", extra={"job_id": str(claim.job.id)})
-            kind = type(error).__name__
-            bug = BackendRejected(
-                f"backend {claim.job.backend!r} failed with {kind}, a bug in its adapter"
-            )
-            return self._settle(claim, bug, backend, run)
+            return self._settle(claim, meaning_of_bug(error, claim, backend, run), backend, run)
         self._forget(backend, run.external_id or claim.attempt.external_id)
         return Outcome(claim.job.id, JobState.GENERATED)
 
@@ -167,14 +166,17 @@ class Drawing:
         if not backend.repeat_is_free and (error.spent or was_sent):
             # Nobody says what a failed attempt cost, so it is on record at its usual price.
             cost = backend.estimate(claim.job.request)
+        paid = paid_for(claim, backend, run.bill, latency_ms=run.age_ms, also_send=self.sends_usage)
         if isinstance(error, JobCanceled):
-            return self._end(claim, error, state=AttemptState.CANCELED, cost=cost)
+            return self._end(claim, error, state=AttemptState.CANCELED, cost=cost, paid=paid)
         situation = self._situation(claim, error, backend, run)
         decision = decide(error, situation, self.policy)
         if isinstance(decision, Fail):
             # What could not be asked now may have been drawn: a retry by hand asks again first.
-            may_be_there = was_sent and isinstance(error, (CredentialError, OutcomeUnknown))
-            return self._end(claim, error, cost=cost, keep_attempt=may_be_there)
+            may_be_there = was_sent and isinstance(
+                error, (CredentialError, OutcomeUnknown, OutputRefused)
+            )
+            return self._end(claim, error, cost=cost, keep_attempt=may_be_there, paid=paid)
         if decision.pause_s:
             names = self.backends.sharing_account(claim.job.backend)
             pause_account(self.ledger, names, error, pause_s=decision.pause_s)
@@ -229,11 +231,14 @@ class Drawing:
         state: AttemptState = AttemptState.FAILED,
         cost: Cost | None = None,
         keep_attempt: bool = False,
+        paid: held.Paid | None = None,
     ) -> Outcome:
         ending = held.Ending(error.code, str(error), state, cost)
         try:
             persist(
-                lambda: held.record_failed(self.ledger, claim, ending, keep_attempt=keep_attempt),
+                lambda: held.record_failed(
+                    self.ledger, claim, ending, keep_attempt=keep_attempt, paid=paid
+                ),
                 clock=self.clock,
             )
         except LeaseLost as lost:
@@ -243,20 +248,34 @@ class Drawing:
         return Outcome(claim.job.id, final, error=error)
 
     def _stop_canceled(self, claim: Claim, backend: Backend) -> Outcome:
-        """The worker that drew this job is gone and the job was canceled: stop it in its stead."""
+        """Cancel the work of a worker that is gone, for a job that was canceled meanwhile."""
+        bill = None
         if claim.attempt.external_id is not None:
             try:
-                backend.cancel(claim.attempt.external_id)
+                bill = backend.cancel(claim.attempt.external_id)
             except BackendUnavailable as unheard:
-                if claim.limited_s < self.policy.rate_limit_patience_s:
-                    # The attempt is kept: whoever claims the job next tells the backend again.
-                    again = Retry(self.policy.backoff_base_s, held.Rest.KEEP)
-                    return self._put_off(claim, unheard, again)
-                log.warning("cancel_not_heard", extra={"job_id": str(claim.job.id)})
+                return self._cancel_again(claim, backend, unheard)
         error = JobCanceled(f"job {claim.job.id} was canceled on request")
         # The worker that is gone may have sent a paid call: what that costs is on record.
         cost = None if backend.repeat_is_free else backend.estimate(claim.job.request)
-        return self._end(claim, error, state=AttemptState.CANCELED, cost=cost)
+        paid = paid_for(claim, backend, bill, latency_ms=None, also_send=self.sends_usage)
+        return self._end(claim, error, state=AttemptState.CANCELED, cost=cost, paid=paid)
+
+    def _cancel_again(self, claim: Claim, backend: Backend, unheard: BackendUnavailable) -> Outcome:
+        """Keep the attempt for another try; in the end say that a paid one may still go on."""
+        if claim.limited_s < self.policy.rate_limit_patience_s:
+            again = Retry(self.policy.backoff_base_s, held.Rest.KEEP)
+            return self._put_off(claim, unheard, again)
+        log.warning("cancel_not_heard", extra={"job_id": str(claim.job.id)})
+        if backend.repeat_is_free:
+            error = JobCanceled(f"job {claim.job.id} was canceled on request")
+            return self._end(claim, error, state=AttemptState.CANCELED)
+        unknown = OutcomeUnknown(
+            f"{unheard.message}; it was asked for since {claim.job.cancel_requested_at:%H:%M} UTC",
+            unheard.hint,
+        )
+        cost = backend.estimate(claim.job.request)
+        return self._end(claim, unknown, cost=cost, keep_attempt=True)
 
     def _give_back(self, claim: Claim) -> None:
         """Try to: a job left to its lease would count a crash although no worker died."""

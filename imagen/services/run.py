@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from imagen.domain.cost import Bill
 from imagen.domain.job import Attempt, AttemptState
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import LeaseLost
@@ -28,7 +29,14 @@ class LedgerRun:
     publisher: Publisher
     clock: Clock
     external_id: str | None = None
+    #: What the attempt costs, once the backend has drawn it.
+    bill: Bill | None = None
+    #: Whether a paid call was announced in this run.
+    has_intended: bool = False
     _announced_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self._began_s = self.clock.boottime_s()
 
     @property
     def attempt_id(self) -> UUID:
@@ -48,6 +56,7 @@ class LedgerRun:
         if self.lease.left_s() < needed_s:
             self.heartbeat.beat()
         self._require_lease(needed_s)
+        self.has_intended = True
         persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
         # The commit may have taken as long as the ledger was away, or this process was stopped.
         self._require_lease(needed_s)
@@ -72,6 +81,13 @@ class LedgerRun:
             clock=self.clock,
         )
         self.external_id = external_id
+
+    @property
+    def age_ms(self) -> int:
+        return round((self.clock.boottime_s() - self._began_s) * 1000)
+
+    def billed(self, bill: Bill) -> None:
+        self.bill = bill
 
     def progress(self, done: int, total: int, *, phase: str = "") -> None:
         self.lease.check()

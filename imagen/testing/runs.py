@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from imagen.domain.cost import Bill
 from imagen.domain.job import Attempt, AttemptState
 
 
@@ -16,8 +17,8 @@ class RecordingRun:
     """A ``Run`` that says yes to everything and remembers what it was told, in order.
 
     Attributes:
-        events: ``("intend", timeout_s)``, ``("submitted", external_id, place)`` and
-            ``("progress", done, total)``, as they came.
+        events: ``("intend", timeout_s)``, ``("submitted", external_id, place)``,
+            ``("billed", bill)`` and ``("progress", done, total)``, as they came.
         phases: the phases that ``progress`` was told, each once it changed.
         on_progress: called with (done, total) after it was noted; what it raises goes to the
             backend, as a cancel or a lost lease would.
@@ -39,6 +40,9 @@ class RecordingRun:
 
     def adopted(self, external_id: str, *, place: str = "") -> None:
         self.submitted(external_id, place=place)
+
+    def billed(self, bill: Bill) -> None:
+        self.events.append(("billed", bill))
 
     def progress(self, done: int, total: int, *, phase: str = "") -> None:
         if not self.phases or self.phases[-1] != phase:

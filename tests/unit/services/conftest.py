@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from imagen.backends.mock.drawing import draw_request
-from imagen.domain.cost import FREE, Cost
+from imagen.domain.cost import FREE, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
@@ -55,6 +55,7 @@ class ScriptedBackend:
         self.canceled: list[str] = []
         self.forgotten: list[str] = []
         self.cancel_raises: BaseException | None = None
+        self.cancel_finds: Bill | None = None
         self.model: str | None = None
         self.cost = FREE
         self.refuses: RequestError | None = None
@@ -90,10 +91,11 @@ class ScriptedBackend:
         self.checks += 1
         return self.health
 
-    def cancel(self, external_id: str) -> None:
+    def cancel(self, external_id: str) -> Bill | None:
         self.canceled.append(external_id)
         if self.cancel_raises is not None:
             raise self.cancel_raises
+        return self.cancel_finds
 
     def forget(self, external_id: str) -> None:
         self.forgotten.append(external_id)
@@ -162,6 +164,7 @@ class Studio:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     allowed_dirs: list[Path] | None = None
     full_disks: FullDisks = field(default_factory=FullDisks)
+    sends_usage: bool = False
 
     def __post_init__(self) -> None:
         self.backends = Backends(mock=self.backend)
@@ -185,6 +188,7 @@ class Studio:
             self.clock,
             self.policy,
             self.circuits(owner),
+            sends_usage=self.sends_usage,
         )
         return drawing.draw_next(self.desk.claimant(owner))
 
