@@ -1,10 +1,12 @@
-"""When to look at a prediction: often around its expected end, seldom before, never idly.
+"""When to look at a prediction: often around its expected end, and never much too late.
 
 A fixed half second between polls costs a quarter second an image and 24 calls for a long one.
-But predictions of one model and size take nearly the same time, and their records say how long
-(to the millisecond, by the provider's own clock). So the polls are spent where the recent ones
-ended: a few on the way (it may be quicker this time), a dense run through the window, and then
-ever wider ones, at most half a second apart.
+But predictions of one model, size and number of steps take nearly the same time, and their
+records say how long (to the millisecond, by the provider's own clock). So the polls are spent
+where the recent ones ended: a few on the way (it may be quicker this time), a dense run through
+the window, and then ever wider ones, at most half a second apart. On the way the gap is at most
+half a second, or 15 % of the time that has passed where that is more: so late at most is an end
+noticed, whatever was expected.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from dataclasses import dataclass
 
 _REMEMBERED = 20
 _MAX_GAP_S = 0.5
+# Before the window: a share of the time that has passed, where that is more.
+_MAX_GAP_SHARE = 0.15
 # In the window: the share of its width between two polls, and the bounds of that.
 _WINDOW_POLLS = 12
 _MIN_DENSE_GAP_S = 0.04
@@ -58,8 +62,8 @@ def next_gap_s(elapsed_s: float, window: Window | None) -> float:
     width_s = window.closes_s - window.opens_s
     dense_s = min(max(width_s / _WINDOW_POLLS, _MIN_DENSE_GAP_S), _MAX_DENSE_GAP_S)
     if elapsed_s < window.opens_s:
-        # A short wait is one wait; a long one looks in twice on the way.
-        return min(window.opens_s - elapsed_s, max(_MAX_GAP_S, window.opens_s * 0.4))
+        longest_s = max(_MAX_GAP_S, elapsed_s * _MAX_GAP_SHARE)
+        return min(window.opens_s - elapsed_s, longest_s)
     if elapsed_s < window.closes_s:
         return dense_s
     return min(max((elapsed_s - window.closes_s) * (_GROWTH - 1), dense_s), _MAX_GAP_S)
