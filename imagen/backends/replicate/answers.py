@@ -10,6 +10,7 @@ from imagen.backends.replicate.client import Answer
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.errors import (
     BackendRejected,
+    BackendUnavailable,
     CredentialError,
     ImagenError,
     OutOfCredit,
@@ -20,7 +21,9 @@ from imagen.http.reading import read_seconds
 
 BILLING_URL = "https://replicate.com/account/billing"
 _MAX_DETAIL_CHARS = 300
+_MAX_READ_CHARS = 10_000
 _MAX_WAIT_S = 3600.0
+_ABOUT_TOKEN = re.compile(r"\btoken|authenticat|\bapi key|credential", re.IGNORECASE)
 # "Your rate limit resets in ~30s." Source: replicate.com/docs/topics/predictions/rate-limits.
 _RESETS_IN = re.compile(r"resets in\s*~?\s*([0-9]+(?:\.[0-9]+)?)\s*s", re.IGNORECASE)
 
@@ -42,11 +45,13 @@ def refusal_of(
     """
     status, detail = answer.status, quote_detail(answer, private)
     said = f": {detail}" if detail else ""
-    if status in (401, 403):
+    if status == 401 or (status == 403 and _ABOUT_TOKEN.search(detail)):
         return CredentialError(
-            f"Replicate refused the token in {settings.api_token_env} ({status})",
+            f"Replicate refused the token in {settings.api_token_env} ({status}){said}",
             f"set {settings.api_token_env} to a valid token",
         )
+    if status == 403:
+        return _forbidden(settings, name=name, said=said)
     if status == 402:
         return OutOfCredit(
             f"Replicate: no credit for backend {name!r}{said}", f"add credit at {BILLING_URL}"
@@ -70,6 +75,19 @@ def refusal_of(
     return BackendRejected(f"Replicate answered {status} for backend {name!r}{said}")
 
 
+def _forbidden(settings: ReplicateSettings, *, name: str, said: str) -> ImagenError:
+    if said:
+        return BackendRejected(
+            f"Replicate does not allow backend {name!r} to draw with {settings.model} (403){said}",
+            f"may the account of {settings.api_token_env} use this model?",
+        )
+    # Replicate gives its reasons: without one it was a firewall or a proxy on the way.
+    return BackendUnavailable(
+        f"backend {name!r}: {settings.base_url} answered 403 without a reason",
+        "does a firewall or a proxy stand before it?",
+    )
+
+
 def quote_detail(answer: Answer, private: tuple[str, ...]) -> str:
     """What the answer says of its reason, fields first, in one bounded line."""
     body = answer.body if isinstance(answer.body, Mapping) else {}
@@ -80,7 +98,9 @@ def quote(text: str, private: tuple[str, ...]) -> str:
     """A foreign text in one bounded line, with every private text taken out."""
     for secret in sorted(filter(None, private), key=len, reverse=True):
         text = text.replace(secret, "[…]")
-    text = " ".join(text.split())
+    # Neither a terminal nor a database takes all that a server may write.
+    printable = "".join(char if char.isprintable() else " " for char in text[:_MAX_READ_CHARS])
+    text = " ".join(printable.split())
     return text if len(text) <= _MAX_DETAIL_CHARS else text[:_MAX_DETAIL_CHARS] + "…"
 
 

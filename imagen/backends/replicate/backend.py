@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.replicate.answers import quote
 from imagen.backends.replicate.client import Client
-from imagen.backends.replicate.download import Downloader, Undelivered, output_urls
+from imagen.backends.replicate.download import (
+    Downloader,
+    Undeliverable,
+    Undelivered,
+    output_urls,
+)
 from imagen.backends.replicate.health import check_health
 from imagen.backends.replicate.inputs import Plan, plan_request, require_safe_seed
 from imagen.backends.replicate.lookup import Order
 from imagen.backends.replicate.models import DEFAULT_TIMEOUT_S, ModelSpec
-from imagen.backends.replicate.predictions import FailureKind, Prediction, classify_failure
+from imagen.backends.replicate.outcome import details_of, require_success, why_no_url
+from imagen.backends.replicate.predictions import Prediction
 from imagen.backends.replicate.prices import derive_cost, estimate_cost, price_of
 from imagen.backends.replicate.purchase import Buyer
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.specs import SpecBook
+from imagen.backends.replicate.stopping import Unconfirmed
 from imagen.backends.replicate.waiting import Gate, Tick
-from imagen.backends.replicate.watch import Deadlines, Watcher
-from imagen.domain.cost import Cost
+from imagen.backends.replicate.watch import Deadlines, Followed, Watcher
+from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Run
 from imagen.domain.request import ImageRequest
-from imagen.errors import (
-    ArtifactLost,
-    BackendRejected,
-    BackendUnavailable,
-    ContentRejected,
-    JobTimeout,
-    OutcomeUnknown,
-)
+from imagen.errors import BackendUnavailable, JobCanceled, OutcomeUnknown, OutputRefused
+from imagen.http.deadline import boottime_s
 
 # On top of both deadlines, so that Replicate's own cancel never comes before ours.
 _CANCEL_RESERVE_S = 60.0
 _FETCH_AGAIN_S = 15.0
+_CANCEL_AGAIN_S = 10.0
 
 
 class ReplicateBackend:
@@ -73,7 +72,6 @@ class ReplicateBackend:
             settings,
             name=name,
             attempts=surroundings.attempts,
-            cancel=self._watcher.cancel,
             cancel_after_s=self._cancel_after_s,
         )
         self._downloader = Downloader(settings)
@@ -105,21 +103,38 @@ class ReplicateBackend:
 
         tick()
         plan = self._plan(request, self._specs.get(tick))
-        if run.previous is not None and run.previous.external_id:
-            prediction = self._watcher.fetch(run.previous.external_id, tick)
-        else:
-            prediction = self._buyer.obtain(self._order(plan), run, tick)
+        followed = self._followed(plan, run, tick)
         kind = (plan.request.steps, plan.request.width, plan.request.height)
-        prediction = self._watcher.wait(prediction, self._deadlines, kind=kind, tick=tick)
-        self._require_success(prediction, plan)
+        try:
+            prediction = self._watcher.wait(followed, self._deadlines, kind=kind, tick=tick)
+        except JobCanceled:
+            self._stop(followed, run)
+            raise
+        require_success(
+            prediction,
+            self._which(prediction),
+            private=_private(plan),
+            cancel_after_s=self._cancel_after_s - _CANCEL_RESERVE_S,
+        )
+        run.billed(self._bill(prediction, plan))
         # No tick from here on: a cancel must not throw away what is paid for and in hand.
-        return self._drawn(plan, prediction, self._fetch_image(prediction, tick))
+        return self._drawn(plan, prediction, self._fetch_image(followed, prediction, tick))
 
     def check(self) -> Health:
         return check_health(self._client, self._settings, self._price)
 
-    def cancel(self, external_id: str) -> None:
-        self._watcher.cancel(external_id)
+    def cancel(self, external_id: str) -> Bill | None:
+        try:
+            ended = self._watcher.cancel(external_id)
+        except Unconfirmed as exc:
+            raise BackendUnavailable(
+                f"the cancel of prediction {external_id} of backend {self.name!r}"
+                f" is not confirmed: {exc}",
+                "it may go on and cost",
+            ) from None
+        if ended is None or ended.status != "succeeded":
+            return None
+        return self._bill(ended)
 
     def forget(self, external_id: str) -> None:
         """Nothing to do: Replicate erases a prediction's data after an hour by itself."""
@@ -150,100 +165,95 @@ class ReplicateBackend:
             model=settings.owner_and_name,
             version=settings.version,
             inputs=plan.inputs,
-            private=(plan.request.prompt, plan.request.user_prompt, plan.request.negative),
+            private=_private(plan),
         )
 
-    def _require_success(self, prediction: Prediction, plan: Plan) -> None:
-        """Raises what a prediction that ended otherwise means to the queue."""
-        which = f"prediction {prediction.id} of {self._settings.model}"
-        if prediction.status == "succeeded":
-            return
-        if prediction.status == "aborted":
-            raise BackendUnavailable(f"{which} was aborted before it started", "nothing was spent")
-        if prediction.status == "canceled":
-            took_s = prediction.took_s
-            if took_s is not None and took_s >= self._cancel_after_s - _CANCEL_RESERVE_S:
-                raise JobTimeout(f"{which} was canceled {took_s:.0f} s after its creation")
-            raise BackendRejected(
-                f"{which} was canceled at Replicate, not by imagen", "try: imagen jobs retry"
-            )
-        request = plan.request
-        said = quote(prediction.error, (request.prompt, request.user_prompt, request.negative))
-        failure = classify_failure(prediction.error)
-        if failure is FailureKind.MODERATION:
-            raise ContentRejected(f"{which} was refused by moderation: {said}", "word it otherwise")
-        if failure is FailureKind.TRANSIENT:
-            # Failed runs are not billed, so drawing anew spends nothing twice.
-            raise BackendUnavailable(f"{which} failed: {said or 'no reason given'}", "try again")
-        raise BackendRejected(f"{which} failed: {said}")
+    def _followed(self, plan: Plan, run: Run, tick: Tick) -> Followed:
+        """The attempt's prediction, its id committed: an earlier worker's, found, or created."""
+        previous = run.previous
+        if previous is not None and previous.external_id:
+            # An age that is not told is taken as none: an unknown id is waited for the longest.
+            return Followed(previous.external_id, boottime_s() - (previous.intent_age_s or 0.0))
+        prediction = self._buyer.obtain(self._order(plan), run, tick)
+        return Followed(prediction.id, boottime_s(), prediction)
 
-    def _fetch_image(self, prediction: Prediction, tick: Tick) -> bytes:
+    def _stop(self, followed: Followed, run: Run) -> None:
+        """Cancel on the job's behalf; one that had succeeded before is paid for, and on record.
+
+        Raises:
+            OutcomeUnknown: it may go on, so it is not called canceled.
+        """
+        try:
+            ended = self._watcher.cancel(followed.id, is_new=followed.is_new)
+        except Unconfirmed as exc:
+            raise OutcomeUnknown(
+                f"the cancel of prediction {followed.id} of {self._settings.model}"
+                f" is not confirmed: {exc}",
+                "it may go on and cost; it is canceled again",
+                _CANCEL_AGAIN_S,
+            ) from None
+        if ended is not None and ended.status == "succeeded":
+            run.billed(self._bill(ended))
+
+    def _fetch_image(self, followed: Followed, prediction: Prediction, tick: Tick) -> bytes:
         """The image's bytes. Fresh URLs are asked for once when the first ones fail."""
-        self._require_output(prediction)
         try:
-            return self._downloader.fetch(output_urls(prediction.output)[0], tick)[0]
+            return self._fetch_output(prediction, tick)
         except Undelivered:
-            prediction = self._watcher.fetch(prediction.id, tick)
-            self._require_output(prediction)
+            prediction = self._watcher.fetch(followed, tick)
         try:
-            return self._downloader.fetch(output_urls(prediction.output)[0], tick)[0]
+            return self._fetch_output(prediction, tick)
         except Undelivered as exc:
             raise OutcomeUnknown(
-                f"prediction {prediction.id} of {self._settings.model} is drawn, but: {exc}",
+                f"{self._which(prediction)} is drawn, but: {exc}",
                 "it is not drawn again, but fetched by its id within the hour",
                 _FETCH_AGAIN_S,
             ) from None
 
-    def _require_output(self, prediction: Prediction) -> None:
-        if output_urls(prediction.output):
-            return
-        which = f"prediction {prediction.id} of {self._settings.model}"
-        if prediction.is_removed:
-            raise ArtifactLost(
-                f"{which} was drawn, but Replicate has erased the image (it keeps it for an hour)",
-                "to pay for another one: imagen jobs retry",
-            )
-        # The open FLUX models leave out what their safety checker refused, and succeed.
-        raise ContentRejected(f"{which} gave no image: moderation left it out", "word it otherwise")
+    def _fetch_output(self, prediction: Prediction, tick: Tick) -> bytes:
+        which = self._which(prediction)
+        urls = output_urls(prediction.output)
+        if not urls:
+            raise why_no_url(prediction, which)
+        try:
+            return self._downloader.fetch(urls[0], tick)[0]
+        except Undeliverable as exc:
+            raise OutputRefused(
+                f"{which} is drawn, but its output cannot be taken: {exc}",
+                exc.hint or "it is paid for; imagen jobs retry only fetches it again",
+            ) from None
+
+    def _bill(self, prediction: Prediction, plan: Plan | None = None) -> Bill:
+        """What a prediction that succeeded costs; without a plan by what it tells of itself."""
+        inputs = (plan.inputs if plan else prediction.inputs) or {}
+        estimated = UNKNOWN_COST
+        if plan is not None:
+            size = plan.request.size
+            estimated = estimate_cost(self._price, inputs, width=size.width, height=size.height)
+        seed = inputs.get("seed")
+        return Bill(
+            cost=derive_cost(self._price, prediction.metrics, estimated=estimated),
+            model=self._settings.model,
+            seed=seed if isinstance(seed, int) else None,
+            steps=plan.request.steps if plan else None,
+        )
+
+    def _which(self, prediction: Prediction) -> str:
+        return f"prediction {prediction.id} of {self._settings.model}"
 
     def _drawn(self, plan: Plan, prediction: Prediction, data: bytes) -> Drawn:
         request = plan.request
-        estimated = estimate_cost(
-            self._price, plan.inputs, width=request.width, height=request.height
-        )
         return Drawn(
             data=data,
             model=self._settings.model,
             seed=request.seed if "seed" in plan.inputs else None,
             steps=request.steps,
-            cost=derive_cost(self._price, prediction.metrics, estimated=estimated),
-            details=_details(prediction, plan.inputs),
+            cost=self._bill(prediction, plan).cost,
+            details=details_of(prediction, plan.inputs),
             warnings=plan.warnings,
             negative=request.negative,
         )
 
 
-def _details(prediction: Prediction, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What the sidecar needs besides the request, without the prompts: it may stand in images."""
-    details: dict[str, Any] = {
-        "prediction_id": prediction.id,
-        "input": {
-            name: _shorten(value)
-            for name, value in inputs.items()
-            if name not in ("prompt", "negative_prompt")
-        },
-    }
-    if prediction.version:
-        details["version"] = prediction.version
-    if prediction.metrics:
-        details["metrics"] = dict(prediction.metrics)
-    return details
-
-
-def _shorten(value: Any) -> Any:
-    """A picture given inline is told by its hash."""
-    if isinstance(value, list):
-        return [_shorten(one) for one in value]
-    if isinstance(value, str) and value.startswith("data:"):
-        return f"data:sha256:{hashlib.sha256(value.encode()).hexdigest()}"
-    return value
+def _private(plan: Plan) -> tuple[str, ...]:
+    return (plan.request.prompt, plan.request.user_prompt, plan.request.negative)

@@ -91,17 +91,19 @@ class Client:
     def post(
         self,
         path: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
         *,
         timeout_s: float,
         send_by_s: float = math.inf,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The answer to a POST below ``/v1``; as ``get``.
+        """The answer to a POST below ``/v1``; as ``get``. ``body`` None sends none at all.
 
         ``send_by_s`` is on ``boottime_s``'s clock: past it the body is not handed out any more,
         so a process that was stopped on its way here sends nothing when it wakes up.
         """
+        if body is None:
+            return self._call("POST", path, headers=headers, timeout_s=timeout_s)
         data = _Body(json.dumps(body).encode(), send_by_s=send_by_s)
         headers = {"Content-Type": "application/json", **(headers or {})}
         return self._call("POST", path, data=data, headers=headers, timeout_s=timeout_s)
@@ -127,7 +129,8 @@ class Client:
         data: _Body | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        auth = _Bearer(self.token())
+        token = self.token()
+        auth = _Bearer(token)
         limits = Limits(min(_CONNECT_TIMEOUT_S, timeout_s / 2), timeout_s, timeout_s)
         try:
             answer = exchange(
@@ -148,7 +151,9 @@ class Client:
             was_sent = data.was_handed_out if data else True
             raise Unanswered(exc.reason, was_sent=was_sent) from None
         self._note_time(answer.headers)
-        return Answer(answer.status, answer.headers, read_json(answer.raw))
+        # Answers are quoted in messages: one that repeats the token must not show it.
+        raw = answer.raw.replace(token.encode(), b"[token]")
+        return Answer(answer.status, answer.headers, read_json(raw))
 
     def _note_time(self, headers: Mapping[str, str]) -> None:
         there = read_http_date(headers.get("Date"))

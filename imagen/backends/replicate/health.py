@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from imagen.backends.replicate.answers import quote_detail
+from imagen.backends.replicate.answers import quote_detail, refusal_of
 from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.prices import STALE_AFTER_DAYS, PriceRule, stale_since
 from imagen.backends.replicate.settings import ReplicateSettings
@@ -71,12 +71,9 @@ def _ask(client: Client, settings: ReplicateSettings, price: PriceRule | None) -
 
 
 def _refused(answer: Answer, settings: ReplicateSettings) -> Health:
-    if answer.status in (401, 403):
-        return Health(
-            "not configured",
-            f"Replicate refused the token in {settings.api_token_env} ({answer.status})",
-            f"set {settings.api_token_env} to a valid token",
-        )
+    refused = refusal_of(answer, settings, name=settings.model)
+    if isinstance(refused, CredentialError):
+        return Health("not configured", refused.message, refused.hint)
     detail = quote_detail(answer, ())
     said = f": {detail}" if detail else ""
     return Health(

@@ -39,9 +39,17 @@ class Order:
     private: tuple[str, ...] = ()
 
     @property
+    def listed_inputs(self) -> Mapping[str, Any]:
+        """The inputs that the provider's list tells: it leaves out files given as data URLs.
+
+        Source: Replicate's staff in replicate/inpainter#1 (read 2026-11).
+        """
+        return {name: value for name, value in self.inputs.items() if not _holds_file(value)}
+
+    @property
     def key(self) -> str:
         """Equal for orders that the provider's list cannot tell apart."""
-        told = json.dumps([self.model, self.version, self.inputs], sort_keys=True)
+        told = json.dumps([self.model, self.version, self.listed_inputs], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -80,7 +88,7 @@ class Finder:
             prediction = self._with_inputs(listed, tick)
             if prediction.inputs is None or prediction.is_removed:
                 erased[prediction.id] = None
-            elif _holds(prediction.inputs, order.inputs):
+            elif _holds(prediction.inputs, order.listed_inputs):
                 matches[prediction.id] = prediction
         return Listing(tuple(sorted(matches.values(), key=_age_key)), tuple(erased))
 
@@ -105,7 +113,7 @@ class Finder:
             if not isinstance(following, str) or not following:
                 return
             # Only the cursor is taken from it: the token goes to no host that an answer names.
-            params = dict(parse_qsl(urlsplit(following).query))
+            params = _query_of(following)
         raise OutcomeUnknown("Replicate's list of predictions is too long to look through", _HINT)
 
     def _with_inputs(self, listed: Prediction, tick: Tick) -> Prediction:
@@ -137,6 +145,15 @@ class Finder:
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 
 
+def _query_of(url: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(urlsplit(url).query))
+    except ValueError:
+        raise OutcomeUnknown(
+            "Replicate's list of predictions could not be read", _HINT, _LOOK_AGAIN_S
+        ) from None
+
+
 def _is_final(answer: Answer) -> bool:
     return 300 <= answer.status < 500 and answer.status not in (408, 425, 429)
 
@@ -147,6 +164,14 @@ def _is_of_model(prediction: Prediction, order: Order) -> bool:
     # Official models answer "hidden" (sometimes "dp-…") for their version.
     is_told = len(prediction.version) == 64
     return order.version is None or not is_told or prediction.version == order.version
+
+
+def _holds_file(value: Any) -> bool:
+    if isinstance(value, str):
+        return value[:5].lower() == "data:"
+    if isinstance(value, Mapping):
+        return any(map(_holds_file, value.values()))
+    return isinstance(value, list) and any(map(_holds_file, value))
 
 
 def _holds(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:

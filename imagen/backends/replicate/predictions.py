@@ -14,11 +14,13 @@ from imagen.http.reading import read_iso_time
 #: Source: the OpenAPI document and replicate.com/docs/topics/predictions/lifecycle (read
 #: 2026-11). Any other status counts as unfinished, under the deadline.
 TERMINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
+_WORD = re.compile(r"[A-Za-z0-9][\w.:-]{0,127}", re.ASCII)
+_LARGEST_NUMBER = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One prediction. Times are the provider's; ``inputs`` is nothing where it is not told."""
+    """One prediction. Times are the provider's; ``inputs`` is None where it is not told."""
 
     id: str
     status: str
@@ -29,6 +31,7 @@ class Prediction:
     error: str = ""
     is_removed: bool = False
     created_at: datetime | None = None
+    started_at: datetime | None = None
     completed_at: datetime | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -45,23 +48,47 @@ class Prediction:
 
 
 def read_prediction(body: Any) -> Prediction | None:
-    """The prediction in an answer's body, or nothing where there is none."""
-    if not isinstance(body, Mapping) or not isinstance(body.get("id"), str) or not body["id"]:
+    """The prediction in an answer's body, or None where there is none that can be read."""
+    if not isinstance(body, Mapping) or not _is_word(body.get("id")):
         return None
-    inputs, metrics, error = body.get("input"), body.get("metrics"), body.get("error")
+    inputs, error = body.get("input"), body.get("error")
     return Prediction(
         id=body["id"],
-        status=str(body.get("status", "")),
+        status=_word(body.get("status")),
         model=str(body.get("model") or ""),
-        version=str(body.get("version") or ""),
+        version=_word(body.get("version")),
         inputs=inputs if isinstance(inputs, Mapping) else None,
         output=body.get("output"),
         error=error if isinstance(error, str) else "" if error is None else str(error),
         is_removed=body.get("data_removed") is True,
         created_at=read_iso_time(body.get("created_at")),
+        started_at=read_iso_time(body.get("started_at")),
         completed_at=read_iso_time(body.get("completed_at")),
-        metrics=metrics if isinstance(metrics, Mapping) else {},
+        metrics=_numbers(body.get("metrics")),
     )
+
+
+def _is_word(value: Any) -> bool:
+    """Whether it can be an id: ids stand in paths and in the ledger, and so in both as they are."""
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
+
+
+def _word(value: Any) -> str:
+    return value if _is_word(value) else ""
+
+
+def _numbers(metrics: Any) -> Mapping[str, Any]:
+    """The metrics that are numbers: they are kept in the ledger and in the image."""
+    if not isinstance(metrics, Mapping):
+        return {}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if _is_word(name)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < _LARGEST_NUMBER
+    }
 
 
 class FailureKind(Enum):

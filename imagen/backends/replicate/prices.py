@@ -14,6 +14,7 @@ from imagen.domain.cost import UNKNOWN_COST, Cost
 
 STALE_AFTER_DAYS = 120
 _MEGAPIXEL = 1024 * 1024
+_LARGEST_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,9 @@ def _sum(
 def _count(metrics: Mapping[str, Any], *names: str) -> Decimal | None:
     for name in names:
         value = metrics.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        # Beyond that it is a mistake, and no column for money holds what would follow from it.
+        if 0 <= value <= _LARGEST_COUNT:
             return Decimal(str(value))
     return None

@@ -39,7 +39,7 @@ Where the list cannot say no (unreadable, input erased after an hour), the outco
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -81,7 +81,6 @@ class Buyer:
         *,
         name: str,
         attempts: AttemptIndex,
-        cancel: Callable[[str], object],
         cancel_after_s: float,
     ) -> None:
         self._client = client
@@ -89,7 +88,6 @@ class Buyer:
         self._settings = settings
         self._name = name
         self._attempts = attempts
-        self._cancel = cancel
         self._cancel_after_s = cancel_after_s
         self._finder = Finder(client, gate, patience_s=settings.patience_s)
         # One look-up at a time per equal order; orders that share a lock by chance only wait.
@@ -209,10 +207,9 @@ class Buyer:
             if canceled is None:
                 raise
             found = None
-        if canceled is not None:
-            if found is not None:
-                self._cancel(found.id)
+        if canceled is not None and found is None:
             raise canceled
+        # One that is found is canceled by whoever follows it, at the next tick.
         return found
 
     @contextmanager

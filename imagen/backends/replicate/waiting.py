@@ -13,7 +13,7 @@ from imagen.domain.protocols import Limiter
 from imagen.errors import RateLimited
 from imagen.http.deadline import boottime_s
 
-CallKind = Literal["create", "call"]
+CallKind = Literal["create", "call", "poll"]
 #: Called at least once a second while something waits; raises to end the wait.
 Tick = Callable[[], None]
 
@@ -21,6 +21,8 @@ _TICK_S = 1.0
 # So that a minute's budget is not spent in its first second. Twice the average rate leaves room
 # for bursts, which Replicate allows.
 _SMOOTHING = 2
+# Polls leave the rest of an account's calls to creating, looking up and canceling.
+_POLL_SHARE = 0.8
 
 
 def pause(seconds: float, tick: Tick) -> None:
@@ -41,6 +43,7 @@ class Gate:
         self._limits: dict[CallKind, tuple[str, ...]] = {
             "create": _limits(settings.creates_per_minute),
             "call": _limits(settings.calls_per_minute),
+            "poll": _limits(max(round(settings.calls_per_minute * _POLL_SHARE), 1)),
         }
         self._creates_held_until_s = 0.0
 
@@ -58,6 +61,21 @@ class Gate:
                 if boottime_s() + held_s > gives_up_s:
                     raise RateLimited("Replicate asked this account to wait", "", held_s)
                 pause(held_s, tick)
+        self._wait_for_turn(kind, gives_up_s, tick)
+        if kind == "poll":
+            self._wait_for_turn("call", gives_up_s, tick)
+
+    def hold_creates(self, seconds: float) -> None:
+        """Replicate said 429 to one create call: the others of this process wait as well.
+
+        Not for longer than ``patience_s``, where each asks for itself: such a wait may be a
+        mistake, and one answer must not put off every job of the account.
+        """
+        if seconds <= self._patience_s:
+            held_until_s = boottime_s() + seconds
+            self._creates_held_until_s = max(self._creates_held_until_s, held_until_s)
+
+    def _wait_for_turn(self, kind: CallKind, gives_up_s: float, tick: Tick) -> None:
         while True:
             try:
                 self._limiter.wait(self._key(kind), self._limits[kind], timeout_s=_TICK_S)
@@ -67,10 +85,6 @@ class Gate:
                 pause(max(exc.retry_after_s, 0.01), tick)
             else:
                 return
-
-    def hold_creates(self, seconds: float) -> None:
-        """Replicate said 429 to one create call: the others of this process wait as well."""
-        self._creates_held_until_s = max(self._creates_held_until_s, boottime_s() + seconds)
 
     def _key(self, kind: CallKind) -> str:
         # Limits are per account. A hash of the token tells accounts apart without showing it.

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import datetime
 
 from imagen.backends.replicate.answers import refusal_of
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.pacing import RecentDurations, next_gap_s, window_of
 from imagen.backends.replicate.predictions import Prediction, read_prediction
 from imagen.backends.replicate.settings import ReplicateSettings
+from imagen.backends.replicate.stopping import Unconfirmed, cancel_prediction
 from imagen.backends.replicate.waiting import Gate, Tick, pause
 from imagen.domain.protocols import Durations
-from imagen.errors import CredentialError, JobCanceled, JobTimeout, OutcomeUnknown, RateLimited
+from imagen.errors import CredentialError, JobTimeout, OutcomeUnknown, RateLimited
 from imagen.http.deadline import boottime_s
 from imagen.http.exchange import Unanswered
 
 _CALL_TIMEOUT_S = 10.0
-_CANCEL_TIMEOUT_S = 10.0
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
 _LOOK_AGAIN_S = 10.0
+# Right after its creation a prediction may be unknown for a while: "not yet" until then.
+# Source: replicate-javascript#68 (2023-05 to 2026-03, read 2026-11).
+_NEW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A prediction to follow.
+
+    Attributes:
+        id: Replicate's.
+        created_s: when the create call was made, on ``boottime_s``'s clock.
+        first: as the create call's answer told it; None for one that another worker created.
+    """
+
+    id: str
+    created_s: float
+    first: Prediction | None = None
+
+    @property
+    def is_new(self) -> bool:
+        return boottime_s() - self.created_s < _NEW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +73,7 @@ class Watcher:
         self._durations = durations
         self._recent = RecentDurations()
 
-    def fetch(self, prediction_id: str, tick: Tick) -> Prediction:
+    def fetch(self, one: Followed, tick: Tick) -> Prediction:
         """The prediction as it is now. A failing GET is asked again for ``patience_s``.
 
         Raises:
@@ -60,14 +83,13 @@ class Watcher:
         gives_up_s = boottime_s() + self._settings.patience_s
         backoff_s = _FIRST_BACKOFF_S
         while True:
-            prediction, reason, wait_s = self._ask(prediction_id, tick)
+            prediction, reason, wait_s = self._ask(one, tick)
             if prediction is not None:
                 return prediction
             wait_s = max(wait_s, backoff_s)
             if boottime_s() + wait_s > gives_up_s:
                 raise OutcomeUnknown(
-                    f"prediction {prediction_id} of backend {self._name!r} cannot be read:"
-                    f" {reason}",
+                    f"prediction {one.id} of backend {self._name!r} cannot be read: {reason}",
                     "it is not drawn again, but asked for by its id",
                     _LOOK_AGAIN_S,
                 )
@@ -75,54 +97,23 @@ class Watcher:
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 
     def wait(
-        self, prediction: Prediction, deadlines: Deadlines, *, kind: Hashable, tick: Tick
+        self, one: Followed, deadlines: Deadlines, *, kind: Hashable, tick: Tick
     ) -> Prediction:
-        """The prediction once it has ended; one that must not go on is canceled first.
+        """The prediction once it has ended; one that runs past its deadline is canceled first.
 
         ``kind`` names predictions that take about as long.
 
         Raises:
-            JobTimeout: it waited or ran past its deadline.
-            JobCanceled, LeaseLost: from ``tick``; only the first cancels at Replicate.
+            JobTimeout: it waited or ran past its deadline, and is canceled.
+            JobCanceled, LeaseLost: from ``tick``; nothing is canceled at Replicate.
             OutcomeUnknown, CredentialError: as ``fetch``.
         """
-        try:
-            return self._follow(prediction, deadlines, kind, tick)
-        except JobCanceled:
-            self.cancel(prediction.id)
-            raise
-
-    def cancel(self, prediction_id: str) -> Prediction | None:
-        """Cancel, and see that it is: the ended prediction, or nothing where that is not known.
-
-        Idempotent; an unknown or finished prediction is left alone. Blocks for at most 10 s.
-        """
-        gives_up_s = boottime_s() + _CANCEL_TIMEOUT_S
-        backoff_s = 0.1
-        while (left_s := gives_up_s - boottime_s()) > 0:
-            try:
-                answer = self._client.post(
-                    f"/predictions/{prediction_id}/cancel", {}, timeout_s=left_s
-                )
-                if answer.status in (401, 403, 404):
-                    return None
-                answer = self._client.get(
-                    f"/predictions/{prediction_id}", timeout_s=max(left_s / 2, 0.5)
-                )
-                now = read_prediction(answer.body) if answer.is_success else None
-                if now is not None and now.is_terminal:
-                    return now
-            except Unanswered:
-                pass
-            pause(min(backoff_s, max(gives_up_s - boottime_s(), 0.0)), lambda: None)
-            backoff_s *= 2
-        return None
-
-    def _follow(
-        self, prediction: Prediction, deadlines: Deadlines, kind: Hashable, tick: Tick
-    ) -> Prediction:
-        seen_s = boottime_s()
-        started_s: float | None = None
+        prediction = one.first or self.fetch(one, tick)
+        seen_s, started_s = boottime_s(), None
+        if one.first is None:
+            seen_s -= self._age_s(prediction.created_at)
+            if prediction.started_at is not None:
+                started_s = boottime_s() - self._age_s(prediction.started_at)
         window = window_of(self._recent.of(kind), self._durations.expected_s(self._name))
         while not prediction.is_terminal:
             now_s = boottime_s()
@@ -133,25 +124,51 @@ class Watcher:
                 return self._stop(prediction, over)
             pause(next_gap_s(now_s - seen_s, window), tick)
             tick()
-            prediction = self.fetch(prediction.id, tick)
+            prediction = self.fetch(one, tick)
         if prediction.took_s is not None and prediction.status == "succeeded":
             self._recent.add(kind, prediction.took_s)
         return prediction
 
+    def cancel(self, prediction_id: str, *, is_new: bool = False) -> Prediction | None:
+        """Cancel, and see that it is: the prediction once it has ended; None for an unknown id.
+
+        Idempotent. Blocks for at most 10 s. ``is_new``: an unknown id is one that is not known yet.
+
+        Raises:
+            Unconfirmed: it may go on.
+        """
+        return cancel_prediction(self._client, prediction_id, is_new=is_new)
+
+    def _age_s(self, moment: datetime | None) -> float:
+        """How long ago a time of the provider's was, as far as its clock is known; 0 where not."""
+        if moment is None or not self._client.knows_server_time:
+            return 0.0
+        return max((self._client.server_now() - moment).total_seconds(), 0.0)
+
     def _stop(self, prediction: Prediction, over: str) -> Prediction:
-        ended = self.cancel(prediction.id)
-        if ended is not None and ended.status in ("succeeded", "failed"):
+        which = f"prediction {prediction.id} of {self._settings.model}"
+        try:
+            ended = self.cancel(prediction.id)
+            if ended is None:
+                raise Unconfirmed("it is not known at Replicate any more")
+        except Unconfirmed as exc:
+            raise OutcomeUnknown(
+                f"{which} {over}, and its cancel is not confirmed: {exc}",
+                "it may go on and cost; it is canceled again",
+                _LOOK_AGAIN_S,
+            ) from None
+        if ended.status in ("succeeded", "failed"):
             return ended
         raise JobTimeout(
-            f"prediction {prediction.id} of {self._settings.model} {over}, so it was canceled",
+            f"{which} {over}, so it was canceled",
             f"set timeout_s of backend {self._name!r} higher, or: imagen jobs retry",
         )
 
-    def _ask(self, prediction_id: str, tick: Tick) -> tuple[Prediction | None, str, float]:
+    def _ask(self, one: Followed, tick: Tick) -> tuple[Prediction | None, str, float]:
         """The prediction, or why it could not be read, and how long to wait at the least."""
         try:
-            self._gate.wait("call", tick)
-            answer = self._client.get(f"/predictions/{prediction_id}", timeout_s=_CALL_TIMEOUT_S)
+            self._gate.wait("poll", tick)
+            answer = self._client.get(f"/predictions/{one.id}", timeout_s=_CALL_TIMEOUT_S)
         except Unanswered as exc:
             return None, exc.reason, 0.0
         except RateLimited as exc:
@@ -159,20 +176,19 @@ class Watcher:
         prediction = read_prediction(answer.body) if answer.is_success else None
         if prediction is not None:
             return prediction, "", 0.0
-        if answer.is_success or answer.status >= 500 or answer.status in (408, 429):
-            refused = refusal_of(answer, self._settings, name=self._name)
-            wait_s = refused.retry_after_s if isinstance(refused, RateLimited) else 0.0
-            return None, f"it answered {answer.status}", wait_s
+        if answer.status == 404 and one.is_new:
+            return None, "it is not known yet", 0.0
         if answer.status == 404:
             raise OutcomeUnknown(
-                f"prediction {prediction_id} is not known at {self._client.place}"
+                f"prediction {one.id} is not known at {self._client.place}"
                 f" to the token in {self._settings.api_token_env}",
                 "was it made with another account?",
             )
-        error = refusal_of(answer, self._settings, name=self._name)
-        if isinstance(error, CredentialError):
-            raise error
-        return None, f"it answered {answer.status}", 0.0
+        refused = refusal_of(answer, self._settings, name=self._name)
+        if isinstance(refused, CredentialError):
+            raise refused
+        wait_s = refused.retry_after_s if isinstance(refused, RateLimited) else 0.0
+        return None, f"it answered {answer.status}", wait_s
 
 
 def _overdue(now_s: float, *, seen_s: float, started_s: float | None, deadlines: Deadlines) -> str:

@@ -25,6 +25,9 @@ _NO_CREDIT = (
     "You have insufficient credit to run this model. Go to"
     " https://replicate.com/account/billing#billing to purchase credit."
 )
+_FORBIDDEN = "You do not have permission to run this model in your region."
+_FIREWALL = b"<html><body><h1>Access denied</h1></body></html>"
+_NESTED = b'{"id": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 _GATEWAY_TIMEOUT = b"<html><body><h1>504 Gateway Time-out</h1></body></html>"
 
 
@@ -74,6 +77,8 @@ class ApiHandler(Handler):
             is_known = name in catalogue.VERSIONED and version == catalogue.PAINTER_VERSION
             return self._create(name, asked, is_known=is_known)
         if parts[:2] == ["v1", "predictions"] and parts[3:] == ["cancel"]:
+            if body or self.headers.get("Content-Type"):
+                return self._refuse_body()
             return self._cancel(parts[2])
         return self._not_found()
 
@@ -119,6 +124,10 @@ class ApiHandler(Handler):
                 self.answer(429, {"detail": "Request was throttled."})
             case Fault.UNAUTHENTICATED:
                 self._refuse_token()
+            case Fault.FORBIDDEN:
+                self.problem(403, "Forbidden", _FORBIDDEN)
+            case Fault.FORBIDDEN_BY_FIREWALL:
+                self.send(403, _FIREWALL, "text/html")
             case Fault.NO_CREDIT:
                 self.problem(402, "Insufficient credit", _NO_CREDIT)
             case Fault.NOT_FOUND:
@@ -139,6 +148,12 @@ class ApiHandler(Handler):
                 self.send(504, _GATEWAY_TIMEOUT, "text/html")
             case Fault.TORN_ANSWER:
                 self.send(201, b'{"id": "', "application/json", announced_bytes=900)
+            case Fault.NESTED_ANSWER:
+                self.send(201, _NESTED, "application/json")
+            case Fault.INFINITE_ANSWER:
+                self.answer(201, show(one, self.stage) | {"metrics": {"total_time": float("inf")}})
+            case Fault.UNREADABLE_ID:
+                self.answer(201, show(one, self.stage) | {"id": "../\x00"})
             case Fault.HANG_AFTER_CREATION:
                 time.sleep(self.stage.hang_s)
                 self.answer(201, show(one, self.stage))
@@ -163,6 +178,13 @@ class ApiHandler(Handler):
                 return self.cut()
             case Fault.POLL_THROTTLED:
                 return self.answer(429, {"retry_after": self.stage.retry_after_s})
+            case Fault.POLL_UNKNOWN:
+                return self._not_found()
+            case Fault.POLL_NESTED:
+                return self.send(200, _NESTED, "application/json")
+            case Fault.POLL_TRICKLES:
+                found = self.stage.world.find(prediction_id)
+                return self.trickle(show(found, self.stage) if found else {})
         one = self.stage.world.find(prediction_id)
         if one is None:
             return self._not_found()
@@ -173,6 +195,13 @@ class ApiHandler(Handler):
         one = self.stage.world.find(prediction_id)
         if one is None:
             return self._not_found()
+        match self.next_fault(Moment.CANCEL):
+            case Fault.CANCEL_ERROR:
+                return self.problem(500, "Internal server error", "Something went wrong")
+            case Fault.CANCEL_LOST:
+                return self.cut()
+            case Fault.CANCEL_IGNORED:
+                return self.answer(200, show(one, self.stage))
         self.stage.world.cancel(one)
         return self.answer(200, show(one, self.stage))
 
@@ -182,6 +211,10 @@ class ApiHandler(Handler):
                 return self.send(503, b"busy", "text/plain")
             case Fault.LIST_LOST:
                 return self.cut()
+            case Fault.LIST_NESTED:
+                return self.send(200, _NESTED, "application/json")
+            case Fault.LIST_WITH_BROKEN_CURSOR:
+                return self.answer(200, {"next": "https://[::1?cursor=x", "results": []})
         if "cursor" in query:
             asked = json.loads(base64.urlsafe_b64decode(query["cursor"]))
         else:
@@ -240,6 +273,10 @@ class ApiHandler(Handler):
 
     def _refuse_token(self) -> None:
         self.problem(401, "Unauthenticated", "You did not pass a valid authentication token")
+
+    def _refuse_body(self) -> None:
+        # As Replicate's OpenAPI document behind Prism 5.14.2 does (observed 2026-11).
+        self.problem(415, "The request body is not allowed", "no content type is accepted here")
 
     def _not_found(self) -> None:
         self.answer(404, {"detail": "The requested resource could not be found.", "status": 404})

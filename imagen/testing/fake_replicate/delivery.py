@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import ClassVar
 
 from imagen.testing.fake_replicate import pictures
 from imagen.testing.fake_replicate.faults import Fault, Moment
 from imagen.testing.fake_replicate.http import Handler
+
+_SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+#: A PNG of 50,000 x 50,000 pixels, by its header.
+_BOMB = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+    + (50_000).to_bytes(4, "big") * 2
+    + b"\x08\x02\x00\x00\x00"
+    + zlib.crc32(b"IHDR" + (50_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00").to_bytes(
+        4, "big"
+    )
+)
 
 
 class DeliveryHandler(Handler):
@@ -29,6 +41,18 @@ class DeliveryHandler(Handler):
                 return self.send(200, data[: len(data) // 2], kind, announced_bytes=len(data))
             case Fault.DOWNLOAD_GARBAGE:
                 return self.send(200, b"<html>not an image</html>", kind)
+            case Fault.DOWNLOAD_SVG:
+                return self.send(200, _SVG, "image/svg+xml")
+            case Fault.DOWNLOAD_GIF:
+                return self.send(200, b"GIF89a" + bytes(900), "image/gif")
+            case Fault.DOWNLOAD_VIDEO:
+                return self.send(200, bytes(4) + b"ftypisom" + bytes(900), "video/mp4")
+            case Fault.DOWNLOAD_BOMB:
+                return self.send(200, _BOMB, "image/png")
+            case Fault.DOWNLOAD_DAMAGED:
+                return self.send(200, data[:-40] + bytes(40), kind)
+            case Fault.DOWNLOAD_TOO_LARGE:
+                return self.send(200, bytes(1000), "video/mp4", announced_bytes=2 << 30)
             case Fault.DOWNLOAD_REDIRECTED:
                 target = {"Location": "https://elsewhere.invalid/out-0.png"}
                 return self.send(302, b"", "text/plain", headers=target)

@@ -15,6 +15,7 @@ class Moment(Enum):
     CREATE = "create"
     OUTCOME = "outcome"
     POLL = "poll"
+    CANCEL = "cancel"
     LIST = "list"
     DOWNLOAD = "download"
 
@@ -30,6 +31,10 @@ class Fault(Enum):
     #: Created, but the answer takes ``hang_s``.
     HANG_AFTER_CREATION = (Moment.CREATE, "hang_after_creation")
     TORN_ANSWER = (Moment.CREATE, "torn_answer")
+    #: Created, and answered with what no reader takes: 200,000 levels, Infinity, an id with a NUL.
+    NESTED_ANSWER = (Moment.CREATE, "nested_answer")
+    INFINITE_ANSWER = (Moment.CREATE, "infinite_answer")
+    UNREADABLE_ID = (Moment.CREATE, "answer_with_unreadable_id")
     ERROR_BEFORE_CREATION = (Moment.CREATE, "error_before_creation")
     ERROR_AFTER_CREATION = (Moment.CREATE, "error_after_creation")
     #: 429 with ``retry_after`` in the body; ``retry_after_s`` says how long.
@@ -39,6 +44,9 @@ class Fault(Enum):
     THROTTLED_SILENTLY = (Moment.CREATE, "throttled_silently")
     UNAUTHENTICATED = (Moment.CREATE, "unauthenticated")
     NO_CREDIT = (Moment.CREATE, "no_credit")
+    #: 403 with a reason that is not the token, and one as a firewall answers it.
+    FORBIDDEN = (Moment.CREATE, "forbidden")
+    FORBIDDEN_BY_FIREWALL = (Moment.CREATE, "forbidden_by_firewall")
     NOT_FOUND = (Moment.CREATE, "not_found")
     INVALID_INPUT = (Moment.CREATE, "invalid_input")
     # The prediction: created properly, but it ends otherwise.
@@ -56,6 +64,11 @@ class Fault(Enum):
     NO_FILES = (Moment.OUTCOME, "no_files")
     BARE_STRING = (Moment.OUTCOME, "bare_string")
     DATA_URL = (Moment.OUTCOME, "data_url")
+    DAMAGED_DATA_URL = (Moment.OUTCOME, "damaged_data_url")
+    TEXT_OUTPUT = (Moment.OUTCOME, "text_output")
+    OBJECT_OUTPUT = (Moment.OUTCOME, "object_output")
+    #: The numbers it tells of itself are beyond all measure.
+    ENDLESS_METRICS = (Moment.OUTCOME, "endless_metrics")
     OUTPUT_ELSEWHERE = (Moment.OUTCOME, "output_elsewhere")
     ERASED = (Moment.OUTCOME, "erased")
     #: The list shows it only ``late_s`` after its creation.
@@ -64,11 +77,30 @@ class Fault(Enum):
     POLL_ERROR = (Moment.POLL, "poll_error")
     POLL_LOST = (Moment.POLL, "poll_lost")
     POLL_THROTTLED = (Moment.POLL, "poll_throttled")
+    #: 404, as happens right after a creation.
+    POLL_UNKNOWN = (Moment.POLL, "poll_unknown")
+    #: A whole answer, some bytes a second.
+    POLL_TRICKLES = (Moment.POLL, "poll_trickles")
+    POLL_NESTED = (Moment.POLL, "poll_nested")
+    #: A cancel that stops nothing: refused, cut off, or answered as if it had.
+    CANCEL_ERROR = (Moment.CANCEL, "cancel_error")
+    CANCEL_LOST = (Moment.CANCEL, "cancel_lost")
+    CANCEL_IGNORED = (Moment.CANCEL, "cancel_ignored")
     LIST_ERROR = (Moment.LIST, "list_error")
     LIST_LOST = (Moment.LIST, "list_lost")
+    LIST_NESTED = (Moment.LIST, "list_nested")
+    LIST_WITH_BROKEN_CURSOR = (Moment.LIST, "list_with_broken_cursor")
     DOWNLOAD_ERROR = (Moment.DOWNLOAD, "download_error")
     DOWNLOAD_TRUNCATED = (Moment.DOWNLOAD, "download_truncated")
     DOWNLOAD_GARBAGE = (Moment.DOWNLOAD, "download_garbage")
+    #: 200 with a whole file that is no image to keep.
+    DOWNLOAD_SVG = (Moment.DOWNLOAD, "download_svg")
+    DOWNLOAD_GIF = (Moment.DOWNLOAD, "download_gif")
+    DOWNLOAD_VIDEO = (Moment.DOWNLOAD, "download_video")
+    DOWNLOAD_BOMB = (Moment.DOWNLOAD, "download_bomb")
+    DOWNLOAD_DAMAGED = (Moment.DOWNLOAD, "download_damaged")
+    #: Announces two gigabytes, and begins to send them.
+    DOWNLOAD_TOO_LARGE = (Moment.DOWNLOAD, "download_too_large")
     DOWNLOAD_REDIRECTED = (Moment.DOWNLOAD, "download_redirected")
 
     @property
@@ -101,6 +133,12 @@ class Script:
     def order(self, fault: Fault, times: int) -> None:
         with self._lock:
             self._ordered[fault.moment].extend([fault] * times)
+
+    def clear(self) -> None:
+        """Forget what was ordered."""
+        with self._lock:
+            for ordered in self._ordered.values():
+                ordered.clear()
 
     def next(self, moment: Moment) -> Fault | None:
         with self._lock:

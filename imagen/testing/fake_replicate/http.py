@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,8 @@ class Stage:
     Attributes:
         delivery_url: where outputs are.
         tokens: the accepted ones.
-        retry_after_s: what a 429 asks for; ``hang_s``: how long an answer that hangs takes.
+        retry_after_s: what a 429 asks for; ``hang_s``: how long an answer that hangs takes;
+            ``trickle_s``: the time between two bytes of one that trickles.
         creates_per_minute: a real limit on creating, or nothing.
         page_size: of the list.
     """
@@ -33,6 +35,7 @@ class Stage:
     delivery_url: str = ""
     retry_after_s: float = 0.2
     hang_s: float = 2.0
+    trickle_s: float = 1.0
     creates_per_minute: int | None = None
     page_size: int = 100
 
@@ -129,6 +132,20 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         if announced_bytes is not None:
             self.cut()
+
+    def trickle(self, body: Any) -> None:
+        """Send a JSON answer that is right, a byte at a time, until the client hangs up."""
+        data = json.dumps(body).encode()
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(self.stage.trickle_s)
 
     def problem(self, status: int, title: str, detail: str, **more: Any) -> None:
         self.answer(status, {"title": title, "detail": detail, "status": status, **more})

@@ -24,7 +24,7 @@ def show(one: Made, stage: Stage) -> dict[str, Any]:
         "id": one.id,
         "model": one.model,
         "version": "hidden" if is_official else catalogue.PAINTER_VERSION,
-        "input": {} if is_erased else one.inputs,
+        "input": {} if is_erased else _told_inputs(one),
         "output": None,
         "logs": "",
         "error": one.error if status == "failed" else None,
@@ -40,8 +40,17 @@ def show(one: Made, stage: Stage) -> dict[str, Any]:
         shown["data_removed"] = True
     if status == "succeeded":
         shown["output"] = None if is_erased else _output(one, stage.delivery_url)
-        shown["metrics"] = {"predict_time": one.ends_at - one.starts_at, "image_count": 1}
+        count = 10**300 if one.fault is Fault.ENDLESS_METRICS else 1
+        shown["metrics"] = {"predict_time": one.ends_at - one.starts_at, "image_count": count}
     return shown
+
+
+def _told_inputs(one: Made) -> dict[str, Any]:
+    """Without files given as data URLs, which Replicate does not return.
+
+    Source: Replicate's staff in replicate/inpainter#1 (read 2026-11).
+    """
+    return {name: value for name, value in one.inputs.items() if "data:" not in str(value)[:8]}
 
 
 def _output(one: Made, delivery_url: str) -> Any:
@@ -55,6 +64,12 @@ def _output(one: Made, delivery_url: str) -> Any:
         case Fault.DATA_URL:
             data = base64.b64encode(pictures.draw(one.inputs)).decode()
             return [f"data:application/octet-stream;base64,{data}"]
+        case Fault.DAMAGED_DATA_URL:
+            return ["data:image/png;base64,iVBORw0KGgo!!!"]
+        case Fault.TEXT_OUTPUT:
+            return "Note: a fox, as it seems."
+        case Fault.OBJECT_OUTPUT:
+            return {"video": url, "count": 1}
         case Fault.OUTPUT_ELSEWHERE:
             return ["https://elsewhere.invalid/out-0.png"]
     return [url]

@@ -68,7 +68,7 @@ def test_a_call_that_created_nothing_is_sent_again_once_the_list_says_so(
 
     assert fake.world.created_count() == 1
     kinds = [event[0] for event in run.events if event[0] != "progress"]
-    assert kinds == ["intend", "intend", "submitted"]
+    assert kinds == ["intend", "intend", "submitted", "billed"]
     assert fake.count_calls("GET", "/predictions") >= 2
 
 

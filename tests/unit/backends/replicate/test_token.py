@@ -24,6 +24,9 @@ _REFUSING = [
     Fault.MODERATED,
     Fault.BROKEN,
     Fault.OUTPUT_ELSEWHERE,
+    Fault.TEXT_OUTPUT,
+    Fault.FORBIDDEN,
+    Fault.DOWNLOAD_SVG,
     Fault.DOWNLOAD_REDIRECTED,
     Fault.ERASED,
 ]

@@ -52,19 +52,6 @@ def test_a_prediction_that_cannot_be_read_for_long_is_asked_for_later_by_its_id(
     assert caught.value.look_again_s > 0
 
 
-def test_a_resumed_id_that_nobody_knows_is_said_to_be_so(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
-) -> None:
-    backend, run = build(), new_run()
-    backend.generate(request_, run)
-    fake.world.made.clear()
-
-    with pytest.raises(OutcomeUnknown, match="another account"):
-        backend.generate(request_, run.resumed())
-
-    assert fake.world.created_count() == 0
-
-
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

@@ -1,0 +1,91 @@
+"""A file given as a data URL is part of an order, but not of what the provider's list tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.backends.replicate.lookup import Order
+from imagen.domain.request import ImageRequest
+from imagen.testing.fake_replicate import FakeReplicate, Fault
+from imagen.testing.fake_replicate.book import BookRun, Killed
+
+Build = Callable[..., ReplicateBackend]
+NewRun = Callable[..., BookRun]
+
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+#: A model that takes one picture, and one that takes several.
+WITH_PICTURE = [
+    ("black-forest-labs/flux-kontext-pro", "input_image", PICTURE),
+    ("black-forest-labs/flux-2-pro", "input_images", json.dumps([PICTURE, PICTURE])),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "value"), WITH_PICTURE)
+@pytest.mark.parametrize(
+    "fault", [Fault.LOST_AFTER_CREATION, Fault.CREATED_AFTER_CUT, Fault.ERROR_AFTER_CREATION]
+)
+def test_an_order_with_a_file_is_paid_once_when_its_answer_is_lost(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    model: str,
+    name: str,
+    value: str,
+    fault: Fault,
+) -> None:
+    fake.world.late_s = 0.1
+    fake.inject(fault)
+    request = replace(request_, steps=None, options={name: value})
+
+    build(model=model).generate(request, new_run())
+
+    assert fake.world.created_count() == 1
+
+
+def test_an_order_with_a_file_is_not_taken_for_one_with_another_prompt(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
+) -> None:
+    backend = build(model=WITH_PICTURE[0][0])
+    request = replace(request_, steps=None, options={"input_image": PICTURE})
+    lost = new_run(before_submitted=_die)
+    with pytest.raises(Killed):
+        backend.generate(replace(request, prompt="another fox"), lost)
+    fake.inject(Fault.LOST_BEFORE_CREATION)
+    run = new_run()
+
+    backend.generate(request, run)
+
+    assert fake.world.made[run.external_ids[0]].inputs["prompt"] == "a vermilion fox"
+    assert fake.world.created_count() == 2
+
+
+def test_orders_that_the_list_cannot_tell_apart_are_looked_up_one_at_a_time() -> None:
+    def key_of(**inputs: object) -> str:
+        return Order("/p", {}, model="a/b", version=None, inputs=inputs).key
+
+    assert key_of(prompt="x", image=PICTURE) == key_of(prompt="x", image=f"{PICTURE}AA")
+    assert key_of(prompt="x", images=[PICTURE]) == key_of(prompt="x")
+    assert key_of(prompt="x", image="https://a/b.png") != key_of(prompt="x")
+
+
+def test_the_list_of_the_fake_leaves_files_out_as_replicate_does(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
+) -> None:
+    request = replace(request_, steps=None, options={"input_image": PICTURE})
+    backend = build(model=WITH_PICTURE[0][0])
+    backend.generate(request, new_run())
+
+    listed = backend._client.get("/predictions", timeout_s=5).body["results"][0]
+
+    assert "input_image" not in listed["input"]
+    assert listed["input"]["prompt"] == "a vermilion fox"
+
+
+def _die() -> None:
+    raise Killed

@@ -1,0 +1,134 @@
+"""What was drawn and cannot be taken is final, told with its type and size, and kept by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.domain.request import ImageRequest
+from imagen.errors import ContentRejected, OutputRefused
+from imagen.images.verify import inspect_image
+from imagen.testing.fake_replicate import FakeReplicate, Fault
+from imagen.testing.fake_replicate.book import BookRun
+
+Build = Callable[..., ReplicateBackend]
+NewRun = Callable[..., BookRun]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.DOWNLOAD_SVG, r"an SVG drawing \(\d+ bytes, image/svg\+xml\)"),
+        (Fault.DOWNLOAD_GIF, r"a GIF \(906 bytes, image/gif\)"),
+        (Fault.DOWNLOAD_VIDEO, r"a video \(912 bytes, video/mp4\)"),
+        (Fault.DOWNLOAD_GARBAGE, r"an HTML page \(\d+ bytes, image/png\)"),
+        (Fault.DOWNLOAD_BOMB, r"50000x50000 pixels.* \(\d+ bytes, image/png\)"),
+        (Fault.DOWNLOAD_TOO_LARGE, r"2,147,483,648 bytes \(video/mp4\)"),
+    ],
+)
+def test_a_file_that_is_no_image_is_final_at_once(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: Fault,
+    words: str,
+) -> None:
+    fake.inject(fault, times=99)
+    run = new_run()
+
+    with pytest.raises(OutputRefused, match=words) as caught:
+        build().generate(request_, run)
+
+    assert run.external_ids[0] in str(caught.value)
+    assert "fox" not in str(caught.value)
+    assert fake.count_calls("GET", ".png", host="delivery") == 1
+
+
+def test_an_image_that_is_damaged_where_it_lies_is_fetched_twice_and_then_final(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
+) -> None:
+    fake.inject(Fault.DOWNLOAD_DAMAGED, times=99)
+
+    with pytest.raises(OutputRefused, match=r"bytes, image/png"):
+        build().generate(request_, new_run())
+
+    assert fake.count_calls("GET", ".png", host="delivery") == 2
+
+
+def test_an_image_that_is_damaged_on_the_way_is_fetched_again(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
+) -> None:
+    fake.inject(Fault.DOWNLOAD_DAMAGED)
+
+    assert inspect_image(build().generate(request_, new_run()).data).width == 512
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.DAMAGED_DATA_URL, r"data URL \(\d+ characters\) is damaged"),
+        (Fault.TEXT_OUTPUT, "gave text instead of an image"),
+        (Fault.OBJECT_OUTPUT, "gave an object without an image instead of an image"),
+        (Fault.OUTPUT_ELSEWHERE, r"elsewhere\.invalid"),
+    ],
+)
+def test_an_output_that_is_no_image_is_final_and_not_called_moderation(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: Fault,
+    words: str,
+) -> None:
+    fake.inject(fault)
+    run = new_run()
+
+    with pytest.raises(OutputRefused, match=words) as caught:
+        build().generate(request_, run)
+
+    assert run.external_ids[0] in str(caught.value)
+    assert "moderation" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.OUTPUT_ELSEWHERE, OutputRefused),
+        (Fault.TEXT_OUTPUT, OutputRefused),
+        (Fault.NO_FILES, ContentRejected),
+        (Fault.DOWNLOAD_SVG, OutputRefused),
+    ],
+)
+def test_what_succeeded_is_billed_whether_or_not_its_image_gets_here(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: Fault,
+    error: type[Exception],
+) -> None:
+    fake.inject(fault)
+    run = new_run()
+
+    with pytest.raises(error):
+        build().generate(request_, run)
+
+    ((_, bill),) = run.of_kind("billed")
+    assert str(bill.cost) == "$0.003"
+    assert (bill.model, bill.seed, bill.steps) == ("black-forest-labs/flux-schnell", 7, 4)
+
+
+def test_the_same_output_is_fetched_once_the_cause_is_mended(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
+) -> None:
+    run = new_run()
+    with pytest.raises(OutputRefused, match="download_hosts"):
+        build(download_hosts=("replicate.delivery",)).generate(request_, run)
+
+    drawn = build().generate(request_, run.resumed())
+
+    assert drawn.data
+    assert fake.world.created_count() == 1
