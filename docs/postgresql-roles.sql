@@ -30,9 +30,9 @@ $$;
 -- A clean slate: what an earlier version of this file gave and this one does not must go.
 REVOKE ALL ON ALL TABLES IN SCHEMA imagen
     FROM imagen_gpu, imagen_cloud, imagen_results, imagen_client;
-REVOKE ALL ON mai.imagen_usage FROM imagen_results, imagen_client;
+REVOKE ALL ON mai.imagen_usage FROM imagen_cloud, imagen_results, imagen_client;
 GRANT USAGE ON SCHEMA imagen TO imagen_gpu, imagen_cloud, imagen_results, imagen_client;
-GRANT USAGE ON SCHEMA mai TO imagen_results, imagen_client;
+GRANT USAGE ON SCHEMA mai TO imagen_cloud, imagen_results, imagen_client;
 
 -- Everybody: which ledger this is, its revision, who is there, what is paused.
 GRANT SELECT ON imagen.alembic_version, imagen.meta
@@ -75,6 +75,9 @@ GRANT SELECT ON imagen.artifacts TO imagen_results;
 -- What leaves the ledger after a delivery: usage, and the copies of images.
 GRANT SELECT, INSERT, UPDATE, DELETE ON imagen.outbox TO imagen_results, imagen_client;
 GRANT SELECT, INSERT, UPDATE ON imagen.images, mai.imagen_usage TO imagen_results, imagen_client;
+-- A cloud worker records what was billed and will not be delivered.
+GRANT SELECT, INSERT ON mai.imagen_usage TO imagen_cloud;
+GRANT INSERT ON imagen.outbox TO imagen_cloud;
 
 -- People and what they run: submit, look, cancel, retry, and deliver where no worker does.
 GRANT SELECT, INSERT, UPDATE ON imagen.jobs, imagen.batches, imagen.attempts TO imagen_client;
@@ -99,7 +102,7 @@ BEGIN
                            member, found.tablename, member);
         END LOOP;
     END LOOP;
-    FOREACH member IN ARRAY ARRAY['imagen_results', 'imagen_client'] LOOP
+    FOREACH member IN ARRAY ARRAY['imagen_cloud', 'imagen_results', 'imagen_client'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS %I ON mai.imagen_usage', member);
         EXECUTE format('CREATE POLICY %I ON mai.imagen_usage TO %I USING (true) WITH CHECK (true)',
                        member, member);
