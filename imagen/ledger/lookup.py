@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, null, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, null, or_, select
 
 from imagen.domain.job import TERMINAL_STATES, Attempt, Job, JobState
 from imagen.errors import RequestError
 from imagen.ledger.claim_statements import waiting
 from imagen.ledger.engine import Ledger
-from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
+from imagen.ledger.rows import LANE_NUMBER, attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, batches, jobs
 from imagen.ledger.types import now_plus, seconds_since
@@ -177,6 +177,25 @@ def waiting_queues(ledger: Ledger) -> list[str]:
             if queue is None:
                 return found
             found.append(queue)
+
+
+def any_waiting(ledger: Ledger, queue: str, backends: Sequence[str]) -> bool:
+    """Whether any job of these backends could be claimed now from a queue."""
+    # One look into the index for each: over several at once all that waits would be read.
+    each = [
+        exists().where(
+            jobs.c.queue == queue,
+            jobs.c.lane == lane,
+            jobs.c.backend == backend,
+            waiting(),
+        )
+        for lane in LANE_NUMBER.values()
+        for backend in backends
+    ]
+    if not each:
+        return False
+    with ledger.read() as connection:
+        return bool(connection.scalar(select(or_(*each))))
 
 
 def count_waiting(ledger: Ledger, queue: str, *, most: int, without: Sequence[str] = ()) -> int:

@@ -19,7 +19,7 @@ from imagen.ledger.artifacts import undelivered_bytes
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import DRAIN_SIZE
 from imagen.ledger.engine import Ledger
-from imagen.ledger.lookup import crashed_waiting, get_job
+from imagen.ledger.lookup import any_waiting, crashed_waiting, get_job
 from imagen.ledger.outbox import give_back_outgoing
 from imagen.ledger.workers import report_worker, sign_off_worker
 from imagen.queue.caretaker import Caretaker
@@ -97,6 +97,7 @@ class QueueWorker:
         self.heartbeat.start()
         if self.role != "results":
             self.drawing.circuits.on_change = self.on_circuits
+            self.drawing.circuits.on_look = self.consume_reachable
             self.drawing.circuits.start()
         if self.caretaker is not None:
             self.caretaker.start()
@@ -114,13 +115,23 @@ class QueueWorker:
         self._report()
 
     def consume_reachable(self) -> None:
-        """Leave the wake-ups of a queue to others while no backend of it can be reached here."""
-        if self.consume is None:
-            return
+        """While a circuit is open: consume only the queues in which anything waits for us.
+
+        The wake-ups of the others are left to workers that can reach what they are for.
+
+        Raises:
+            LedgerUnavailable: the ledger is away.
+        """
+        if self.consume is not None:
+            self.consume([queue for queue in self.queues if self._is_of_use_in(queue)])
+
+    def _is_of_use_in(self, queue: str) -> bool:
         left_out = self.drawing.circuits.open_names
-        reachable = {queue for name, queue in self.queue_of.items() if name not in left_out}
-        unusable = set(self.queue_of.values()) - reachable
-        self.consume([queue for queue in self.queues if queue not in unusable])
+        if not left_out:
+            return True
+        served = [name for name, of_queue in self.queue_of.items() if of_queue == queue]
+        reachable = [name for name in served if name not in left_out]
+        return len(reachable) == len(served) or any_waiting(self.ledger, queue, reachable)
 
     def _report(self) -> None:
         report_worker(

@@ -27,6 +27,7 @@ _MOST_REFUSALS = 3
 #: The wait between two checks doubles up to here where a repeat is not free.
 _LONGEST_WAIT_S = 60.0
 _JITTER = 0.1
+_LOOK_EVERY_S = 2.0
 #: Jobs whose last refusal is remembered, for each backend.
 _MOST_JOBS = 1_000
 
@@ -80,8 +81,12 @@ class Circuits:
         check_s: float = 5.0,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_change`` is called from the thread after a circuit has opened or closed."""
+        """``on_change`` is called from the thread after a circuit has opened or closed.
+
+        ``on_look`` is called from it every two seconds while one is open.
+        """
         self.on_change = on_change
+        self.on_look: Callable[[], None] = lambda: None
         self._get = get
         self._clock = clock
         self._check_s = check_s
@@ -184,23 +189,24 @@ class Circuits:
                 if self._is_stopped:
                     return
                 has_news, self._has_news = self._has_news, False
-            if has_news:
-                self._tell()
+            self._tell(self.on_change if has_news else self.on_look)
             self.check_due()
 
     def _until_due_s(self) -> float | None:
         dues_s = [self._of(name).due_s for name in self._open_names]
-        return max(0.0, min(dues_s) - self._clock.boottime_s()) if dues_s else None
+        if not dues_s:
+            return None
+        return min(_LOOK_EVERY_S, max(0.0, min(dues_s) - self._clock.boottime_s()))
 
-    def _tell(self) -> None:
+    def _tell(self, listener: Callable[[], None]) -> None:
         try:
-            self.on_change()
+            listener()
         except ImagenError as error:
-            # The next heartbeat reports the same.
-            log.warning("circuits_not_reported", extra={"why": str(error)})
+            # The ledger is away: the next look, or heartbeat, tells the same.
+            log.debug("circuits_not_told", extra={"why": str(error)})
         except Exception:
             # Without this thread no circuit would ever close.
-            log.exception("circuits_not_reported")
+            log.exception("circuits_not_told")
 
     def _check(self, name: str) -> Health | None:
         try:

@@ -220,6 +220,8 @@ class Drawing:
             )
         except LeaseLost as lost:
             return self._lost(claim, lost)
+        facts = {"job_id": str(claim.job.id), "code": error.code, "wait_s": decision.wait_s}
+        log.info("job_put_back", extra=facts)
         self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
         return Outcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
 

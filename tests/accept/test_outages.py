@@ -1,0 +1,64 @@
+"""Outages of ComfyUI as they happen: for a minute, for ten, from the start, on one host of two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.chaos.outages import (
+    Cost,
+    Scenario,
+    both_hosts_away,
+    go_away_amid_jobs,
+    one_host_away,
+)
+
+DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+def _assert_cheap(cost: Cost, scenario: Scenario) -> None:
+    assert (cost.failed, cost.attempts) == (0, scenario.jobs)
+    assert max(cost.put_back) <= scenario.concurrency + 3
+    assert cost.first_image_s <= 10 + scenario.draw_s
+
+
+@DATABASES
+def test_a_server_that_is_away_for_a_minute_amid_500_jobs_costs_a_minute(tmp_path, database):
+    scenario = Scenario(tmp_path / "stage", away_s=60, database=database)
+
+    _assert_cheap(go_away_amid_jobs(scenario), scenario)
+
+
+@DATABASES
+def test_a_server_that_is_away_for_ten_minutes_amid_500_jobs_fails_none(tmp_path, database):
+    # Every wait of the product, and the outage, a tenth as long.
+    scenario = Scenario(tmp_path / "stage", away_s=600, scale=10, database=database)
+
+    cost = go_away_amid_jobs(scenario)
+
+    _assert_cheap(replace(cost, first_image_s=cost.first_image_s * scenario.scale), scenario)
+
+
+def test_a_server_that_starts_a_minute_after_its_worker_draws_all_500(tmp_path):
+    scenario = Scenario(tmp_path / "stage", away_s=60, server_later=True)
+
+    _assert_cheap(go_away_amid_jobs(scenario), scenario)
+
+
+def test_a_healthy_host_draws_as_much_beside_one_whose_server_is_away(tmp_path):
+    scenario = Scenario(tmp_path / "stage", jobs=300, draw_s=0.2, database="postgresql")
+
+    shares = one_host_away(scenario)
+
+    assert shares.failed == 0
+    assert shares.beside >= 0.9 * shares.alone
+
+
+def test_two_hosts_that_cannot_draw_are_as_quiet_as_idle_ones(tmp_path):
+    scenario = Scenario(tmp_path / "stage", database="postgresql")
+
+    idle, away = both_hosts_away(scenario, watch_s=20.0)
+
+    assert away.redis_commands <= 1.2 * idle.redis_commands
+    assert away.statements <= 1.2 * idle.statements
