@@ -27,10 +27,28 @@ def explain_refusal(body: Mapping[str, Any]) -> str:
         return shorten("; ".join(dict.fromkeys(sentences)))
     error = body.get("error")
     if isinstance(error, Mapping):
+        if missing := _explain_missing_class(error):
+            return shorten(missing)
         message, details = str(error.get("message", "")), str(error.get("details", ""))
         parts = [message.rstrip(".")] + ([details] if details and details != message else [])
         return shorten(": ".join(part for part in parts if part) or "it gives no reason")
     return shorten(str(error)) if error else "it gives no reason"
+
+
+def _explain_missing_class(error: Mapping[str, Any]) -> str:
+    """A class that the server lacks; its own message names the node's title only.
+
+    Observed on ComfyUI 0.33.0; 0.3.64 names the class.
+    """
+    info = error.get("extra_info")
+    if error.get("type") != "missing_node_type" or not isinstance(info, Mapping):
+        return ""
+    if not info.get("class_type"):
+        return f"node {info.get('node_id')!r} has no class_type"
+    return (
+        f"node {info.get('node_id')!r} ({info['class_type']}): the server does not have this class;"
+        " is its custom node installed?"
+    )
 
 
 def _explain_node(node_id: str, report: Mapping[str, Any]) -> list[str]:

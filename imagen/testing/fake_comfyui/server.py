@@ -33,6 +33,8 @@ class FakeComfyUI:
         disk: the output folder.
         faults: what is to go wrong; see ``faults.FAULTS`` for the names.
         required_header: name and value that every request must carry, as behind a proxy.
+        version: what it says it is, 0.3.64 or 0.33.0 (observed on 2026-11-21); the later one words
+            some refusals in another way and has LoadImage keep to its folder.
         ignores_prompt_ids: it chooses the ids itself, as versions before 2025 did.
         global_interrupts: how often somebody interrupted without naming a prompt.
     """
@@ -47,6 +49,7 @@ class FakeComfyUI:
         history_lag_s: float = 0.0,
         models: Mapping[str, tuple[str, ...]] = DEFAULT_MODELS,
         required_header: tuple[str, str] | None = None,
+        version: str = "0.3.64",
         ignores_prompt_ids: bool = False,
     ) -> None:
         """Times in seconds: of drawing one image, of loading another model, and between the
@@ -57,6 +60,7 @@ class FakeComfyUI:
         self.models = models
         self.nodes = make_nodes(models)
         self.required_header = required_header
+        self.version = version
         self.ignores_prompt_ids = ignores_prompt_ids
         self.records = Records()
         self.disk = Disk()

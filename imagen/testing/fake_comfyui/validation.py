@@ -20,32 +20,22 @@ class Verdict:
     outputs: list[str] = field(default_factory=list)
 
 
-def validate_graph(graph: Mapping[str, Any], nodes: Mapping[str, NodeClass]) -> Verdict:
-    """Whether it can run. Bodies as observed on ComfyUI 0.3.64."""
+def validate_graph(
+    graph: Mapping[str, Any], nodes: Mapping[str, NodeClass], *, version: str
+) -> Verdict:
+    """Whether it can run. Bodies as observed on ComfyUI 0.3.64, and on 0.33.0 where it differs."""
+    is_later = version != "0.3.64"
     for node_id, node in graph.items():
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
-        if class_type is None:
-            return Verdict(
-                _error(
-                    "invalid_prompt",
-                    "Cannot execute because a node is missing the class_type property.",
-                    f"Node ID '#{node_id}'",
-                )
-            )
-        if class_type not in nodes:
-            return Verdict(
-                _error(
-                    "invalid_prompt",
-                    f"Cannot execute because node {class_type} does not exist.",
-                    f"Node ID '#{node_id}'",
-                )
-            )
+        if class_type is None or class_type not in nodes:
+            unknown = _unknown_class_later if is_later else _unknown_class
+            return Verdict(unknown(node_id, node, class_type))
     outputs = [node_id for node_id, node in graph.items() if nodes[node["class_type"]].is_output]
     if not outputs:
         return Verdict(_error("prompt_no_outputs", "Prompt has no outputs", ""))
     verdict = Verdict()
     for node_id in outputs:
-        if _validate_output(graph, node_id, nodes, verdict.node_errors):
+        if _validate_output(graph, node_id, nodes, verdict.node_errors, is_later):
             verdict.outputs.append(node_id)
     if not verdict.outputs:
         verdict.error = _error(
@@ -76,15 +66,54 @@ def upstream(graph: Mapping[str, Any], node_id: str) -> list[str]:
     return ordered
 
 
+def _unknown_class(node_id: str, _node: object, class_type: object) -> dict[str, Any]:
+    what = (
+        "a node is missing the class_type property"
+        if class_type is None
+        else f"node {class_type} does not exist"
+    )
+    return _error("invalid_prompt", f"Cannot execute because {what}.", f"Node ID '#{node_id}'")
+
+
+def _unknown_class_later(node_id: str, node: object, class_type: object) -> dict[str, Any]:
+    meta = node.get("_meta") if isinstance(node, Mapping) else None
+    title = meta.get("title") if isinstance(meta, Mapping) else None
+    message = (
+        f"Node 'ID #{node_id}' has no class_type. The workflow may be corrupted or a custom node is"
+        " missing."
+        if class_type is None
+        else f"Node '{title or class_type}' not found. The custom node may not be installed."
+    )
+    info = {"node_id": node_id, "class_type": class_type, "node_title": title}
+    return _error("missing_node_type", message, f"Node ID '#{node_id}'") | {"extra_info": info}
+
+
+def _find_strays(node: Mapping[str, Any], node_class: NodeClass) -> list[dict[str, Any]]:
+    """Files outside the server's folders, which 0.3.64 takes from where they lie."""
+    return [
+        _error(
+            "custom_validation_failed",
+            "Custom validation failed for node",
+            f"{name} - Invalid image file: {value}",
+        )
+        | {"extra_info": {"input_name": name}}
+        for name, value in node["inputs"].items()
+        if name in node_class.unchecked and (str(value).startswith("/") or ".." in str(value))
+    ]
+
+
 def _validate_output(
     graph: Mapping[str, Any],
     output: str,
     nodes: Mapping[str, NodeClass],
     node_errors: dict[str, Any],
+    is_later: bool,
 ) -> bool:
     is_good = True
     for node_id in upstream(graph, output):
         errors = _find_errors(graph, node_id, nodes)
+        if is_later:
+            errors += _find_strays(graph[node_id], nodes[graph[node_id]["class_type"]])
         if errors:
             is_good = False
             class_type = graph[node_id]["class_type"]

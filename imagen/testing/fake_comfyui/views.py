@@ -16,7 +16,6 @@ from imagen.testing.fake_comfyui.sockets import Listener
 if TYPE_CHECKING:
     from imagen.testing.fake_comfyui.web import Handler
 
-VERSION = "0.3.64"
 _GIB = 2**30
 FEATURES: Mapping[str, Any] = MappingProxyType(
     {"supports_preview_metadata": True, "max_upload_size": 104857600}
@@ -36,7 +35,7 @@ def make_getters(handler: Handler) -> dict[str, Callable[[], None]]:
     """Who answers which GET; ``/x/*`` is for everything under ``/x/``."""
     fake, engine = handler.fake, handler.engine
     return {
-        "/system_stats": lambda: handler.send_json(_stats()),
+        "/system_stats": lambda: handler.send_json(_stats(fake.version)),
         "/features": lambda: handler.send_json(dict(FEATURES)),
         "/prompt": lambda: handler.send_json(engine.status()["status"]),
         "/queue": lambda: handler.send_json(engine.queue()),
@@ -63,7 +62,7 @@ def _rest(handler: Handler) -> str:
     return handler.route.split("/", 2)[2]
 
 
-def _stats() -> dict[str, Any]:
+def _stats(version: str) -> dict[str, Any]:
     device = {
         "name": "cuda:0 Fake GPU : native",
         "type": "cuda",
@@ -77,7 +76,7 @@ def _stats() -> dict[str, Any]:
         "os": "posix",
         "ram_total": 64 * _GIB,
         "ram_free": 32 * _GIB,
-        "comfyui_version": VERSION,
+        "comfyui_version": version,
         "python_version": "3.11.7",
         "pytorch_version": "2.13.0",
         "embedded_python": False,

@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         prompt = self._make_prompt(data, graph, number)
         if prompt is None:
             return None
-        verdict = validate_graph(graph, self.fake.nodes)
+        verdict = validate_graph(graph, self.fake.nodes, version=self.fake.version)
         if verdict.error:
             body = {"error": verdict.error, "node_errors": verdict.node_errors}
             return self.send_json(body, 400)

@@ -269,6 +269,21 @@ def test_an_unknown_node_class_is_named(
         make_backend(workflow=str(tmp_path / "mine.json")).generate(fox, RecordingRun())
 
 
+def test_an_unknown_node_class_is_named_by_its_class_not_its_title_alone(
+    make_backend: MakeBackend, fox: ImageRequest, tmp_path: Path
+) -> None:
+    write_own_workflow(tmp_path / "mine.json")
+    graph = json.loads((tmp_path / "mine.json").read_text("utf-8"))
+    graph["77"] = {"class_type": "IPAdapter", "inputs": {}, "_meta": {"title": "portrait"}}
+    (tmp_path / "mine.json").write_text(json.dumps(graph), "utf-8")
+
+    with FakeComfyUI(version="0.33.0") as later:
+        backend = make_backend(url=later.url, workflow=str(tmp_path / "mine.json"))
+
+        with pytest.raises(BackendRejected, match=r"node '77' \(IPAdapter\).*installed\?"):
+            backend.generate(fox, RecordingRun())
+
+
 def test_a_200_with_node_errors_is_a_refusal_and_its_good_part_is_stopped(
     make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest, tmp_path: Path
 ) -> None:
