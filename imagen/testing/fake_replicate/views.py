@@ -30,14 +30,17 @@ def show(one: Made, stage: Stage) -> dict[str, Any]:
         "error": one.error if status == "failed" else None,
         "status": status,
         "source": "api",
+        "data_removed": is_erased,
         "created_at": as_time(one.created_at),
-        "started_at": as_time(one.starts_at) if now >= one.starts_at else None,
-        "completed_at": as_time(one.ended_at()) if is_over else None,
         # A client that follows these with its token gives it away.
-        "urls": {"get": f"https://elsewhere.invalid/v1/predictions/{one.id}"},
+        "urls": dict.fromkeys(
+            ("get", "cancel", "web"), f"https://elsewhere.invalid/v1/predictions/{one.id}"
+        ),
     }
-    if is_erased:
-        shown["data_removed"] = True
+    if now >= one.starts_at:
+        shown["started_at"] = as_time(one.starts_at)
+    if is_over:
+        shown["completed_at"] = as_time(one.ended_at())
     if status == "succeeded":
         shown["output"] = None if is_erased else _output(one, stage.delivery_url)
         count = 10**300 if one.fault is Fault.ENDLESS_METRICS else 1

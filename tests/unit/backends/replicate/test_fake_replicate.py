@@ -126,3 +126,30 @@ def test_as_a_process_it_tells_its_counts_and_takes_orders() -> None:
     assert stats["created_by_seed"] == {"1": 1}
     assert json.loads(seen[0]["body"])["input"]["prompt"] == "a fox"
     assert code == 0
+
+
+@pytest.mark.parametrize("body", [{"json": {}}, {"data": b"x"}])
+def test_a_cancel_with_a_body_is_refused_as_by_replicates_contract(
+    fake: FakeReplicate, body: dict[str, object]
+) -> None:
+    fake.world.draw_s = 60
+    made = create(fake.url).json()
+    url = f"{fake.url}/v1/predictions/{made['id']}/cancel"
+
+    refused = requests.post(url, headers=HEADERS, timeout=5, **body)  # type: ignore[arg-type]
+    taken = requests.post(url, headers=HEADERS, timeout=5)
+
+    assert refused.status_code == 415
+    assert (taken.status_code, taken.json()["status"]) == (200, "canceled")
+
+
+def test_a_prediction_has_the_fields_that_replicates_document_requires(
+    fake: FakeReplicate,
+) -> None:
+    """What a validating proxy in front of the fake asked for (Prism 5.14.2, 2026-11)."""
+    fake.world.draw_s = 60
+    made = create(fake.url).json()
+
+    assert made["data_removed"] is False
+    assert set(made["urls"]) == {"get", "cancel", "web"}
+    assert "completed_at" not in made
