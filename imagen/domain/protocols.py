@@ -10,6 +10,7 @@ from imagen.domain.cost import Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.job import Attempt, Job, Wakeup
 from imagen.domain.request import ImageRequest
+from imagen.domain.work import Work
 
 
 class AlreadyOwned(Exception):
@@ -135,8 +136,11 @@ class Limiter(Protocol):
 class Durations(Protocol):
     """How long a backend's attempts took lately."""
 
-    def expected_s(self, backend: str) -> float | None:
-        """The median of the last few drawn attempts, in seconds, or nothing when unknown."""
+    def expected_s(self, backend: str, work: Work | None = None) -> float | None:
+        """The median of the last few drawn attempts, in seconds, or None when unknown.
+
+        With ``work`` only those of that kind count.
+        """
 
 
 class AttemptIndex(Protocol):

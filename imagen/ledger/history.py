@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
+from imagen.domain.drawing_record import record_from_json
 from imagen.domain.job import AttemptState
+from imagen.domain.work import Work
 from imagen.ledger.engine import Ledger
 from imagen.ledger.tables import attempts
 
 _LAST_FEW = 20
+_LOOKED_THROUGH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +25,25 @@ class AttemptHistory:
 
     ledger: Ledger
 
-    def expected_s(self, backend: str) -> float | None:
-        """The median latency of the last twenty drawn attempts of ``backend``, in seconds."""
+    def expected_s(self, backend: str, work: Work | None = None) -> float | None:
+        """The median latency of the last drawn attempts of ``backend``, in seconds.
+
+        Of the last twenty; with ``work``, of those of that kind among the last hundred.
+        """
         statement = (
-            select(attempts.c.latency_ms)
+            select(attempts.c.latency_ms, attempts.c.record)
             .where(
                 attempts.c.backend == backend,
                 attempts.c.state == AttemptState.DRAWN,
                 attempts.c.latency_ms.is_not(None),
             )
             .order_by(attempts.c.finished_at.desc(), attempts.c.id.desc())
-            .limit(_LAST_FEW)
+            .limit(_LAST_FEW if work is None else _LOOKED_THROUGH)
         )
         with self.ledger.read() as connection:
-            found = list(connection.scalars(statement))
-        return statistics.median(found) / 1000 if found else None
+            rows = connection.execute(statement).all()
+        found = [row.latency_ms for row in rows if work is None or _is_of_kind(row.record, work)]
+        return statistics.median(found[:_LAST_FEW]) / 1000 if found else None
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
         """Those of ``external_ids`` at ``place`` that an attempt has already."""
@@ -45,3 +54,11 @@ class AttemptHistory:
         )
         with self.ledger.read() as connection:
             return frozenset(connection.scalars(statement))
+
+
+def _is_of_kind(data: Mapping[str, Any] | None, work: Work) -> bool:
+    """Whether an attempt's record tells of that kind; one without a record tells of none."""
+    record = record_from_json(data)
+    if record is None:
+        return False
+    return Work(record.model or "", record.steps, record.width, record.height) == work

@@ -22,7 +22,7 @@ class _Nothing:
     def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
         raise AssertionError("asked for a rate limit")
 
-    def expected_s(self, backend: str) -> float | None:
+    def expected_s(self, backend: str, work: object = None) -> float | None:
         raise AssertionError("asked for durations")
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:

@@ -28,7 +28,7 @@ class _Nobody:
     def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
         """No limit."""
 
-    def expected_s(self, backend: str) -> float | None:
+    def expected_s(self, backend: str, work: object = None) -> float | None:
         return None
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:

@@ -19,7 +19,7 @@ from imagen.testing.fake_replicate import FakeReplicate
 class _NothingKnown:
     """Durations and an index of attempts where nothing has happened yet."""
 
-    def expected_s(self, backend: str) -> float | None:
+    def expected_s(self, backend: str, work: object = None) -> float | None:
         return None
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:

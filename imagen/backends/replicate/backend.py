@@ -31,6 +31,7 @@ from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Run
 from imagen.domain.request import ImageRequest
+from imagen.domain.work import Work
 from imagen.errors import BackendUnavailable, JobCanceled, OutcomeUnknown, OutputRefused
 from imagen.http.deadline import boottime_s
 
@@ -104,9 +105,10 @@ class ReplicateBackend:
         tick()
         plan = self._plan(request, self._specs.get(tick))
         followed = self._followed(plan, run, tick)
-        kind = (plan.request.steps, plan.request.width, plan.request.height)
+        drawn = plan.request
+        work = Work(self._settings.model, drawn.steps, drawn.width, drawn.height)
         try:
-            prediction = self._watcher.wait(followed, self._deadlines, kind=kind, tick=tick)
+            prediction = self._watcher.wait(followed, self._deadlines, work=work, tick=tick)
         except JobCanceled:
             self._stop(followed, run)
             raise

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 
 from imagen.backends.replicate.answers import refusal_of
 from imagen.backends.replicate.client import Client
-from imagen.backends.replicate.pacing import RecentDurations, next_gap_s, window_of
+from imagen.backends.replicate.pacing import RecentDurations, Window, next_gap_s, window_of
 from imagen.backends.replicate.predictions import Prediction, read_prediction
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.stopping import Unconfirmed, cancel_prediction
 from imagen.backends.replicate.waiting import Gate, Tick, pause
 from imagen.domain.protocols import Durations
+from imagen.domain.work import Work
 from imagen.errors import CredentialError, JobTimeout, OutcomeUnknown, RateLimited
 from imagen.http.deadline import boottime_s
 from imagen.http.exchange import Unanswered
@@ -96,12 +96,8 @@ class Watcher:
             pause(wait_s, tick)
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 
-    def wait(
-        self, one: Followed, deadlines: Deadlines, *, kind: Hashable, tick: Tick
-    ) -> Prediction:
+    def wait(self, one: Followed, deadlines: Deadlines, *, work: Work, tick: Tick) -> Prediction:
         """The prediction once it has ended; one that runs past its deadline is canceled first.
-
-        ``kind`` names predictions that take about as long.
 
         Raises:
             JobTimeout: it waited or ran past its deadline, and is canceled.
@@ -114,7 +110,7 @@ class Watcher:
             seen_s -= self._age_s(prediction.created_at)
             if prediction.started_at is not None:
                 started_s = boottime_s() - self._age_s(prediction.started_at)
-        window = window_of(self._recent.of(kind), self._durations.expected_s(self._name))
+        window = self._window(work)
         while not prediction.is_terminal:
             now_s = boottime_s()
             if started_s is None and prediction.status != "starting":
@@ -126,7 +122,7 @@ class Watcher:
             tick()
             prediction = self.fetch(one, tick)
         if prediction.took_s is not None and prediction.status == "succeeded":
-            self._recent.add(kind, prediction.took_s)
+            self._recent.add(work, prediction.took_s)
         return prediction
 
     def cancel(self, prediction_id: str, *, is_new: bool = False) -> Prediction | None:
@@ -138,6 +134,11 @@ class Watcher:
             Unconfirmed: it may go on.
         """
         return cancel_prediction(self._client, prediction_id, is_new=is_new)
+
+    def _window(self, work: Work) -> Window | None:
+        """When it will most likely end: by this process's last ones, or by the ledger's."""
+        recent = self._recent.of(work)
+        return window_of(recent, None if recent else self._durations.expected_s(self._name, work))
 
     def _age_s(self, moment: datetime | None) -> float:
         """How long ago a time of the provider's was, as far as its clock is known; 0 where not."""

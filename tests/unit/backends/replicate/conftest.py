@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -21,11 +21,13 @@ TOKEN = "test-token"
 
 @dataclass
 class Expectation:
-    """Durations as the ledger would tell them."""
+    """Durations as the ledger would tell them; ``asked`` are the kinds of work asked for."""
 
     seconds: float | None = None
+    asked: list[object] = field(default_factory=list)
 
-    def expected_s(self, backend: str) -> float | None:
+    def expected_s(self, backend: str, work: object = None) -> float | None:
+        self.asked.append(work)
         return self.seconds
 
 
@@ -47,7 +49,14 @@ def new_run(book: Book) -> Callable[..., BookRun]:
 
 
 @pytest.fixture
-def build(fake: FakeReplicate, book: Book) -> Iterator[Callable[..., ReplicateBackend]]:
+def expectation() -> Expectation:
+    return Expectation(0.02)
+
+
+@pytest.fixture
+def build(
+    fake: FakeReplicate, book: Book, expectation: Expectation
+) -> Iterator[Callable[..., ReplicateBackend]]:
     """Makes a backend that speaks to the fake, impatient enough for tests."""
     made: list[ReplicateBackend] = []
 
@@ -63,7 +72,7 @@ def build(fake: FakeReplicate, book: Book) -> Iterator[Callable[..., ReplicateBa
         surroundings = Surroundings(
             env={"REPLICATE_API_TOKEN": TOKEN} if env is None else env,
             limiter=SharedLimiter(),
-            durations=Expectation(0.02),
+            durations=expectation,
             attempts=book,
         )
         model = adapter.settings_type.model_validate({**usual, **settings})

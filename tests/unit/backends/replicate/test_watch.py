@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
+from imagen.domain.work import Work
 from imagen.errors import (
     BackendRejected,
     BackendUnavailable,
@@ -187,6 +190,22 @@ def test_the_second_of_its_kind_is_polled_around_its_expected_end(
 
     last = fake.stats()["predictions"][-1]
     assert last["polls"] <= 6
+
+
+def test_the_end_is_expected_by_model_steps_and_size(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    expectation: Any,
+) -> None:
+    backend = build()
+    for request in (request_, request_, replace(request_, steps=1)):
+        backend.generate(request, new_run())
+    model = "black-forest-labs/flux-schnell"
+
+    # The second one of a kind goes by what this process has seen itself.
+    assert expectation.asked == [Work(model, 4, 512, 512), Work(model, 1, 512, 512)]
 
 
 def test_canceling_from_outside_is_idempotent(
