@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from imagen.domain.job import TERMINAL_STATES, Claim, JobState
 from imagen.errors import LedgerUnavailable
@@ -96,9 +107,9 @@ def artifact_sizes(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
-    """How many bytes wait for delivery: generators stop claiming above a limit.
+    """How many bytes of a scope's jobs wait for delivery.
 
-    A command that delivers a scope looks at that alone: it could wait for the others for ever.
+    A command that draws and delivers a scope stops drawing above a limit.
     """
     with ledger.read() as connection:
         total = connection.scalar(
@@ -107,6 +118,24 @@ def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
             .where(jobs.c.state == JobState.GENERATED, scope.clause())
         )
     return int(total or 0)
+
+
+def full_hosts(ledger: Ledger, *, most_bytes: int) -> tuple[str, ...]:
+    """The hosts for which more bytes than that wait for delivery, in alphabetical order.
+
+    Each host counts for itself: the images of one that is switched off wait for it alone.
+    """
+    waiting = func.sum(artifacts.c.size_bytes)
+    statement = (
+        select(jobs.c.delivery_host)
+        .select_from(artifacts.join(jobs, jobs.c.id == artifacts.c.job_id))
+        .where(jobs.c.state == JobState.GENERATED)
+        .group_by(jobs.c.delivery_host)
+        .having(waiting > literal(most_bytes, BigInteger))
+        .order_by(jobs.c.delivery_host)
+    )
+    with ledger.read() as connection:
+        return tuple(connection.scalars(statement))
 
 
 def forget_artifacts(connection: Connection, keys: Sequence[str]) -> None:

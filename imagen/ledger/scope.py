@@ -24,9 +24,14 @@ class Scope:
     run: int = 0
     #: Only jobs that this host has to deliver: nobody here could finish the others.
     delivery_host: str | None = None
+    #: No jobs that these hosts have to deliver, in alphabetical order.
+    without_hosts: tuple[str, ...] = ()
 
     def clause(self) -> ColumnElement[bool]:
         """The condition on ``jobs`` that says a row belongs."""
+        if self.without_hosts:
+            others = jobs.c.delivery_host.not_in(self.without_hosts)
+            return and_(others, replace(self, without_hosts=()).clause())
         if self.delivery_host is not None:
             here = jobs.c.delivery_host == self.delivery_host
             return and_(here, replace(self, delivery_host=None).clause())

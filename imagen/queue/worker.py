@@ -15,12 +15,13 @@ import redis
 from imagen.domain.job import Job
 from imagen.domain.protocols import Clock
 from imagen.errors import LedgerError, LedgerMismatch
-from imagen.ledger.artifacts import undelivered_bytes
+from imagen.ledger.artifacts import full_hosts
 from imagen.ledger.claim import Claimant
 from imagen.ledger.delivery import DRAIN_SIZE
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import any_waiting, crashed_waiting, get_job
 from imagen.ledger.outbox import give_back_outgoing
+from imagen.ledger.scope import Scope
 from imagen.ledger.workers import report_worker, sign_off_worker
 from imagen.queue.caretaker import Caretaker
 from imagen.queue.publisher import CeleryPublisher
@@ -81,7 +82,8 @@ class QueueWorker:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _draining: threading.Lock = field(default_factory=threading.Lock)
     _sending: threading.Lock = field(default_factory=threading.Lock)
-    _full: bool = False
+    #: Hosts for which so much waits for delivery that nothing more is drawn for them.
+    _full_hosts: tuple[str, ...] = ()
     _looked_s: float = float("-inf")
     _presence: Presence | None = None
 
@@ -107,7 +109,10 @@ class QueueWorker:
         self._report()
         if self.role == "results":
             return
-        self._full = undelivered_bytes(self.ledger) > self.max_artifact_bytes
+        full = full_hosts(self.ledger, most_bytes=self.max_artifact_bytes)
+        for host in set(full) - set(self._full_hosts):
+            log.warning("host_full", extra={"host": host})
+        self._full_hosts = full
 
     def on_circuits(self) -> None:
         """A circuit has opened or closed: consume what can be used, and report it."""
@@ -157,11 +162,9 @@ class QueueWorker:
         """Draw the best waiting job; nothing when none waits or this process is stopping."""
         if self._stopping.is_set():
             return None
-        if self._full:
-            self._rest()
-            return None
-        self._look_for_crashed()
-        claimant = Claimant(self.owner, self.queues, self.lease_s, backends=self.backends)
+        scope = Scope(without_hosts=self._full_hosts)
+        self._look_for_crashed(scope)
+        claimant = Claimant(self.owner, self.queues, self.lease_s, scope, backends=self.backends)
         with self._crowd.entering() as crashed:
             if crashed is None:
                 self._rest()
@@ -169,8 +172,8 @@ class QueueWorker:
             outcome = self.drawing.draw_next(claimant, crashed=crashed)
         if crashed and outcome is not None:
             self._crowd.want_alone()
-        if outcome is None and self.leaves_backends_out:
-            # It is sent on: without a rest this process would take it again before others do.
+        if outcome is None and (self.leaves_backends_out or self._full_hosts):
+            # It is sent on, or sent again: without a rest this process would take it at once.
             self._rest()
         return outcome
 
@@ -187,12 +190,12 @@ class QueueWorker:
         """Send a wake-up that is of no use here to the other workers of its queue."""
         self.publisher.pass_on(queue, task_id, label)
 
-    def _look_for_crashed(self) -> None:
+    def _look_for_crashed(self, scope: Scope) -> None:
         """Let a job that crashed a worker have its turn, alone; asked once a second at most."""
         now_s = self.clock.boottime_s()
         if now_s - self._looked_s >= _LOOK_FOR_CRASHED_S:
             self._looked_s = now_s
-            if crashed_waiting(self.ledger, self.queues):
+            if crashed_waiting(self.ledger, self.queues, scope):
                 self._crowd.want_alone()
 
     def send_outgoing(self) -> SyncReport:

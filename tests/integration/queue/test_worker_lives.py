@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from benchmarks.chaos.stage import HOST, SHORT, wait_until
 from imagen.domain.job import JobState
 from imagen.ledger.control import request_cancel
+from imagen.ledger.lookup import count_states
 from imagen.ledger.scope import Scope
 from imagen.ledger.tables import artifacts, jobs
 
@@ -63,6 +64,27 @@ def test_generators_stop_while_too_much_waits_for_delivery(make_stage):
     wait_until(lambda: stage.states().get(JobState.SUCCEEDED, 0) > 0, what="deliveries go on")
     before = stage.states()[JobState.SUCCEEDED]
     wait_until(lambda: stage.states()[JobState.SUCCEEDED] > before + 20, what="and so does drawing")
+
+
+def test_a_host_that_collects_nothing_stops_the_drawing_for_itself_alone(make_stage):
+    stage = make_stage(backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}})
+    stage.submit((f"away {number}" for number in range(200)), host="away", name="away")
+    stage.submit((f"fox {number}" for number in range(60)), name="here")
+    stage.start_ready("results")
+    stage.start_ready("cloud")
+    stage.start_ready("gpu")
+
+    def states_of(host):
+        return count_states(stage.imagen().ledger, Scope(delivery_host=host))
+
+    wait_until(
+        lambda: states_of(HOST) == {JobState.SUCCEEDED: 60},
+        what="all images of the host that is there are delivered",
+        timeout_s=120,
+    )
+
+    assert states_of("away")[JobState.QUEUED] > 0
+    assert states_of("away")[JobState.GENERATED] > 0
 
 
 def test_a_queued_job_that_is_canceled_is_never_drawn(make_stage, tmp_path):

@@ -15,6 +15,7 @@ from imagen.ledger import artifacts
 from imagen.ledger.artifacts import (
     artifact_of,
     drop_files,
+    full_hosts,
     leftover_keys,
     load_artifacts,
     orphan_files,
@@ -79,6 +80,17 @@ def test_undelivered_bytes_are_those_of_generated_jobs(desk: Any) -> None:
 
     desk.set(job_id, state="succeeded")
     assert undelivered_bytes(desk.ledger) == 0
+
+
+def test_each_host_is_full_for_itself(desk: Any) -> None:
+    for host, data in (("away", b"123456"), ("here", b"12"), ("here", b"123")):
+        desk.submit(delivery_host=host)
+        desk.generate(desk.must_claim(), data=data)
+
+    assert full_hosts(desk.ledger, most_bytes=5) == ("away",)
+    assert full_hosts(desk.ledger, most_bytes=4) == ("away", "here")
+    assert full_hosts(desk.ledger, most_bytes=6) == ()
+    assert full_hosts(desk.ledger, most_bytes=2**40) == ()
 
 
 def test_artifacts_go_with_success_and_nothing_is_left(desk: Any) -> None:

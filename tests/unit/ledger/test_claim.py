@@ -301,3 +301,15 @@ def test_a_claim_sends_no_time_of_this_host_to_the_database(desk: Any) -> None:
 
     assert sent
     assert [value for value in sent if isinstance(value, (date, timedelta))] == []
+
+
+def test_a_claim_leaves_out_the_jobs_of_hosts_that_it_is_not_to_draw_for(desk: Any) -> None:
+    desk.submit(delivery_host="away")
+    other = desk.submit(delivery_host="here")
+    claimant = desk.claimant("one", scope=Scope(without_hosts=("away",)))
+
+    claim = claim_job(desk.ledger, claimant)
+
+    assert claim is not None
+    assert claim.job.id == other
+    assert claim_job(desk.ledger, claimant) is None
