@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from imagen.queue.executor import QueueExecutor
     from imagen.queue.publisher import CeleryPublisher
     from imagen.queue.worker import QueueWorker
+    from imagen.services.cancel import Canceler
     from imagen.services.deliver import Delivery
     from imagen.services.reconcile import Reconciler
 
@@ -58,6 +59,20 @@ class Imagen(Foundation):
             max_artifact_bytes=self.config.artifacts.max_bytes,
             unavailable_patience_s=self.config.workers.unavailable_patience_s,
             sync=self.sync() if self.has_supabase else None,
+        )
+
+    def canceler(self) -> Canceler:
+        """Cancels jobs from this process, where no worker does."""
+        from imagen.services.cancel import Canceler
+
+        executor = self.local_executor()
+        return Canceler(
+            self.ledger,
+            executor.drawing,
+            executor.reconciler,
+            self.owner,
+            self.host,
+            self.config.workers.lease_s,
         )
 
     def queue_executor(self, *, listener: QueueListener | None = None) -> QueueExecutor:

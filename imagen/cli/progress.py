@@ -24,14 +24,21 @@ _SAY_PHASE_AFTER_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many jobs of a run are drawn, and how many came to nothing."""
+    """How many jobs of a run are drawn, how many failed, and how many were canceled."""
 
     drawn: int
     failed: int
+    canceled: int = 0
 
     @property
     def over(self) -> int:
-        return self.drawn + self.failed
+        return self.drawn + self.failed + self.canceled
+
+    @property
+    def without_image(self) -> str:
+        """``3 failed, 2 canceled``; "" where all are drawn."""
+        parts = [(self.failed, "failed"), (self.canceled, "canceled")]
+        return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
 class StepDisplay(Protocol):
@@ -140,7 +147,7 @@ class Meter:
         with _live(self._screen, *columns, transient=True) as progress:
             task = progress.add_task("drawing", total=self._total, failed="", phase="")
             for count in self._counts(_LOOK_EVERY_S):
-                failed = f"{count.failed:,} failed" if count.failed else ""
+                failed = count.without_image
                 phase = self._phase()
                 progress.update(task, completed=count.over, failed=failed, phase=phase)
 
@@ -173,8 +180,8 @@ class Meter:
 def progress_line(count: Count, total: int, *, before: int, spent_s: float) -> str:
     """``512 of 1,632 drawn, 3 failed, 4.1/s, about 4 min 33 s left``."""
     parts = [f"{count.drawn:,} of {total:,} drawn"]
-    if count.failed:
-        parts.append(f"{count.failed:,} failed")
+    if count.without_image:
+        parts.append(count.without_image)
     rate = (count.over - before) / spent_s if spent_s > 0 else 0.0
     if rate > 0:
         parts.append(f"{rate:.3g}/s")

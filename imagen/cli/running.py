@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from imagen.cli.durations import brief
+from imagen.cli.interrupt import Interrupted
 from imagen.cli.job_phases import JobPhases
 from imagen.cli.progress import Count, StepDisplay
 from imagen.cli.screen import printable
@@ -130,6 +131,12 @@ def run_jobs(
     try:
         with shell.interrupt.stopping(executor.stop):
             return executor.run(scope, timeout_s=timeout_s)
+    except Interrupted:
+        costly = costly_hint(imagen, scope)
+        shell.interrupt.how_to_go_on = "\n".join(
+            filter(None, [shell.interrupt.how_to_go_on, costly])
+        )
+        raise
     finally:
         shell.is_over = True
 
@@ -159,13 +166,35 @@ def go_on_hint(imagen: Imagen, ids: Sequence[UUID]) -> str:
     return f"go on with: imagen jobs {verb} {' '.join(map(str, ids))}"
 
 
+def costly_hint(imagen: Imagen, scope: Scope) -> str:
+    """What to type so that nothing of ``scope`` goes on to cost; "" where nothing does."""
+    from imagen.ledger.leftovers import submitted_jobs
+
+    found = submitted_jobs(imagen.ledger, scope)
+    paid = [job_id for job_id, backend in found if is_paid(imagen, backend)]
+    if not paid:
+        return ""
+    named = " ".join(map(str, paid)) if len(paid) <= _MOST_IDS_NAMED else "--all"
+    what = "1 image goes" if len(paid) == 1 else f"{len(paid):,} images go"
+    verb = "costs" if len(paid) == 1 else "cost"
+    return f"{what} on being drawn and {verb}; to stop: imagen jobs cancel {named}"
+
+
+def is_paid(imagen: Imagen, backend: str) -> bool:
+    """Whether drawing with that backend costs money; False where it is not configured here."""
+    try:
+        return not imagen.registry.get(backend).repeat_is_free
+    except ImagenError:
+        return False
+
+
 def count_here(imagen: Imagen, scope: Scope) -> Count:
     """How far the jobs of the scope are, whoever drew them."""
     from imagen.ledger.lookup import count_states
 
     states = count_states(imagen.ledger, scope)
-    failed = states.get(JobState.FAILED, 0) + states.get(JobState.CANCELED, 0)
-    return Count(states.get(JobState.SUCCEEDED, 0), failed)
+    ends = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
+    return Count(*(states.get(state, 0) for state in ends))
 
 
 def tell_warnings(shell: Shell, warnings: Counter[str]) -> None:

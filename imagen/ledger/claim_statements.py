@@ -66,7 +66,8 @@ def waiting(scope: Scope = EVERYTHING) -> ColumnElement[bool]:
     return and_(
         jobs.c.state == JobState.QUEUED,
         or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
-        jobs.c.backend.not_in(paused),
+        # A pause does not keep a backend from being told of a cancel.
+        or_(jobs.c.backend.not_in(paused), jobs.c.cancel_requested_at.is_not(null())),
         scope.clause(),
     )
 

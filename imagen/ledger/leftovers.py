@@ -7,9 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from imagen.domain.job import JobState
+from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.engine import Ledger
-from imagen.ledger.tables import jobs
+from imagen.ledger.scope import Scope
+from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus
 
 _WAITING = (JobState.QUEUED, JobState.GENERATED)
@@ -37,3 +38,19 @@ def count_leftovers(ledger: Ledger, *, host: str, but: Sequence[UUID] = ()) -> i
             )
         )
     return number or 0
+
+
+def submitted_jobs(ledger: Ledger, scope: Scope) -> list[tuple[UUID, str]]:
+    """Id and backend of the unfinished jobs of ``scope`` that a backend may have, oldest first."""
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(jobs.c.id, jobs.c.backend)
+            .join(attempts, attempts.c.id == jobs.c.attempt_id)
+            .where(
+                scope.clause(),
+                jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING]),
+                attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
+            )
+            .order_by(jobs.c.id)
+        ).all()
+    return [(row.id, row.backend) for row in rows]

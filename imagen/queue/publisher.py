@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 
 from imagen.domain.job import Job, Lane, Wakeup
+from imagen.queue.cancels import announce_cancel
 from imagen.queue.connection import unavailable
 from imagen.queue.routing import (
     DELIVER_TASK,
@@ -116,6 +117,10 @@ class CeleryPublisher:
         except _UNREACHABLE as error:
             # Somebody looks at what waits every second and sends it again.
             log.warning("wakeup_not_sent", extra={"task": task, "host": host, "why": str(error)})
+
+    def announce_cancel(self) -> None:
+        """Tell workers that jobs were canceled; never raises."""
+        announce_cancel(self.client)
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
         if job.lane is Lane.BULK:

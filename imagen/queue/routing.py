@@ -16,6 +16,9 @@ LEDGER_HEADER = "imagen_ledger"
 #: A header of a wake-up that a worker had no use for and has sent on: nobody sends it on again.
 PASSED_ON_HEADER = "imagen_passed_on"
 
+#: Where it is told that some jobs were canceled.
+CANCELS_CHANNEL = f"{KEY_PREFIX}events.cancels"
+
 
 def results_queue(host: str) -> str:
     """The queue of what ``host`` has to deliver."""

@@ -23,6 +23,7 @@ from imagen.ledger.lookup import any_waiting, crashed_waiting, get_job
 from imagen.ledger.outbox import give_back_outgoing
 from imagen.ledger.scope import Scope
 from imagen.ledger.workers import report_worker, sign_off_worker
+from imagen.queue.cancels import CancelListener
 from imagen.queue.caretaker import Caretaker
 from imagen.queue.publisher import CeleryPublisher
 from imagen.queue.routing import drain_key, outbox_key
@@ -86,6 +87,7 @@ class QueueWorker:
     _full_hosts: tuple[str, ...] = ()
     _looked_s: float = float("-inf")
     _presence: Presence | None = None
+    _cancels: CancelListener | None = None
 
     def start(self) -> None:
         """Say that this process is there and begin its threads.
@@ -101,6 +103,8 @@ class QueueWorker:
             self.drawing.circuits.on_change = self.on_circuits
             self.drawing.circuits.on_look = self.consume_reachable
             self.drawing.circuits.start()
+            self._cancels = CancelListener(self.client, self.heartbeat.beat)
+            self._cancels.start()
         if self.caretaker is not None:
             self.caretaker.start()
 

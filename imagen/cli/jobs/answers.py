@@ -95,19 +95,21 @@ def answer_count(
     """The figures of a run over many jobs.
 
     Raises:
-        Failed: some failed, or some are left.
+        Failed: some failed or were canceled, or some are left.
     """
     facts = {
         "drawn": count.drawn,
         "failed": count.failed,
+        "canceled": count.canceled,
         "left": left,
         "seconds": round(seconds, 3),
         "warnings": dict(warnings),
     }
     if left:
         raise Failed(GaveUpWaiting(f"{left:,} jobs are not done yet", hint), facts)
-    if count.failed:
-        error = ImagenError(f"{count.failed:,} jobs failed", "imagen jobs ls --state failed")
+    if count.without_image:
+        state = "failed" if count.failed else "canceled"
+        error = ImagenError(f"jobs: {count.without_image}", f"imagen jobs ls --state {state}")
         raise Failed(error, facts, exit_code=EXIT_SOME_FAILED)
     if shell.wants_json:
         shell.screen.answer_json(facts | {"error": None})

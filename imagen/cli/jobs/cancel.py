@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,10 +15,12 @@ from imagen.cli.jobs.naming import (
     require_one_way,
 )
 from imagen.cli.options import config_option, json_option
-from imagen.cli.shell import Shell
+from imagen.cli.shell import Failed, Shell
 
 if TYPE_CHECKING:
     from imagen.bootstrap import Imagen
+    from imagen.domain.job import JobState
+    from imagen.errors import ImagenError
     from imagen.ledger.scope import Scope
 
 #: More lines than this would scroll away what matters.
@@ -36,32 +38,66 @@ def cancel(shell: Shell, ids: tuple[str, ...], every: bool, batch: str, config: 
     """Cancel jobs; prints each with its state now.
 
     Waiting ones end at once. A running one is told, and its backend is stopped; that may take a
-    few seconds. What is done stays done.
+    few seconds. What a stopped command left at a
+    backend is canceled there. What is done stays done.
     """
     from imagen.cli.log import set_up_logging
-    from imagen.domain.job import JobState
-    from imagen.ledger.control import request_cancel
 
     require_one_way(ids, batch, every=every, flag="--all")
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
         jobs = named_jobs(imagen, ids)
-        told = request_cancel(imagen.ledger, _scope(imagen, [job.id for job in jobs], batch))
+        told, errors = _cancel(imagen, _scope(imagen, [job.id for job in jobs], batch))
     for job in jobs:
         if job.id not in told:
             shell.screen.say(f"job {job.id} is {job.state.value} already")
     if not told and not jobs:
         shell.screen.say("nothing to cancel")
+    failure = _failure(errors)
     if shell.wants_json:
         answered = [{"id": str(id_), "state": state.value} for id_, state in told.items()]
+        if failure is not None:
+            raise Failed(failure, {"jobs": answered})
         shell.screen.answer_json({"jobs": answered, "error": None})
         return
     for id_, state in list(told.items())[:_MOST_NAMED]:
         shell.screen.answer(f"{id_} {state.value}")
     if len(told) > _MOST_NAMED:
         shell.screen.say(f"… and {len(told) - _MOST_NAMED:,} more")
-    if any(state is not JobState.CANCELED for state in told.values()):
+    if failure is not None:
+        raise Failed(failure)
+    if any(not state.is_terminal for state in told.values()):
         shell.screen.say("those that are not canceled yet end when their worker hears of it")
+
+
+def _cancel(
+    imagen: Imagen, scope: Scope
+) -> tuple[Mapping[UUID, JobState], Mapping[UUID, ImagenError]]:
+    """What each job is now, and why some could not be canceled at their backends."""
+    if not imagen.has_broker:
+        return imagen.canceler().cancel(scope)
+    from imagen.cli.running import wake_workers
+    from imagen.domain.job import JobState
+    from imagen.ledger.control import request_cancel
+    from imagen.ledger.lookup import get_job
+
+    told = request_cancel(imagen.ledger, scope)
+    imagen.queue_publisher.announce_cancel()
+    # What a backend has and no worker holds is canceled there by the worker that claims it.
+    held_by_none = [id_ for id_, state in told.items() if state is JobState.QUEUED]
+    wake_workers(imagen, [job for id_ in held_by_none if (job := get_job(imagen.ledger, id_))])
+    return told, {}
+
+
+def _failure(errors: Mapping[UUID, ImagenError]) -> ImagenError | None:
+    if not errors:
+        return None
+    job_id, error = next(iter(errors.items()))
+    others = f" (and {len(errors) - 1:,} more)" if len(errors) > 1 else ""
+    return type(error)(
+        f"job {job_id} is not canceled{others}: {error.message}",
+        f"it may go on there; try again: imagen jobs cancel {job_id}",
+    )
 
 
 def _scope(imagen: Imagen, ids: Sequence[UUID], batch: str) -> Scope:

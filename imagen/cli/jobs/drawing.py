@@ -107,11 +107,20 @@ class _Progress:
 
     def count(self) -> Count:
         now = self._over()
-        return Count(now.drawn - self._before.drawn, now.failed - self._before.failed)
+        before = self._before
+        return Count(
+            now.drawn - before.drawn, now.failed - before.failed, now.canceled - before.canceled
+        )
 
     def line(self) -> str:
-        return f"{self.count().drawn:,} of {self.unfinished:,} drawn"
+        count = self.count()
+        drawn = f"{count.drawn:,} of {self.unfinished:,} drawn"
+        return ", ".join(filter(None, [drawn, count.without_image]))
 
     def _over(self) -> Count:
         counts = [count_here(self._imagen, scope) for scope in self._scopes]
-        return Count(sum(each.drawn for each in counts), sum(each.failed for each in counts))
+        return Count(
+            sum(each.drawn for each in counts),
+            sum(each.failed for each in counts),
+            sum(each.canceled for each in counts),
+        )
