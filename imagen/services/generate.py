@@ -122,7 +122,11 @@ class Drawing:
             return self._end(claim, error)
         try:
             if claim.job.cancel_requested_at is not None:
-                return self._stop_canceled(claim, backend)
+                if claim.attempt.state is not AttemptState.INTENDED:
+                    return self._stop_canceled(claim, backend)
+                # A paid call may have been sent whose id is not on record. The backend looks for
+                # it and cancels it; a canceled lease lets it send no other.
+                lease.is_canceled = run.may_look_first = True
             started_s = self.clock.boottime_s()
             drawn = backend.generate(claim.job.request, run)
             self.circuits.note_answer(claim.job.backend)

@@ -29,6 +29,9 @@ class LedgerRun:
     publisher: Publisher
     clock: Clock
     external_id: str | None = None
+    #: The job was canceled while a paid call was on its way whose id is not on record: the backend
+    #: may look for it before it hears of the cancel.
+    may_look_first: bool = False
     #: What the attempt costs, once the backend has drawn it.
     bill: Bill | None = None
     #: Whether a paid call was announced in this run.
@@ -90,7 +93,8 @@ class LedgerRun:
         self.bill = bill
 
     def progress(self, done: int, total: int, *, phase: str = "") -> None:
-        self.lease.check()
+        if self.lease.is_lost or self.external_id is not None or not self.may_look_first:
+            self.lease.check()
         now_s = self.clock.boottime_s()
         if now_s - self._announced_s >= _ANNOUNCE_EVERY_S:
             self._announced_s = now_s

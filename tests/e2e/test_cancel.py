@@ -19,7 +19,7 @@ from imagen.domain.job import JobState
 from imagen.ledger.lookup import count_states
 from imagen.ledger.scope import EVERYTHING
 from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_replicate import FakeReplicate
+from imagen.testing.fake_replicate import FakeReplicate, Fault
 
 pytestmark = pytest.mark.e2e
 
@@ -37,9 +37,11 @@ def _start(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Pope
     )
 
 
-def _run(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    *words: str, env: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S
+) -> subprocess.CompletedProcess[str]:
     with _start(*words, env=env) as process:
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=patience_s)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
@@ -79,6 +81,8 @@ def replicate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeR
             base_url=fake.url,
             download_hosts=fake.download_hosts,
             price="0.003",
+            post_timeout_s=4,
+            settle_s=1,
         )
         monkeypatch.setenv("REPLICATE_API_TOKEN", "test-token")
         yield fake
@@ -100,12 +104,28 @@ def test_what_a_stopped_command_left_at_comfyui_is_canceled_there(comfyui, end):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=lambda each: each.name)
 def test_what_a_stopped_command_left_at_replicate_is_canceled_there(replicate, end):
-    job_id, _ = _begin(lambda: _statuses(replicate) & {"starting", "processing"}, end=end)
+    # Asked about, so its id is on record.
+    job_id, _ = _begin(lambda: replicate.count_calls("GET", _only_id(replicate)), end=end)
 
     done = _run("jobs", "cancel", job_id)
 
     assert (done.returncode, done.stdout) == (0, f"{job_id} canceled\n")
     assert _statuses(replicate) == {"canceled"}
+
+
+def test_a_prediction_whose_id_was_never_heard_is_found_and_canceled(replicate):
+    replicate.inject(Fault.HANG_AFTER_CREATION)
+    job_id, _ = _begin(lambda: replicate.world.made, end=signal.SIGKILL)
+
+    done = _run("jobs", "cancel", job_id, patience_s=240)
+
+    assert (done.returncode, done.stdout) == (0, f"{job_id} canceled\n")
+    assert _statuses(replicate) == {"canceled"}
+
+
+def _only_id(fake: FakeReplicate) -> str:
+    made = list(fake.world.made)
+    return f"/predictions/{made[0]}" if made else "/none"
 
 
 def _statuses(fake: FakeReplicate) -> set[str]:

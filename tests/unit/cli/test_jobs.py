@@ -214,6 +214,13 @@ def test_cancel_ends_what_waits_and_says_so(imagen, waiting):
     assert imagen("jobs", "wait", id_).code == 1
 
 
+def test_resume_counts_canceled_jobs_apart_from_failed_ones(imagen, waiting):
+    waiting()
+    answer = imagen("jobs", "resume", "--all", "--json").json
+
+    assert (answer["drawn"], answer["failed"], answer["canceled"]) == (1, 0, 0)
+
+
 def test_cancel_leaves_what_is_done(imagen, draw):
     drawn = draw("a fox", "--json").json
     done = imagen("jobs", "cancel", drawn["id"], "--json")

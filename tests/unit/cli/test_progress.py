@@ -24,6 +24,13 @@ def test_a_plain_line_promises_nothing_before_anything_is_drawn():
     assert progress_line(Count(0, 0), 10, before=0, spent_s=5) == "0 of 10 drawn"
 
 
+def test_canceled_jobs_are_counted_apart_from_failed_ones():
+    count = Count(5, 2, 3)
+
+    assert count.over == 10
+    assert progress_line(count, 10, before=10, spent_s=5) == "5 of 10 drawn, 2 failed, 3 canceled"
+
+
 def test_a_file_gets_no_control_characters():
     err = io.StringIO()
     with Meter(Screen(io.StringIO(), err, {}), total=3, count=lambda: Count(1, 0)):
