@@ -138,9 +138,9 @@ class LocalExecutor:
                 try:
                     if not forever and not has_unfinished(self.ledger, scope):
                         return True
+                    self._look_after(scope)
                     if not forever:
                         self._require_progress(scope)
-                    self._look_after(scope)
                     self._patience.note_answer()
                 except LedgerUnavailable as error:
                     self._patience.note_absence(error)

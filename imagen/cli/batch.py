@@ -19,7 +19,13 @@ from imagen.cli.options import (
     timeout_option,
 )
 from imagen.cli.shell import Failed, Shell
-from imagen.errors import BackendUnavailable, CredentialError, GaveUpWaiting, ImagenError
+from imagen.errors import (
+    BackendUnavailable,
+    CredentialError,
+    GaveUpWaiting,
+    ImagenError,
+    OutOfCredit,
+)
 
 if TYPE_CHECKING:
     from imagen.bootstrap import Imagen
@@ -114,6 +120,10 @@ class _Run:
             so_far = self._outcome(submitted, began_s=began_s)
             self.shell.screen.say(so_far.summary())
             raise
+        except (BackendUnavailable, CredentialError, OutOfCredit) as error:
+            so_far = self._outcome(submitted, began_s=began_s)
+            self.shell.screen.say(so_far.summary())
+            raise Failed(self._with_way_on(error), so_far.facts()) from error
         # Taken here: waiting for Supabase is no part of the drawing.
         outcome = self._outcome(submitted, began_s=began_s)
         try:
@@ -125,6 +135,10 @@ class _Run:
             self.shell.screen.say(outcome.summary())
             raise
         self._answer(outcome)
+
+    def _with_way_on(self, error: ImagenError) -> ImagenError:
+        hints = filter(None, [error.hint, self.shell.interrupt.how_to_go_on])
+        return type(error)(error.message, "\n".join(hints))
 
     def _submit(self) -> Submitted:
         from imagen.services.batch import BatchRun

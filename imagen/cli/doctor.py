@@ -57,6 +57,7 @@ def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]
         describe_workers,
         examine,
         examine_folder,
+        examine_outages,
     )
 
     path = find_config(config, shell.env)
@@ -69,6 +70,8 @@ def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]
         found.append(examine("broker", lambda: _describe_broker(imagen)))
         lease_s = imagen.config.workers.lease_s
         found.append(examine("workers", lambda: describe_workers(imagen.ledger, within_s=lease_s)))
+        if ledger.state == "ok":
+            found += examine_outages(imagen.ledger, within_s=lease_s)
     if ledger.state == "ok":
         found += _backends(imagen)
     found.append(_supabase(imagen))

@@ -24,6 +24,7 @@ COMMANDS = {
     "backends": Entry("imagen.cli.backends:backends", "What can draw, and whether it can now."),
     "config": Entry("imagen.cli.config:config", "Make, check and find the configuration."),
     "worker": Entry("imagen.cli.worker:worker", "Draw waiting jobs until told to stop."),
+    "workers": Entry("imagen.cli.workers:workers", "Which workers are alive, and well."),
     "db": Entry("imagen.cli.db:db", "The ledger's schema: which one, and the newest."),
     "doctor": Entry("imagen.cli.doctor:doctor", "Look at everything, and say what to mend."),
     "version": Entry("imagen.cli.version:version", "Versions of imagen, Python and the ledger."),

@@ -227,7 +227,7 @@ class Circuits:
         least_s = error.pause_s if isinstance(error, BackendStuck) else 0.0
         wait_s = max(least_s, self._next_wait_s(name, circuit))
         circuit.due_s = self._clock.boottime_s() + wait_s
-        log.warning("circuit_opened", extra={"backend": name, "why": str(error)})
+        log.info("circuit_opened", extra={"backend": name, "why": str(error)})
         self._note_change()
 
     def _close(self, name: str, circuit: _Circuit) -> None:

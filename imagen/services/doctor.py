@@ -15,6 +15,7 @@ from imagen.ledger.backlog import count_unsent
 from imagen.ledger.engine import Ledger
 from imagen.ledger.schema import current_revision
 from imagen.ledger.workers import live_workers
+from imagen.services.outages import describe_outages
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
 
@@ -62,6 +63,20 @@ def describe_workers(ledger: Ledger, *, within_s: float) -> str:
     if not workers:
         return "none alive"
     return ", ".join(f"{worker.role} on {worker.host}" for worker in workers)
+
+
+def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
+    """What live workers cannot reach; nothing where all is well, or the ledger cannot be asked."""
+    try:
+        outages = describe_outages(ledger, within_s=within_s)
+    except ImagenError:
+        return []
+    hint = "other workers draw meanwhile; it is asked again and again"
+    return [
+        Finding(f"backend {name}", "warning", sentence, hint)
+        for name, sentences in outages.items()
+        for sentence in sentences
+    ]
 
 
 def examine_folder(folder: Path) -> Finding:

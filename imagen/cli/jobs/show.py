@@ -12,8 +12,10 @@ from imagen.cli import completion
 from imagen.cli.options import config_option, json_option
 from imagen.cli.screen import printable, table
 from imagen.cli.shell import Shell
+from imagen.domain.job import JobState
 
 if TYPE_CHECKING:
+    from imagen.bootstrap import Imagen
     from imagen.domain.job import Attempt, Job
 
 
@@ -35,16 +37,34 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
         job = find_job(imagen.ledger, id_)
         attempts = attempts_of(imagen.ledger, job.id)
         scope = Scope(job_ids=(job.id,))
+        waits_for = _waits_for(imagen, job)
         waiting = unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
     to_send = {each.sink: each.why or "not tried yet" for each in waiting}
     facts = job_facts(job, attempts)
     if shell.wants_json:
         # The job's own error is told as such; this command itself did not fail.
-        more = {"to_send": to_send, "attempts": [_attempt(a) for a in attempts]}
+        more = {
+            "waits_for": waits_for,
+            "to_send": to_send,
+            "attempts": [_attempt(a) for a in attempts],
+        }
         shell.screen.answer_json(facts | _more(job) | more)
         return
-    for line in _lines(facts, job, attempts, to_send):
+    for line in _lines(facts, job, attempts, to_send, waits_for):
         shell.screen.answer(printable(line))
+
+
+def _waits_for(imagen: Imagen, job: Job) -> list[str]:
+    """Why the backend of a queued job draws nothing now, in sentences."""
+    from imagen.ledger.control import paused_backends
+    from imagen.services.outages import describe_outages
+
+    if job.state is not JobState.QUEUED:
+        return []
+    pause = paused_backends(imagen.ledger).get(job.backend)
+    outages = describe_outages(imagen.ledger, within_s=imagen.config.workers.lease_s)
+    paused = [] if pause is None else [f"backend {job.backend!r} is paused: {pause}"]
+    return [*paused, *outages.get(job.backend, [])]
 
 
 def _more(job: Job) -> dict[str, Any]:
@@ -104,7 +124,11 @@ def _local(moment: datetime | None) -> str:
 
 
 def _lines(
-    facts: dict[str, Any], job: Job, attempts: list[Attempt], to_send: Mapping[str, str]
+    facts: dict[str, Any],
+    job: Job,
+    attempts: list[Attempt],
+    to_send: Mapping[str, str],
+    waits_for: list[str],
 ) -> list[str]:
     request = job.request
     options = " ".join(f"{key}={value}" for key, value in request.options.items())
@@ -131,6 +155,7 @@ def _lines(
         "caller": job.caller,
         "host": job.delivery_host,
         "held by": job.lease_owner,
+        "waits for": "; ".join(waits_for),
         "waits until": _local(job.not_before) if not job.state.is_terminal else "",
         "usage": f"not sent: {to_send['usage']}" if "usage" in to_send else "",
         "cloud": f"not sent: {to_send['cloud']}" if "cloud" in to_send else "",
