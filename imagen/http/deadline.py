@@ -143,7 +143,10 @@ _POOLS = {"http": _LimitedHTTPPool, "https": _LimitedHTTPSPool}
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """An adapter of requests whose connections keep the deadline of ``keeping``."""
+    """An adapter of requests whose connections keep the deadline of ``keeping``.
+
+    Not those through a SOCKS proxy, which requests makes by a package of their own.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -127,10 +127,12 @@ class Downloader:
         is_secure = parts.scheme == "https" or (self._allows_http and parts.scheme == "http")
         if is_known and is_secure and not parts.username and not parts.password:
             return
+        where = f"{_shown(host)}:{port}" if port else _shown(host)
         raise Undeliverable(
-            f"it is at {_shown(parts.scheme)}://{_shown(host)}, from where nothing is fetched",
-            f"allowed are https and: {', '.join(self._hosts)} (download_hosts);"
-            " then imagen jobs retry fetches it without paying again",
+            f"it is at {_shown(parts.scheme)}://{where}, and only https at"
+            f" {', '.join(self._hosts)} is fetched from",
+            "where that is right, add the host to download_hosts;"
+            " imagen jobs retry then fetches it without paying again",
         )
 
 

@@ -5,9 +5,10 @@ and billed. So before each create call its *intent* is committed, and after it t
 (which the ledger gives to one attempt only). An attempt with an intent and no id is *unsettled*.
 It looks for its prediction in the provider's list, and may send again only once the list says no.
 
-Orders can be equal (20 rows with one prompt and one seed), and then nobody can tell whose a
-prediction is. What is kept is the count: each prediction is owned by exactly one attempt, and no
-attempt sends while a prediction that nobody owns could have come of a lost call of any of them.
+Orders can be equal (20 rows with one prompt and one seed; or rows that differ in nothing but a file
+given as a data URL, which the list does not tell), and then nobody can tell whose a prediction is.
+What is kept is the count: each prediction is owned by exactly one attempt, and no attempt sends
+while a prediction that nobody owns could have come of a lost call of any of them.
 
 The argument. A call that was sent (within a third of ``post_timeout_s`` of its intent; past that
 its body is not handed out, so a process stopped for minutes sends nothing) shows what it created

@@ -59,6 +59,19 @@ def test_a_tls_handshake_that_trickles_is_given_up_at_the_deadline(
     assert not caught.value.was_sent
 
 
+def test_a_proxy_that_trickles_its_answer_is_given_up_at_the_deadline(
+    serve: Serve, session: requests.Session
+) -> None:
+    server = serve((b"HTTP/1.1 200 OK\r\nX-Slow: " + SLOW + b"\r\n\r\n", SLOWLY_S))
+    session.proxies = {"https": server.url}
+
+    with pytest.raises(Unanswered, match="the answer took too long"):
+        ask(session, "https://127.0.0.1:1/")
+
+    (sent,) = server.requests
+    assert sent.startswith(b"CONNECT")
+
+
 def test_a_server_that_does_not_read_what_is_sent_is_given_up_at_the_deadline(
     serve: Serve, session: requests.Session
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.backends.replicate.lookup import Order
 from imagen.domain.request import ImageRequest
 from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.fake_replicate.book import BookRun, Killed
+from imagen.testing.fake_replicate.book import Book, BookRun, Killed
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]
@@ -63,6 +64,34 @@ def test_an_order_with_a_file_is_not_taken_for_one_with_another_prompt(
 
     assert fake.world.made[run.external_ids[0]].inputs["prompt"] == "a vermilion fox"
     assert fake.world.created_count() == 2
+
+
+def test_rows_that_differ_in_their_file_alone_each_get_one_prediction_of_their_own(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book, new_run: NewRun
+) -> None:
+    fake.world.late_s = 0.4
+    for fault in (
+        Fault.LOST_BEFORE_CREATION,
+        Fault.LOST_AFTER_CREATION,
+        Fault.CREATED_AFTER_CUT,
+        Fault.NESTED_ANSWER,
+        Fault.ERROR_BEFORE_CREATION,
+    ):
+        fake.inject(fault)
+    # Two processes: neither knows the other's locks.
+    backends = [build(model=WITH_PICTURE[0][0], settle_s=0.6) for _ in range(2)]
+    runs = [new_run() for _ in range(12)]
+
+    def draw(number: int) -> None:
+        options = {"input_image": f"data:image/png;base64,{number:04}"}
+        request = replace(request_, steps=None, options=options)
+        backends[number % 2].generate(request, runs[number])
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(draw, range(len(runs))))
+
+    assert fake.world.created_count() == len(book.owners) == len(runs)
+    assert len({run.external_ids[-1] for run in runs}) == len(runs)
 
 
 def test_orders_that_the_list_cannot_tell_apart_are_looked_up_one_at_a_time() -> None:
