@@ -48,6 +48,8 @@ GRANT UPDATE (state, phase, not_before, limited_since, lease_owner, lease_expire
               attempt_id, attempt_count, passed_over, error_code, error_message,
               started_at, finished_at, crash_count, crash_fence, alone_since)
     ON imagen.jobs TO imagen_gpu, imagen_cloud;
+-- The value of an option that turned out to be a secret is taken out of the row.
+GRANT UPDATE (request) ON imagen.jobs TO imagen_cloud;
 GRANT SELECT, INSERT, UPDATE ON imagen.attempts TO imagen_gpu, imagen_cloud;
 GRANT INSERT ON imagen.artifacts TO imagen_gpu, imagen_cloud;
 GRANT SELECT (key, job_id, size_bytes, sha256, created_at)

@@ -3,6 +3,7 @@
 ImagenError
 |-- ConfigError              the file or the variable is wrong; fix it               exit 3
 |-- RequestError             the request is wrong; ask differently                   exit 2
+|   `-- SecretOption         an option would hold a secret; configure it instead     exit 2
 |-- CredentialError          401/403; names the variable, never its value            exit 3
 |-- LedgerError              the database cannot be used as it is                    exit 5
 |   |-- LedgerUnavailable    unreachable, locked, unreadable or not writable         exit 5
@@ -69,6 +70,17 @@ class ConfigError(ImagenError):
 class RequestError(ImagenError):
     code = "request"
     exit_code = 2
+
+
+class SecretOption(RequestError):
+    """``options`` are the names of those that hold one; their values must not be kept."""
+
+    code = "secret_option"
+
+    def __init__(self, message: str = "", hint: str = "", options: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, options)
+        self.options = options
 
 
 class CredentialError(ImagenError):

@@ -8,11 +8,7 @@ from typing import Any
 from imagen.config.explain import dotted, near_miss
 from imagen.config.places import BUILT_IN, KeyPath, Place, Problem
 from imagen.config.schema import BUILT_IN_BACKENDS
-
-_SECRET_KEYS = frozenset(
-    {"key", "token", "password", "passwd", "secret", "bearer", "authorization"}
-)
-_SECRET_ENDINGS = ("token", "password", "passwd", "secret", "api_key", "apikey", "access_key")
+from imagen.domain.secret_names import is_secret_name
 
 
 def find_secrets(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
@@ -24,7 +20,7 @@ def find_secrets(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> li
         Problem(
             places.get(path, BUILT_IN),
             f"{dotted(path)}: tokens never stand in the file;"
-            f" set {_env_key(str(path[-1]))} and export the variable",
+            f" set {_env_key(path)} and export the variable",
         )
         for path in _keys(blocks, ("backends",))
         if len(path) > 2 and _looks_secret(path)
@@ -60,13 +56,17 @@ def _keys(block: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _looks_secret(path: KeyPath) -> bool:
-    key = str(path[-1]).lower().replace("-", "_")
-    if key == "key" and len(path) > 3:
-        # Deeper down it is a model's input, and music has a key too.
+    key = str(path[-1])
+    if str(path[-2]).endswith("_env"):
+        # input_env names variables.
         return False
-    return key in _SECRET_KEYS or key.endswith(_SECRET_ENDINGS)
+    # Deeper down a mere "key" is a model's input, and music has a key too.
+    return is_secret_name(key) or (key.lower() == "key" and len(path) == 3)
 
 
-def _env_key(key: str) -> str:
+def _env_key(path: KeyPath) -> str:
+    key = str(path[-1])
+    if len(path) > 3:
+        return f"input_env: {{{key}: {key.upper()}}}"
     plain = key.lower().replace("-", "_")
     return f"{plain}_env" if plain in ("api_token", "api_key") else "api_token_env"

@@ -217,14 +217,14 @@ def record_of(job: Job, attempt: Attempt | None) -> DrawingRecord:
         return attempt.record
     request = job.request
     requested = job.requested or requested_of(request)
-    is_drawn = attempt is not None and attempt.model is not None
+    drawn = attempt if attempt is not None and attempt.model is not None else None
     return DrawingRecord(
         requested=requested,
         width=request.width,
         height=request.height,
-        model=attempt.model if attempt else None,
-        seed=request.seed if attempt is None or attempt.seed is None else attempt.seed,
-        steps=attempt.steps if attempt and is_drawn else request.steps,
+        model=drawn.model if drawn else None,
+        seed=drawn.seed if drawn else request.seed,
+        steps=drawn.steps if drawn else request.steps,
         negative=request.negative,
         warnings=requested.warnings,
     )

@@ -17,6 +17,8 @@ from sqlalchemy import ColumnElement, Connection, and_, exc, func, null, update
 from imagen.domain.cost import Bill, Cost
 from imagen.domain.job import AttemptState, Claim, JobState
 from imagen.domain.protocols import AlreadyOwned
+from imagen.domain.request import ImageRequest
+from imagen.domain.secret_names import hide_secrets
 from imagen.errors import LeaseLost
 from imagen.ledger.engine import Ledger
 from imagen.ledger.tables import attempts, jobs
@@ -125,6 +127,8 @@ class Ending:
     message: str
     state: AttemptState = AttemptState.FAILED
     cost: Cost | None = None
+    #: Options whose values turned out to be secrets: they are not kept.
+    secret_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,7 @@ def record_failed(
             error_message=ending.message,
             finished_at=now_plus(),
             **_RELEASED,
+            **_without_secrets(claim.job.request, ending.secret_options),
         )
         if not keep_attempt:
             _end_attempt(connection, claim, ending)
@@ -242,6 +247,14 @@ def _write_paid(ledger: Ledger, connection: Connection, claim: Claim, paid: Paid
     if paid.is_metered:
         used = replace(claim, attempt=replace(claim.attempt, **facts))
         write_usage(ledger, connection, [used], also_send=paid.also_send)
+
+
+def _without_secrets(request: ImageRequest, names: tuple[str, ...]) -> dict[str, Any]:
+    """The column to write where the request holds the values of these options."""
+    if not names:
+        return {}
+    hidden = replace(request, options=hide_secrets(request.options, names=names))
+    return {"request": hidden.to_json()}
 
 
 def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:

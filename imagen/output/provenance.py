@@ -16,6 +16,7 @@ from imagen.domain.cost import UNKNOWN_COST, Cost
 from imagen.domain.drawing_record import DrawingRecord
 from imagen.domain.job import Job
 from imagen.domain.prompt import hash_prompt
+from imagen.domain.secret_names import hide_secrets
 
 #: Grows when a field changes its meaning or goes; new fields alone do not count.
 SCHEMA_VERSION = 1
@@ -74,7 +75,7 @@ class Provenance:
                 "format": self.format,
                 "requested_size": str(drawing.requested.size),
                 "warnings": drawing.warnings,
-                "options": request.options,
+                "options": hide_secrets(request.options),
                 "details": self.details,
             }
         )

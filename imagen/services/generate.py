@@ -21,6 +21,7 @@ from imagen.errors import (
     LedgerUnavailable,
     OutcomeUnknown,
     OutputRefused,
+    SecretOption,
 )
 from imagen.ledger import held
 from imagen.ledger.artifacts import artifact_of
@@ -239,7 +240,8 @@ class Drawing:
         keep_attempt: bool = False,
         paid: held.Paid | None = None,
     ) -> Outcome:
-        ending = held.Ending(error.code, str(error), state, cost)
+        secret = error.options if isinstance(error, SecretOption) else ()
+        ending = held.Ending(error.code, str(error), state, cost, secret)
         try:
             persist(
                 lambda: held.record_failed(

@@ -25,9 +25,10 @@ from imagen.domain.request import (
     MAX_SEED,
     ImageRequest,
 )
+from imagen.domain.secret_names import is_secret_name
 from imagen.domain.size import DEFAULT_SIZE, Size, parse_size
 from imagen.domain.style import Style
-from imagen.errors import RequestError
+from imagen.errors import RequestError, SecretOption
 from imagen.output.naming import render_name, slugify, split_suffix
 from imagen.services.generate import BackendLookup
 
@@ -198,6 +199,13 @@ def _clean_options(options: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
     warnings: tuple[str, ...] = ()
     for key, value in options.items():
         clean_key, about_key = clean_prompt(key, what="name of an option")
+        if is_secret_name(clean_key):
+            raise SecretOption(
+                f"option {clean_key!r} looks like a secret: it would be stored with the image",
+                "a replicate backend takes it from the environment; configure"
+                f" input_env: {{{clean_key}: {clean_key.upper()}}}, and export the variable",
+                (clean_key,),
+            )
         cleaned[clean_key], about_value = clean_prompt(value, what=f"option {clean_key}")
         warnings += about_key + about_value
     return cleaned, warnings

@@ -1,7 +1,11 @@
-"""The provider's token stands in the environment and in one header, and nowhere else."""
+"""Secrets stand in the environment and in the calls that need them, and nowhere else.
+
+The provider's token in one header, a model's own secret in the body that orders an image.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +18,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from benchmarks.chaos.stage import wait_until
+from benchmarks.chaos.stage import HOST, wait_until
 from benchmarks.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
 from imagen.ledger.lookup import has_unfinished
 from imagen.ledger.scope import EVERYTHING
@@ -24,6 +28,9 @@ from imagen.testing.servers import RedisServer
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 TOKEN = "test-token-that-must-not-be-found"
+#: What a model wants for itself.
+KEY, KEY_ENV = "sk-that-must-not-be-found", "OPENAI_API_KEY"
+KEEPER = "keeper"
 #: One of each way in which an answer, a picture or a refusal may carry something onwards.
 TROUBLE = [
     Fault.THROTTLED,
@@ -42,6 +49,13 @@ TROUBLE = [
     Fault.DOWNLOAD_REDIRECTED,
     Fault.DOWNLOAD_GARBAGE,
 ]
+
+
+class KeyStage(PaidStage):
+    """A stage whose processes have a model's own secret as well."""
+
+    def environment(self, host: str = HOST) -> dict[str, str]:
+        return super().environment(host) | {KEY_ENV: KEY}
 
 
 @pytest.fixture
@@ -191,3 +205,47 @@ def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: Fak
     assert TOKEN_ENV in said
     assert "is paused: " in said
     assert_only_in_the_api_header(fake)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("has_workers", [False, True], ids=["embedded", "queue"])
+def test_a_models_own_secret_is_left_nowhere(
+    tmp_path: Path, postgres_url: str, own_redis: RedisServer, has_workers: bool, database: str
+) -> None:
+    with FakeReplicate(tokens=(TOKEN,)) as fake:
+        paid = backends(fake)[BACKEND]
+        keeper = {"model": "acme/keeper", "input_env": {"openai_api_key": KEY_ENV}}
+        stage = KeyStage(
+            tmp_path / "stage",
+            own_redis.url if has_workers else "",
+            postgres_url if database == "postgresql" else "",
+            workers=workers(threads=2),
+            backends={KEEPER: paid | keeper},
+            token=TOKEN,
+        )
+        with stage:
+            (stage.folder / "storks.txt").write_text("a stork\n")
+            if has_workers:
+                stage.wait_ready(stage.start("cloud"), stage.start("results"))
+            asked = ("generate", "a stork", "--output", "stork.png", "--wait")
+            said = [
+                imagen(stage, *asked),
+                imagen(stage, *asked, "--opt", f"openai_api_key={KEY}", "--json"),
+                imagen(stage, "batch", "../storks.txt", "--opt", f"hf_token={KEY}"),
+                imagen(stage, "show", "stork.png"),
+                say_everything(stage),
+            ]
+            redis_said = list(redis_content(own_redis.url))
+
+            sidecar = json.loads((stage.output / "stork.png.json").read_text())
+            assert sidecar["details"]["input"]["openai_api_key"] == "(set)"
+            assert "input_env: {openai_api_key: OPENAI_API_KEY}" in said[1]
+            assert "input_env: {hf_token: HF_TOKEN}" in said[2]
+            assert KEY not in "".join(said)
+            assert files_with(KEY, [stage.folder, own_redis.folder]) == []
+            assert not any(KEY.encode() in value for value in redis_said)
+            if database == "postgresql":
+                assert not any(KEY in row for row in postgres_content(postgres_url))
+        [order] = [call for call in fake.calls if KEY in call.body]
+        assert json.loads(order.body)["input"]["openai_api_key"] == KEY
+        assert not any(KEY in f"{call.path} {call.headers}" for call in fake.calls)

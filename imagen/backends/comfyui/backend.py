@@ -21,6 +21,7 @@ from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Backend, Run
 from imagen.domain.request import ImageRequest
+from imagen.domain.secret_names import hide_secrets
 from imagen.errors import ConfigError, CredentialError, ImagenError
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _details(workflow: Workflow, request: ImageRequest) -> dict[str, Any]:
     return {
         "workflow": workflow.name,
         "workflow_sha256": workflow.sha256,
-        "settings": bound | options_for(request, workflow),
+        "settings": hide_secrets(bound | options_for(request, workflow)),
     }
 
 

@@ -22,6 +22,7 @@ from imagen.backends.replicate.outcome import details_of, require_success, why_n
 from imagen.backends.replicate.predictions import Prediction
 from imagen.backends.replicate.prices import derive_cost, estimate_cost, price_of
 from imagen.backends.replicate.purchase import Buyer
+from imagen.backends.replicate.secret_inputs import SecretInputs
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.specs import SpecBook
 from imagen.backends.replicate.stopping import Unconfirmed
@@ -52,6 +53,7 @@ class ReplicateBackend:
         self.account: str | None = f"{settings.base_url} {settings.api_token_env}"
         self._settings = settings
         self._price = price_of(settings)
+        self._secrets = SecretInputs(settings.input_env, surroundings.env)
         self._client = Client(settings, surroundings.env)
         gate = Gate(self._client, surroundings.limiter, settings)
         self._specs = SpecBook(self._client, gate, settings, name=name)
@@ -83,6 +85,7 @@ class ReplicateBackend:
 
     def fit(self, request: ImageRequest) -> Fitted:
         spec = self._specs.known()
+        self._secrets.refuse_as_options(request.options, spec)
         if spec is None:
             # The model's own schema is not here yet, and asking for it is not for submission.
             require_safe_seed(request.seed)
@@ -103,7 +106,9 @@ class ReplicateBackend:
             run.progress(0, 1)
 
         tick()
-        plan = self._plan(request, self._specs.get(tick))
+        spec = self._specs.get(tick)
+        self._secrets.refuse_as_options(request.options, spec)
+        plan = self._plan(request, spec)
         followed = self._followed(plan, run, tick)
         drawn = plan.request
         work = Work(self._settings.model, drawn.steps, drawn.width, drawn.height)
@@ -115,7 +120,7 @@ class ReplicateBackend:
         require_success(
             prediction,
             self._which(prediction),
-            private=_private(plan),
+            private=self._private(plan),
             cancel_after_s=self._cancel_after_s - _CANCEL_RESERVE_S,
         )
         run.billed(self._bill(prediction, plan))
@@ -123,6 +128,9 @@ class ReplicateBackend:
         return self._drawn(plan, prediction, self._fetch_image(followed, prediction, tick))
 
     def check(self) -> Health:
+        if self._secrets.missing:
+            name = self._secrets.missing[0]
+            return Health("not configured", f"{name} is not set", f"export {name}=…")
         return check_health(self._client, self._settings, self._price)
 
     def cancel(self, external_id: str) -> Bill | None:
@@ -153,12 +161,14 @@ class ReplicateBackend:
             model=self._settings.model,
             fixed=self._settings.input,
             default_steps=self._settings.default_steps,
+            secret=self._settings.input_env,
         )
 
     def _order(self, plan: Plan) -> Order:
         settings = self._settings
         path = f"/models/{settings.owner_and_name}/predictions"
-        body: dict[str, Any] = {"input": plan.inputs}
+        secrets = self._secrets.values(backend=self.name)
+        body: dict[str, Any] = {"input": {**plan.inputs, **secrets}}
         if settings.version:
             path, body = "/predictions", {**body, "version": settings.model}
         return Order(
@@ -167,8 +177,13 @@ class ReplicateBackend:
             model=settings.owner_and_name,
             version=settings.version,
             inputs=plan.inputs,
-            private=_private(plan),
+            private=self._private(plan),
         )
+
+    def _private(self, plan: Plan) -> tuple[str, ...]:
+        """What no message may quote, whoever says it."""
+        request = plan.request
+        return (request.prompt, request.user_prompt, request.negative, *self._secrets.held)
 
     def _followed(self, plan: Plan, run: Run, tick: Tick) -> Followed:
         """The attempt's prediction, its id committed: an earlier worker's, found, or created."""
@@ -251,11 +266,7 @@ class ReplicateBackend:
             seed=request.seed if "seed" in plan.inputs else None,
             steps=request.steps,
             cost=self._bill(prediction, plan).cost,
-            details=details_of(prediction, plan.inputs),
+            details=details_of(prediction, {**plan.inputs, **self._secrets.shown}),
             warnings=plan.warnings,
             negative=request.negative,
         )
-
-
-def _private(plan: Plan) -> tuple[str, ...]:
-    return (plan.request.prompt, plan.request.user_prompt, plan.request.negative)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from imagen.backends.replicate.models import InputField, ModelSpec
+from imagen.backends.replicate.secret_inputs import is_secret_input
 from imagen.backends.replicate.sizes import choose_size
 from imagen.domain.request import ImageRequest
+from imagen.domain.secret_names import is_secret_name
 from imagen.errors import RequestError
 
 # JSON numbers beyond this are rounded by readers that hold them as doubles; a seed that comes
@@ -53,8 +55,11 @@ def plan_request(
     model: str,
     fixed: Mapping[str, Any],
     default_steps: int | None,
+    secret: Collection[str] = (),
 ) -> Plan:
     """What to send for ``request``. ``fixed`` are the settings' own inputs.
+
+    ``secret`` are inputs that the call gets besides: their values are for nothing else.
 
     Planning what a plan's request says again gives the same inputs.
 
@@ -81,7 +86,7 @@ def plan_request(
     output_format = _settle_format(request.format, spec)
     if output_format:
         inputs["output_format"] = output_format
-    _require_all(spec, inputs, model=model)
+    _require_all(spec, {*inputs, *secret}, model=model)
     negative = request.negative if "negative_prompt" in spec.inputs else ""
     settled = replace(request.with_size(sizing.size), steps=steps, negative=negative)
     return Plan(settled, inputs, tuple(warnings))
@@ -229,8 +234,13 @@ def _settle_format(wanted: str, spec: ModelSpec) -> str | None:
     return None
 
 
-def _require_all(spec: ModelSpec, inputs: Mapping[str, Any], *, model: str) -> None:
-    missing = [name for name in spec.required if name not in inputs]
+def _require_all(spec: ModelSpec, given: Collection[str], *, model: str) -> None:
+    missing = [name for name in spec.required if name not in given]
+    if missing and (is_secret_name(missing[0]) or is_secret_input(missing[0], spec)):
+        raise RequestError(
+            f"{model} cannot draw without its input {missing[0]!r}, a secret",
+            f"in the backend's configuration: input_env: {{{missing[0]}: {missing[0].upper()}}}",
+        )
     if missing:
         raise RequestError(
             f"{model} cannot draw without its input {missing[0]!r}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -28,15 +28,18 @@ _HINT = "look at https://replicate.com/predictions before: imagen jobs retry"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be created: the call's path, its body, and how to recognise the result."""
+    """What is to be created: the call's path, its body, and how to recognise the result.
+
+    The body may hold secrets, which ``inputs`` never do: no list tells them.
+    """
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
     model: str
     version: str | None
     inputs: Mapping[str, Any]
     #: Texts that no message may quote.
-    private: tuple[str, ...] = ()
+    private: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def listed_inputs(self) -> Mapping[str, Any]:

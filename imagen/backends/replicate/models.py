@@ -13,13 +13,17 @@ DEFAULT_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """One input of a model; bounds are inclusive, ``choices`` are the exact values allowed."""
+    """One input of a model; bounds are inclusive, ``choices`` are the exact values allowed.
+
+    ``is_secret``: its value is kept nowhere, and comes from the environment.
+    """
 
     kind: FieldKind
     low: float | None = None
     high: float | None = None
     choices: tuple[Any, ...] = ()
     default: Any = None
+    is_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

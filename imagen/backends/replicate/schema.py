@@ -62,6 +62,8 @@ def _field(raw: Mapping[str, Any], components: Mapping[str, Any]) -> InputField:
         high=_bound(merged.get("maximum")),
         choices=tuple(_list(merged.get("enum"))),
         default=merged.get("default"),
+        # Cog's Secret. Source: github.com/replicate/cog, docs/python.md (read 2026-11).
+        is_secret=merged.get("format") == "password" or merged.get("x-cog-secret") is True,
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from imagen.domain.secret_names import is_secret_name
 from imagen.http.loopback import is_loopback, is_loopback_url
 
 OFFICIAL_URL = "https://api.replicate.com"
@@ -43,6 +44,7 @@ class ReplicateSettings(BaseModel):
         timeout_s: seconds a prediction may run, counted from its start; by model where unset.
         start_timeout_s: seconds it may wait to be started (models that are not official boot).
         input: further model inputs of every request; ``--opt`` wins over them.
+        input_env: the variables that hold model inputs which are secrets, by input.
         price: a number is a price per image.
         post_timeout_s: the longest a create call may take.
         settle_s: how long after a lost answer a prediction may still appear in the list.
@@ -60,6 +62,7 @@ class ReplicateSettings(BaseModel):
     timeout_s: Seconds | None = None
     start_timeout_s: Seconds = 300.0
     input: dict[str, JsonValue] = Field(default_factory=dict)
+    input_env: dict[str, str] = Field(default_factory=dict)
     base_url: str = OFFICIAL_URL
     download_hosts: tuple[str, ...] = OFFICIAL_DOWNLOAD_HOSTS
     price: PriceSettings | None = None
@@ -82,11 +85,30 @@ class ReplicateSettings(BaseModel):
     @field_validator("api_token_env")
     @classmethod
     def _require_variable_name(cls, value: str) -> str:
-        if value.startswith("r8_") or not _VARIABLE.fullmatch(value):
+        return _require_variable(value, "api_token_env")
+
+    @field_validator("input")
+    @classmethod
+    def _keep_secrets_out(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in filter(is_secret_name, value):
             raise ValueError(
-                "api_token_env must be the name of an environment variable, never the token itself"
+                f"{name} is a secret, which never stands in the file;"
+                f" set input_env: {{{name}: {name.upper()}}} and export the variable"
             )
         return value
+
+    @field_validator("input_env")
+    @classmethod
+    def _require_variable_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, variable in value.items():
+            _require_variable(variable, name)
+        return value
+
+    @model_validator(mode="after")
+    def _name_each_input_once(self) -> Self:
+        for name in self.input.keys() & self.input_env.keys():
+            raise ValueError(f"{name} stands in both input and input_env")
+        return self
 
     @field_validator("base_url")
     @classmethod
@@ -127,3 +149,11 @@ class ReplicateSettings(BaseModel):
     def is_local(self) -> bool:
         """The API is on this machine: a fake or a tunnel, where plain http will do."""
         return is_loopback_url(self.base_url)
+
+
+def _require_variable(name: str, what: str) -> str:
+    if name.startswith("r8_") or not _VARIABLE.fullmatch(name):
+        raise ValueError(
+            f"{what} must be the name of an environment variable, never the token itself"
+        )
+    return name

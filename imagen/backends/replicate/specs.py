@@ -11,6 +11,7 @@ from imagen.backends.replicate.client import Answer, Client
 from imagen.backends.replicate.inputs import check_value, require_free_input
 from imagen.backends.replicate.models import ModelSpec, known_spec
 from imagen.backends.replicate.schema import spec_of_version
+from imagen.backends.replicate.secret_inputs import refusal
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.backends.replicate.waiting import Gate, Tick
 from imagen.errors import BackendRejected, BackendUnavailable, ConfigError, RequestError
@@ -113,7 +114,11 @@ def require_usable(settings: ReplicateSettings, spec: ModelSpec, *, name: str) -
     try:
         for key, value in settings.input.items():
             require_free_input(key, spec, model=settings.model)
+            if spec.inputs[key].is_secret:
+                raise refusal(key, ())
             check_value(key, value, spec, settings.model)
+        for key in settings.input_env:
+            require_free_input(key, spec, model=settings.model)
     except RequestError as exc:
         raise ConfigError(f"backend {name!r}, input: {exc.message}", exc.hint) from None
     steps = settings.default_steps

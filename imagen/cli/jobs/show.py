@@ -13,6 +13,7 @@ from imagen.cli.options import config_option, json_option
 from imagen.cli.screen import printable, table
 from imagen.cli.shell import Shell
 from imagen.domain.job import JobState
+from imagen.domain.secret_names import hide_secrets
 
 if TYPE_CHECKING:
     from imagen.bootstrap import Imagen
@@ -74,7 +75,7 @@ def _more(job: Job) -> dict[str, Any]:
         "prompt": request.user_prompt,
         "drawn_prompt": request.prompt,
         "style": request.style,
-        "options": dict(request.options),
+        "options": hide_secrets(request.options),
         "phase": job.phase.value,
         "queue": job.queue,
         "lane": job.lane.value,
@@ -131,7 +132,8 @@ def _lines(
     waits_for: list[str],
 ) -> list[str]:
     request = job.request
-    options = " ".join(f"{key}={value}" for key, value in request.options.items())
+    told = hide_secrets(request.options)
+    options = " ".join(f"{key}={value}" for key, value in told.items())
     values = {
         "id": facts["id"],
         "state": job.state.value + (", canceled soon" if _is_being_canceled(job) else ""),

@@ -55,6 +55,19 @@ _PAINTER = _schema(
     {"output_format": ["png", "jpg"]},
 )
 
+# What Cog makes of its type Secret. Source: github.com/replicate/cog (read 2026-11).
+_SECRET = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
+_KEEPER = _schema(
+    {
+        "prompt": {"type": "string"},
+        "seed": {"type": "integer"},
+        "openai_api_key": _SECRET,
+        # A secret that its name does not give away.
+        "licence": _SECRET,
+    },
+    {},
+)
+
 #: Official models with a schema; any other ``black-forest-labs`` one takes whatever it gets.
 OFFICIAL: Mapping[str, dict[str, Any]] = {
     "black-forest-labs/flux-schnell": _flux(4),
@@ -62,6 +75,7 @@ OFFICIAL: Mapping[str, dict[str, Any]] = {
     "acme/sketcher": _PAINTER,
     # Takes a prompt and nothing else.
     "acme/blind": _schema({"prompt": {"type": "string"}}, {}),
+    "acme/keeper": _KEEPER,
 }
 #: Models that are called by version only.
 VERSIONED: Mapping[str, dict[str, Any]] = {"acme/painter": _PAINTER}
@@ -87,6 +101,16 @@ def describe_model(name: str) -> dict[str, Any] | None:
 
 def is_callable_by_name(name: str) -> bool:
     return name in OFFICIAL or name.startswith("black-forest-labs/")
+
+
+def redact(model: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs as any answer tells them: secrets are taken out."""
+    document = OFFICIAL.get(model) or VERSIONED.get(model)
+    properties = document["components"]["schemas"]["Input"]["properties"] if document else {}
+    return {
+        name: "[REDACTED]" if properties.get(name, {}).get("format") == "password" else value
+        for name, value in inputs.items()
+    }
 
 
 def refuse_input(model: str, inputs: Any) -> list[dict[str, str]]:
@@ -119,6 +143,10 @@ def _refuse(
     if choices is not None and value not in choices:
         listed = ", ".join(choices)
         return {"type": "enum", "field": field, "description": f"must be one of: {listed}"}
+    if known.get("format") == "password" and str(value).startswith("wrong"):
+        # As providers do: with the value in the sentence.
+        description = f"Incorrect API key provided: {value}"
+        return {"type": "invalid", "field": field, "description": description}
     highest = known.get("maximum")
     if highest is not None and value > highest:
         return {

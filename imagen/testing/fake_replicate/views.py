@@ -49,11 +49,12 @@ def show(one: Made, stage: Stage) -> dict[str, Any]:
 
 
 def _told_inputs(one: Made) -> dict[str, Any]:
-    """Without files given as data URLs, which Replicate does not return.
+    """Without secrets, and without files given as data URLs, which Replicate does not return.
 
     Source: Replicate's staff in replicate/inpainter#1 (read 2026-11).
     """
-    return {name: value for name, value in one.inputs.items() if "data:" not in str(value)[:8]}
+    told = catalogue.redact(one.model, one.inputs)
+    return {name: value for name, value in told.items() if "data:" not in str(value)[:8]}
 
 
 def _output(one: Made, delivery_url: str) -> Any:

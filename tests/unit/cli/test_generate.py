@@ -265,3 +265,16 @@ def test_embedded_a_folder_outside_the_configured_ones_is_refused_before_drawing
     assert done.code == 2
     assert "outside the folders that images may go to" in done.err
     assert imagen("jobs", "ls", "--json").json["jobs"] == []
+
+
+@pytest.mark.parametrize("name", ["openai_api_key", "hf_token", "password", "secret"])
+def test_a_secret_is_refused_as_an_option_and_kept_nowhere(imagen, draw, name):
+    done = draw("a fox", "--opt", f"{name}=sk-1", "--json")
+    batch = imagen("batch", "-", "--backend", "mock", "--opt", f"{name}=sk-1", stdin=b"a fox\n")
+
+    assert (done.code, batch.code) == (2, 2)
+    assert done.json["error"]["code"] == "secret_option"
+    for told in (done, batch):
+        assert f"input_env: {{{name}: {name.upper()}}}" in told.err
+        assert "sk-1" not in told.out + told.err
+    assert imagen("jobs", "ls", "--json").json["jobs"] == []

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 
 from imagen.cli.answer import job_facts
 from imagen.domain.drawing_record import Requested
-from imagen.domain.job import record_of
+from imagen.domain.job import JobState, record_of
+from imagen.errors import SecretOption
 from imagen.ledger.tables import attempts
 
 ASKED = Requested(1920, 1080, None, "text", ("the size was rounded",))
@@ -139,3 +140,27 @@ def test_an_attempt_that_one_worker_drew_took_what_that_took(sqlite_studio: Any)
     sqlite_studio.draw()
 
     assert sqlite_studio.desk.attempts(job_id)[0].latency_ms == 2000
+
+
+def test_the_value_of_an_option_that_turns_out_to_be_a_secret_is_not_kept(studio: Any) -> None:
+    options = {"licence": "sk-1", "texture": "0.5"}
+    job_id = studio.desk.submit(request=studio.desk.request(options=options))
+    studio.backend.script = [SecretOption("it is a secret", "configure it", ("licence",))]
+
+    outcome = studio.draw()
+
+    assert outcome.state is JobState.FAILED
+    job = studio.desk.job(job_id)
+    assert job.error_code == "secret_option"
+    assert job.request.options == {"licence": "(set)", "texture": "0.5"}
+
+
+def test_secrets_that_an_older_version_accepted_are_told_no_more(sqlite_studio: Any) -> None:
+    sqlite_studio.desk.submit(request=sqlite_studio.desk.request(options={"hf_token": "sk-1"}))
+
+    sqlite_studio.draw()
+    sqlite_studio.deliver()
+
+    assert sqlite_studio.sidecar("fox.png.json")["options"] == {"hf_token": "(set)"}
+    image = (sqlite_studio.desk.folder / "fox.png").read_bytes()
+    assert b"sk-1" not in image
