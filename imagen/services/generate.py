@@ -35,7 +35,7 @@ from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.loaded import LoadedModel
 from imagen.services.pauses import pause_account
 from imagen.services.persist import persist
-from imagen.services.recording import record_drawing, spent_before_s
+from imagen.services.recording import record_drawing
 from imagen.services.retry_policy import (
     Fail,
     Retry,
@@ -128,11 +128,9 @@ class Drawing:
                 # A paid call may have been sent whose id is not on record. The backend looks for
                 # it and cancels it; a canceled lease lets it send no other.
                 lease.is_canceled = run.may_look_first = True
-            started_s = self.clock.boottime_s()
             drawn = backend.generate(claim.job.request, run)
             self.circuits.note_answer(claim.job.backend)
-            seconds = self.clock.boottime_s() - started_s + spent_before_s(claim)
-            self._keep(claim, backend, drawn, round(seconds * 1000))
+            self._keep(claim, backend, drawn, run.age_ms)
         except LeaseLost as lost:
             # It may be ours all the same, only too short for a paid call or with an id that a
             # stopped worker's late answer brought: kept by the heartbeat, nobody would ever go on.

@@ -13,6 +13,7 @@ from imagen.ledger.engine import Ledger
 from imagen.ledger.held import record_adopted, record_intent, record_submitted
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.persist import persist
+from imagen.services.recording import spent_before_s
 
 #: Progress is told to waiting commands at most this often, in seconds.
 _ANNOUNCE_EVERY_S = 0.1
@@ -87,7 +88,9 @@ class LedgerRun:
 
     @property
     def age_ms(self) -> int:
-        return round((self.clock.boottime_s() - self._began_s) * 1000)
+        """For how long the attempt has been under way, in whichever workers' hands."""
+        here_s = self.clock.boottime_s() - self._began_s
+        return round((here_s + spent_before_s(self.lease.claim)) * 1000)
 
     def billed(self, bill: Bill) -> None:
         self.bill = bill
