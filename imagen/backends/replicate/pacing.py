@@ -19,8 +19,9 @@ from dataclasses import dataclass
 
 _REMEMBERED = 20
 _MAX_GAP_S = 0.5
-# Before the window: a share of the time that has passed, where that is more.
-_MAX_GAP_SHARE = 0.15
+# Before the window: a share of the time that has passed, where that is more. It makes 15 % of what
+# has passed at the next poll, its round trip included.
+_MAX_GAP_SHARE = 0.17
 # In the window: the share of its width between two polls, and the bounds of that.
 _WINDOW_POLLS = 12
 _MIN_DENSE_GAP_S = 0.04
