@@ -11,7 +11,7 @@ from uuid import UUID
 from imagen.cli.screen import printable
 
 #: A job in progress tells something about every second; after this long it is not listened to.
-_FORGOTTEN_AFTER_S = 30.0
+_FORGOTTEN_AFTER_S = 10.0
 
 
 @dataclass

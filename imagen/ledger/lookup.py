@@ -109,6 +109,18 @@ def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
         )
 
 
+def running_ids(ledger: Ledger, scope: Scope, *, limit: int) -> list[UUID]:
+    """Some jobs of the scope that are being drawn, the oldest first."""
+    statement = (
+        select(jobs.c.id)
+        .where(scope.clause(), jobs.c.state == JobState.RUNNING)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    with ledger.read() as connection:
+        return list(connection.scalars(statement))
+
+
 @dataclass(frozen=True, slots=True)
 class Standstill:
     """Where some unfinished jobs are: the same backend, queue, state and last error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,21 @@ class Events:
     """A subscription; deaf, not failing, while Redis is away."""
 
     pubsub: PubSub
+    _followed: frozenset[UUID] = frozenset()
+
+    def follow(self, job_ids: Iterable[UUID]) -> None:
+        """Hear these jobs from now on, and of those followed before only the ones among them."""
+        wanted = frozenset(job_ids)
+        gone, new = self._followed - wanted, wanted - self._followed
+        try:
+            if gone:
+                self.pubsub.unsubscribe(*[events_channel(job_id) for job_id in gone])  # type: ignore[no-untyped-call]  # redis-py does not type it
+            if new:
+                self.pubsub.subscribe(*[events_channel(job_id) for job_id in new])
+        except redis.RedisError as error:
+            log.debug("events_not_followed", extra={"why": str(error)})
+            return
+        self._followed = wanted
 
     def next(self, *, timeout_s: float) -> tuple[UUID, dict[str, Any]] | None:
         """The next event of a subscribed job, or nothing within ``timeout_s`` seconds."""
@@ -41,12 +56,13 @@ class Events:
 def listen(client: redis.Redis, job_ids: Sequence[UUID]) -> Iterator[Events | None]:
     """Subscribe to these jobs; read their rows after this, so that nothing falls in between.
 
-    Nothing is yielded while Redis is away.
+    Nothing is yielded while Redis is away. Without any job it is silent until some are followed.
     """
     pubsub = client.pubsub()  # type: ignore[no-untyped-call]  # redis-py does not type it
     try:
         try:
-            pubsub.subscribe(*[events_channel(job_id) for job_id in job_ids])
+            if job_ids:
+                pubsub.subscribe(*[events_channel(job_id) for job_id in job_ids])
             events = Events(pubsub)
         except redis.RedisError as error:
             log.info("events_not_heard", extra={"why": str(error)})

@@ -23,7 +23,7 @@ from imagen.errors import LedgerUnavailable
 from imagen.ledger.claim import Claimant
 from imagen.ledger.control import paused_backends
 from imagen.ledger.engine import Ledger
-from imagen.ledger.lookup import has_unfinished, unfinished_places
+from imagen.ledger.lookup import has_unfinished, running_ids, unfinished_places
 from imagen.ledger.scope import Scope
 from imagen.ledger.workers import Worker, live_workers, unreachable_backends
 from imagen.queue.caretaker import Caretaker
@@ -41,6 +41,8 @@ _FIRST_LOOK_S = 0.25
 _LAST_LOOK_S = 1.0
 #: How long nobody may serve a queue before it is said aloud.
 _MISSING_AFTER_S = 5.0
+#: Of how many running jobs of a batch the progress is listened to.
+_FOLLOWED = 8
 
 
 class Listener(Protocol):
@@ -102,11 +104,14 @@ class QueueExecutor:
                     if timeout_s is not None and waited_s >= timeout_s:
                         return False
                     self._help(scope, waited_s=waited_s)
+                    if events is not None and scope.job_ids is None:
+                        events.follow(running_ids(self.ledger, scope, limit=_FOLLOWED))
                     patience.note_answer()
                 except LedgerUnavailable as error:
                     patience.note_absence(error)
                 left_s = look_s if timeout_s is None else min(look_s, timeout_s - waited_s)
-                self._hear(events, for_s=max(0.0, left_s))
+                is_named = scope.job_ids is not None
+                self._hear(events, for_s=max(0.0, left_s), is_named=is_named)
                 look_s = min(_LAST_LOOK_S, look_s * 1.5)
         return not has_unfinished(self.ledger, scope)
 
@@ -126,15 +131,16 @@ class QueueExecutor:
 
     @contextmanager
     def _listening(self, scope: Scope) -> Iterator[Events | None]:
-        """A subscription to the scope's jobs; nothing for a batch, or while Redis is away."""
-        if scope.job_ids is None:
-            yield None
-            return
-        with listen(self.client, scope.job_ids) as events:
+        """A subscription to the named jobs, or to none yet for a batch; None without Redis."""
+        with listen(self.client, scope.job_ids or ()) as events:
             yield events
 
-    def _hear(self, events: Events | None, *, for_s: float) -> None:
-        """Pass events on for so long, or until one says that a job came to its end."""
+    def _hear(self, events: Events | None, *, for_s: float, is_named: bool) -> None:
+        """Pass events on for so long, or until one says that a named job came to its end.
+
+        Of a batch only some jobs are heard, so what is counted comes from the rows, and nothing
+        but progress is passed on.
+        """
         until_s = self.clock.boottime_s() + for_s
         while not self._stop.is_set() and (left_s := until_s - self.clock.boottime_s()) > 0:
             if events is None:
@@ -149,6 +155,8 @@ class QueueExecutor:
             if heard is None:
                 continue
             job_id, event = heard
+            if not is_named and event.get("event") != "progress":
+                continue
             if self.listener is not None:
                 self.listener.on_event(job_id, event)
             if event.get("event") in _ENDS:

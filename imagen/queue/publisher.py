@@ -123,7 +123,7 @@ class CeleryPublisher:
         announce_cancel(self.client)
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
-        if job.lane is Lane.BULK:
+        if job.lane is Lane.BULK and event.get("event") != "progress":
             # Nobody waits for bulk rows one by one: they are counted in the ledger.
             return
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from imagen.domain.cost import Bill
-from imagen.domain.job import Attempt, AttemptState
+from imagen.domain.job import Attempt, AttemptState, Lane
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import LeaseLost
 from imagen.ledger.engine import Ledger
@@ -17,6 +17,7 @@ from imagen.services.recording import spent_before_s
 
 #: Progress is told to waiting commands at most this often, in seconds.
 _ANNOUNCE_EVERY_S = 0.1
+_ANNOUNCE_BULK_EVERY_S = 1.0
 _MOST_PHASE_CHARS = 200
 
 
@@ -99,12 +100,18 @@ class LedgerRun:
         if self.lease.is_lost or self.external_id is not None or not self.may_look_first:
             self.lease.check()
         now_s = self.clock.boottime_s()
-        if now_s - self._announced_s >= _ANNOUNCE_EVERY_S:
+        job = self.lease.claim.job
+        if job.lane is Lane.BULK:
+            # Somebody may look at a batch; quick jobs of one are worth no message.
+            told_s, every_s = max(self._announced_s, self._began_s), _ANNOUNCE_BULK_EVERY_S
+        else:
+            told_s, every_s = self._announced_s, _ANNOUNCE_EVERY_S
+        if now_s - told_s >= every_s:
             self._announced_s = now_s
             event: dict[str, object] = {"event": "progress", "done": done, "total": total}
             if phase:
                 event["phase"] = phase[:_MOST_PHASE_CHARS]
-            self.publisher.announce(self.lease.claim.job, event)
+            self.publisher.announce(job, event)
 
     def lease_left_s(self) -> float:
         return self.lease.left_s()

@@ -200,3 +200,17 @@ def test_an_interactive_job_is_drawn_right_after_the_one_that_runs(make_stage):
             )
         )
     assert began_before_it <= 1
+
+
+def test_a_batch_hears_the_progress_of_its_running_jobs_and_nothing_else_of_them(make_stage):
+    stage = make_stage(backends={"mock": {"type": "mock", "latency_ms": 1500}})
+    stage.start_ready("gpu")
+    ears = Ears()
+    submitted = stage.submit(["a fox", "an owl", "a hare"])
+
+    is_done = stage.imagen().queue_executor(listener=ears).run(submitted.scope, timeout_s=60)
+
+    assert is_done
+    heard = [each for each in ears.events if isinstance(each, dict)]
+    assert heard
+    assert {each["event"] for each in heard} == {"progress"}

@@ -43,3 +43,18 @@ def test_silence_ends_in_time(mailbox):
 def test_a_redis_that_is_away_makes_deaf_and_nothing_else():
     with connect("redis://127.0.0.1:1/0") as client, listen(client, [uuid7()]) as events:
         assert events is None
+
+
+def test_jobs_can_be_followed_and_left_later(mailbox):
+    first, second = uuid7(), uuid7()
+    with listen(mailbox.client, []) as events:
+        assert events.next(timeout_s=0.01) is None
+        events.follow([first])
+        mailbox.client.publish(events_channel(first), '{"event": "progress"}')
+        assert _next(events) == (first, {"event": "progress"})
+
+        events.follow([second])
+        mailbox.client.publish(events_channel(first), '{"event": "progress"}')
+        mailbox.client.publish(events_channel(second), '{"event": "progress"}')
+
+        assert _next(events) == (second, {"event": "progress"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.domain.job import AttemptState
+from imagen.domain.job import AttemptState, Lane
 from imagen.errors import JobCanceled, LeaseLost
 from imagen.ledger.control import request_cancel
 from imagen.ledger.held import record_intent
@@ -123,6 +123,22 @@ def test_progress_is_told_now_and_then(sqlite_studio: Any) -> None:
 
     told = [event["done"] for each, event in sqlite_studio.publisher.events if each == job_id]
     assert told == [0, 10]
+
+
+def test_a_bulk_job_tells_its_progress_once_a_second_and_a_quick_one_nothing(
+    sqlite_studio: Any,
+) -> None:
+    sqlite_studio.desk.submit(lane=Lane.BULK)
+    with running(sqlite_studio) as run:
+        for step in range(10):
+            run.progress(step, 100)
+        quick = list(sqlite_studio.publisher.events)
+        for step in range(10, 40):
+            sqlite_studio.clock.sleep(0.1)
+            run.progress(step, 100)
+
+    assert quick == []
+    assert len(sqlite_studio.publisher.events) in (2, 3)
 
 
 def test_a_phase_travels_with_the_progress_it_stands_for(sqlite_studio: Any) -> None:
