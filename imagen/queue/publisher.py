@@ -75,7 +75,7 @@ class CeleryPublisher:
             kwargsrepr="{}",
         )
 
-    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+    def pass_on(self, queue: str, task_id: str, label: str, *, retries: int = 0) -> None:
         """Send a wake-up again, marked, for another worker; never raises."""
         headers = {LEDGER_HEADER: str(self.ledger_id), PASSED_ON_HEADER: True}
         try:
@@ -85,6 +85,7 @@ class CeleryPublisher:
                 task_id=task_id,
                 queue=queue,
                 headers=headers,
+                retries=retries,
                 argsrepr=f"({label})",
                 kwargsrepr="{}",
             )

@@ -82,9 +82,10 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
 
 def _pass_on(task: Task[Any, Any], here: QueueWorker, label: str) -> None:
     """Send a wake-up on, once, that another worker may have a use for."""
-    if here.leaves_backends_out and not task.request.get(PASSED_ON_HEADER):
-        delivery: Any = task.request.delivery_info
-        here.pass_on(delivery["routing_key"], str(task.request.id), label)
+    request: Any = task.request
+    if here.leaves_backends_out and not request.get(PASSED_ON_HEADER):
+        queue = request.delivery_info["routing_key"]
+        here.pass_on(queue, request.id, label, retries=request.retries)
 
 
 def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> None:

@@ -190,9 +190,9 @@ class QueueWorker:
         """Whether a wake-up that is of no use here may be of use to another worker."""
         return bool(self.drawing.circuits.open_names) and not self._stopping.is_set()
 
-    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+    def pass_on(self, queue: str, task_id: str, label: str, *, retries: int = 0) -> None:
         """Send a wake-up that is of no use here to the other workers of its queue."""
-        self.publisher.pass_on(queue, task_id, label)
+        self.publisher.pass_on(queue, task_id, label, retries=retries)
 
     def _look_for_crashed(self, scope: Scope) -> None:
         """Let a job that crashed a worker have its turn, alone; asked once a second at most."""

@@ -53,7 +53,8 @@ class Stand:
     leaves_backends_out: bool = False
     passed_on: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def pass_on(self, queue: str, task_id: str, label: str) -> None:
+    def pass_on(self, queue: str, task_id: str, label: str, *, retries: int) -> None:
+        assert retries == 0
         self.passed_on.append((queue, task_id, label))
 
     def check_ledger(self, named: str | None) -> None:
