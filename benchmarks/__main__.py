@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from benchmarks import (
+    claims,
     comfyui,
     commands,
     embedded,
@@ -28,6 +29,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "commands": ("Whole commands", commands.measure),
     "embedded": ("Embedded: threads of one process", embedded.measure),
     "enqueue": ("Accepting a batch over the queue (whole command)", enqueue.measure),
+    "claims": ("Claims behind what cannot be claimed", claims.measure),
     "pipeline": ("Queue to file: gpu and results worker", pipeline.measure),
     "latency": ("One job at a time, over the queue", latency.measure),
     "lanes": ("An interactive job in front of a batch", lanes.measure),

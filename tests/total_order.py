@@ -22,8 +22,20 @@ def queries_with_ties(statement: Any) -> list[str]:
     """The SELECTs in ``statement`` whose order is not total, and those cut off in no order."""
     if not isinstance(statement, ClauseElement):
         return []
-    selects = (each for each in visitors.iterate(statement) if isinstance(each, Select))
+    selects = (each for each in _parts(statement) if isinstance(each, Select))
     return [_text(select) for select in selects if _has_ties(select, is_whole=select is statement)]
+
+
+def _parts(statement: ClauseElement) -> Iterator[Any]:
+    """The statement and all that it is made of, each once: a CTE may be named many times."""
+    seen: set[int] = set()
+    left: list[Any] = [statement]
+    while left:
+        each = left.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left.extend(each.get_children())
 
 
 def _text(expression: ClauseElement) -> str:
@@ -85,6 +97,8 @@ def _unique_keys(source: FromClause) -> Iterator[list[Any]]:
     inner = getattr(source, "element", None)
     if isinstance(inner, Select) and inner._group_by_clauses:
         yield [source.c.get(getattr(each, "name", "")) for each in inner._group_by_clauses]
+    if not isinstance(source, Table) and "id" in source.c:
+        yield [source.c.id]
     if list(source.primary_key):
         yield list(source.primary_key)
     if isinstance(source, Table):

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, func, update
 from uuid_utils.compat import uuid7
 
-from imagen.domain.job import Attempt, AttemptState, Claim
-from imagen.ledger.claim_statements import (
-    OPEN_ATTEMPT,
-    Choice,
-    first_waiting,
-    first_with_model,
-    take,
-)
+from imagen.domain.job import Attempt, AttemptState, Claim, JobState
+from imagen.ledger.claim_statements import OPEN_ATTEMPT, first_waiting, take
 from imagen.ledger.engine import Ledger
 from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus
+from imagen.ledger.waiting import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +60,46 @@ def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None
     Not synced: a claim that a power cut undoes is simply made again.
     """
     choice = claimant.choice(crashed)
-    preferred = None if claimant.model is None else _preferred(ledger, choice, claimant.model)
-    if preferred is not None:
-        claim = _take(ledger, claimant, choice, preferred)
+    if claimant.model is None:
+        return _take(ledger, claimant, choice)
+    with ledger.read() as connection:
+        first = connection.execute(first_waiting(choice)).first()
+    if first is None:
+        return None
+    if first.affinity not in (None, claimant.model) and not first.is_fed_up:
+        claim = _take(ledger, claimant, choice, lane=first.lane)
         if claim is not None:
+            _pass_over(ledger, first.id)
             return claim
-    return _take(ledger, claimant, choice, None)
+    return _take(ledger, claimant, choice)
 
 
-def _take(ledger: Ledger, claimant: Claimant, choice: Choice, one: UUID | None) -> Claim | None:
+def _pass_over(ledger: Ledger, job_id: UUID) -> None:
+    """Note that a later job was preferred to this one because its model is loaded."""
+    with ledger.write(durable=False) as connection:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED)
+            .values(
+                passed_over=jobs.c.passed_over + 1,
+                passed_over_since=func.coalesce(jobs.c.passed_over_since, now_plus()),
+            )
+        )
+
+
+def _take(
+    ledger: Ledger, claimant: Claimant, choice: Choice, *, lane: int | None = None
+) -> Claim | None:
+    """Claim the first job; with ``lane`` the first there that needs the loaded model."""
     new_attempt_id = uuid7()
-    statement = take(choice, ledger.kind, one=one is not None)
-    values = {
+    statement = take(choice, ledger.kind, model=lane is not None)
+    values: dict[str, Any] = {
         "b_owner": claimant.owner,
         "b_lease_s": claimant.lease_s,
         "b_attempt": new_attempt_id,
     }
-    if one is not None:
-        values["b_job"] = one
+    if lane is not None:
+        values |= {"b_lane": lane, "b_model": claimant.model}
     with ledger.write_one(durable=False) as connection:
         row = connection.execute(statement, values).one_or_none()
         if row is None:
@@ -111,30 +129,6 @@ def _take(ledger: Ledger, claimant: Claimant, choice: Choice, one: UUID | None) 
                 },
             )
     return Claim(job, attempt, claimant.owner, limited_s)
-
-
-def _preferred(ledger: Ledger, choice: Choice, model: str) -> UUID | None:
-    """The job to take before the first one because its model is loaded; usually none."""
-    with ledger.read() as connection:
-        first = connection.execute(first_waiting(choice)).first()
-        if first is None or first.affinity in (None, model) or first.is_fed_up:
-            return None
-        same_model = connection.execute(
-            first_with_model(choice), {"b_lane": first.lane, "b_model": model}
-        ).first()
-    if same_model is None:
-        return None
-    with ledger.write(durable=False) as connection:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == first.id)
-            .values(
-                passed_over=jobs.c.passed_over + 1,
-                passed_over_since=func.coalesce(jobs.c.passed_over_since, now_plus()),
-            )
-        )
-    found: UUID = same_model.id
-    return found
 
 
 def load_attempt(connection: Connection, attempt_id: UUID) -> Attempt:

@@ -8,15 +8,15 @@ no data-changing CTEs, runs its two parts in one transaction.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Executable,
     Float,
+    FromClause,
     Insert,
-    Integer,
     Select,
     String,
     Text,
@@ -38,78 +38,14 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.engine import Kind
-from imagen.ledger.scope import EVERYTHING, Scope
-from imagen.ledger.tables import attempts, jobs, pauses
+from imagen.ledger.tables import attempts, jobs
 from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.waiting import Choice, group_rows, heads, is_eligible, waiting
 
 #: A waiting job is passed over for the loaded model's sake at most this often …
 MAX_PASSED_OVER = 16
 #: … and for at most this long.
 MAX_PASSED_OVER_S = 300
-
-
-class Choice(NamedTuple):
-    """Which waiting jobs a claimant may take."""
-
-    queues: tuple[str, ...]
-    scope: Scope
-    crashed: bool | None
-    backends: tuple[str, ...] | None
-    left_out: tuple[str, ...] = ()
-
-
-def waiting(scope: Scope = EVERYTHING) -> ColumnElement[bool]:
-    """The condition on ``jobs`` that a row may be claimed now."""
-    paused = select(pauses.c.backend).where(
-        or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
-    )
-    return and_(
-        jobs.c.state == JobState.QUEUED,
-        or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
-        # A pause does not keep a backend from being told of a cancel.
-        or_(jobs.c.backend.not_in(paused), jobs.c.cancel_requested_at.is_not(null())),
-        scope.clause(),
-    )
-
-
-def _conditions(choice: Choice) -> ColumnElement[bool]:
-    """What a row must be beside waiting in one of the queues."""
-    conditions = [waiting(choice.scope)]
-    if choice.backends is not None:
-        conditions.append(jobs.c.backend.in_(choice.backends))
-    if choice.left_out:
-        conditions.append(jobs.c.backend.not_in(choice.left_out))
-    if choice.crashed is not None:
-        conditions.append(
-            jobs.c.alone_since.is_not(null()) if choice.crashed else jobs.c.alone_since.is_(null())
-        )
-    return and_(*conditions)
-
-
-def _first(
-    choice: Choice,
-    *columns: ColumnElement[Any],
-    only: ColumnElement[bool] | None = None,
-    locked: bool = False,
-) -> Select[Any]:
-    """``id``, ``lane`` and ``columns`` of the row that comes first by lane and age.
-
-    One look into the index for each queue: over several at once a database sorts all that waits.
-    """
-    conditions = _conditions(choice) if only is None else and_(_conditions(choice), only)
-    firsts = [
-        select(jobs.c.id, jobs.c.lane, *columns)
-        .where(jobs.c.queue == queue, conditions)
-        .order_by(jobs.c.lane, jobs.c.id)
-        .limit(1)
-        for queue in choice.queues
-    ]
-    if locked:
-        firsts = [first.with_for_update(skip_locked=True) for first in firsts]
-    if len(firsts) == 1:
-        return firsts[0]
-    each = union_all(*(select(first.subquery()) for first in firsts)).subquery()
-    return select(each).order_by(each.c.lane, each.c.id).limit(1)
 
 
 @lru_cache(maxsize=256)
@@ -120,26 +56,24 @@ def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool]]:
         jobs.c.passed_over >= MAX_PASSED_OVER,
         func.coalesce(jobs.c.passed_over_since, now_plus()) < now_plus(-MAX_PASSED_OVER_S),
     )
-    return _first(choice, jobs.c.affinity, is_fed_up.label("is_fed_up"))
+    head = heads(choice)
+    first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).scalar_subquery()
+    columns = (jobs.c.id, jobs.c.lane, jobs.c.affinity, is_fed_up.label("is_fed_up"))
+    return select(*columns).where(jobs.c.id == first)
 
 
 @lru_cache(maxsize=256)
-def first_with_model(choice: Choice) -> Select[tuple[UUID, int]]:
-    """The job that comes first in lane ``b_lane`` among those that need ``b_model``."""
-    lane = jobs.c.lane == bindparam("b_lane", type_=Integer)
-    model = jobs.c.affinity == bindparam("b_model", type_=Text)
-    return _first(choice, only=and_(lane, model))
+def take(choice: Choice, kind: Kind, *, model: bool) -> Executable:
+    """Lease the job that comes first, or the first in lane ``b_lane`` that needs ``b_model``.
 
-
-@lru_cache(maxsize=256)
-def take(choice: Choice, kind: Kind, *, one: bool) -> Executable:
-    """Lease the first waiting job, or the job ``b_job`` if it still waits (``one``).
-
-    Parameters: b_owner, b_lease_s, b_attempt (the id of an attempt to open), and b_job. Returns the
-    whole row and ``limited_s``; on PostgreSQL the new attempt is opened by the same statement.
+    Parameters: b_owner, b_lease_s, b_attempt (the id of an attempt to open). Returns the whole row
+    and ``limited_s``; on PostgreSQL the new attempt is opened by the same statement.
     """
-    only = jobs.c.id == bindparam("b_job", type_=Uuid) if one else None
-    first = _first(choice, only=only, locked=True).subquery()
+    head = heads(choice, model=model)
+    ordered = select(head).order_by(head.c.lane, head.c.id)
+    first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).subquery()
+    if kind == "postgresql":
+        first = _first_unlocked(choice, ordered.subquery("head")).subquery()
     claimed = _lease(select(first.c.id))
     if kind == "sqlite":
         return claimed
@@ -163,6 +97,24 @@ def take(choice: Choice, kind: Kind, *, one: bool) -> Executable:
     )
     claim: Executable = select(row, relaxed().label("relaxed")).add_cte(opened)
     return claim
+
+
+def _first_unlocked(choice: Choice, head: FromClause) -> Select[tuple[UUID]]:
+    """The first job that no other claim is about to take, locked: of the first head that has one.
+
+    A nested loop, as the inner query speaks of the outer one: it ends with the first row.
+    """
+    is_one = and_(jobs.c.id == head.c.id, waiting(), is_eligible(choice))
+    rows = [
+        group_rows(choice, head, without_model=False).where(~head.c.is_single),
+        group_rows(choice, head, without_model=True).where(
+            ~head.c.is_single, head.c.affinity.is_(null())
+        ),
+        select(jobs.c.id).where(is_one, head.c.is_single).correlate(head),
+    ]
+    locked = [each.limit(1).with_for_update(skip_locked=True, of=jobs).subquery() for each in rows]
+    found = union_all(*(select(each.c.id) for each in locked)).lateral("unlocked")
+    return select(found.c.id).join_from(head, found, true()).limit(1)
 
 
 def _lease(chosen: Select[tuple[UUID]]) -> ReturningUpdate[Any]:

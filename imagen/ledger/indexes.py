@@ -20,7 +20,23 @@ def _add(name: str, *columns: Column[Any], where: str, unique: bool = False) -> 
 
 
 # Each serves one question that is asked all day; see claim.py, delivery.py, leases.py.
-_add("ix_jobs_waiting", jobs.c.queue, jobs.c.lane, jobs.c.id, where="state = 'queued'")
+# Their conditions stand in imagen.ledger.waiting, too. What cannot be claimed is in none of them.
+_add(
+    "ix_jobs_claimable",
+    *(jobs.c.queue, jobs.c.lane, jobs.c.backend, jobs.c.affinity, jobs.c.id),
+    where="state = 'queued' AND not_before IS NULL",
+)
+_add(
+    "ix_jobs_claimable_batch",
+    *(jobs.c.batch_id, jobs.c.queue, jobs.c.lane, jobs.c.backend, jobs.c.affinity, jobs.c.id),
+    where="state = 'queued' AND not_before IS NULL AND batch_id IS NOT NULL",
+)
+_add(
+    "ix_jobs_put_off",
+    *(jobs.c.queue, jobs.c.lane, jobs.c.backend, jobs.c.not_before),
+    where="state = 'queued' AND not_before IS NOT NULL",
+)
+_add("ix_jobs_to_cancel", jobs.c.id, where="state = 'queued' AND cancel_requested_at IS NOT NULL")
 _add("ix_jobs_generated", jobs.c.delivery_host, jobs.c.id, where="state = 'generated'")
 _add("ix_jobs_alone", jobs.c.queue, where="state = 'queued' AND alone_since IS NOT NULL")
 _add("ix_jobs_leased", jobs.c.lease_owner, where="lease_owner IS NOT NULL")

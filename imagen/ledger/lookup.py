@@ -5,18 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, null, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    ScalarSelect,
+    Select,
+    and_,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
-from imagen.domain.job import TERMINAL_STATES, Attempt, Job, JobState
+from imagen.domain.job import Attempt, Job, JobState
 from imagen.errors import RequestError
-from imagen.ledger.claim_statements import waiting
 from imagen.ledger.engine import Ledger
-from imagen.ledger.rows import LANE_NUMBER, attempt_from_row, job_from_row, select_attempts
+from imagen.ledger.rows import attempt_from_row, job_from_row, select_attempts
 from imagen.ledger.scope import EVERYTHING, Scope
 from imagen.ledger.tables import attempts, batches, jobs
-from imagen.ledger.types import now_plus, seconds_since
+from imagen.ledger.types import now, now_plus, seconds_since
+from imagen.ledger.waiting import (
+    PUT_OFF,
+    WAITS,
+    Choice,
+    due_rows,
+    groups,
+    is_at,
+    places,
+    to_cancel,
+    waiting,
+)
+
+_UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
 
 
 def get_job(ledger: Ledger, job_id: UUID) -> Job | None:
@@ -101,12 +127,24 @@ def count_states(ledger: Ledger, scope: Scope) -> dict[JobState, int]:
 
 def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
     """Whether any job of the scope is still on its way."""
-    unfinished = jobs.c.state.not_in(TERMINAL_STATES)
     with ledger.read() as connection:
-        return (
-            connection.execute(select(jobs.c.id).where(scope.clause(), unfinished).limit(1)).first()
-            is not None
-        )
+        return connection.execute(_unfinished(scope)).first() is not None
+
+
+def _unfinished(scope: Scope) -> Select[Any] | CompoundSelect[Any]:
+    """One unfinished job of the scope, found without reading those that are finished."""
+    if scope.job_ids is not None or scope.batch_id is not None:
+        unfinished = jobs.c.state.in_(_UNFINISHED)
+        return select(jobs.c.id).where(scope.clause(), unfinished).limit(1)
+    # Each of these is a partial index.
+    conditions = (
+        WAITS,
+        PUT_OFF,
+        and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_not(null())),
+        jobs.c.state == JobState.GENERATED,
+    )
+    firsts = [select(jobs.c.id).where(each, scope.clause()).limit(1) for each in conditions]
+    return union_all(*(select(first.subquery()) for first in firsts)).limit(1)
 
 
 def running_ids(ledger: Ledger, scope: Scope, *, limit: int) -> list[UUID]:
@@ -136,7 +174,7 @@ def unfinished_places(ledger: Ledger, scope: Scope) -> list[Standstill]:
     columns = (jobs.c.backend, jobs.c.queue, jobs.c.state, jobs.c.error_code)
     statement = (
         select(*columns)
-        .where(scope.clause(), jobs.c.state.not_in(TERMINAL_STATES))
+        .where(scope.clause(), jobs.c.state.in_(_UNFINISHED))
         .group_by(*columns)
         # The databases disagree about whether NULL comes first.
         .order_by(*columns[:3], func.coalesce(jobs.c.error_code, ""))
@@ -166,14 +204,15 @@ def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
 
     One that is due already waits for something else, such as the end of a pause.
     """
+    ages = [
+        select(func.max(seconds_since(jobs.c.not_before)).label("age"))
+        .where(scope.clause(), condition, jobs.c.not_before > now())
+        .subquery()
+        for condition in (PUT_OFF, jobs.c.state == JobState.GENERATED)
+    ]
+    either = union_all(*(select(each.c.age) for each in ages)).subquery()
     with ledger.read() as connection:
-        age = connection.scalar(
-            select(func.max(seconds_since(jobs.c.not_before))).where(
-                scope.clause(),
-                jobs.c.state.in_([JobState.QUEUED, JobState.GENERATED]),
-                jobs.c.not_before > now_plus(),
-            )
-        )
+        age = connection.scalar(select(func.max(either.c.age)))
     return None if age is None else max(0.0, -float(age))
 
 
@@ -182,47 +221,55 @@ def waiting_queues(ledger: Ledger) -> list[str]:
     found: list[str] = []
     with ledger.read() as connection:
         while True:
-            statement = select(func.min(jobs.c.queue)).where(jobs.c.state == JobState.QUEUED)
-            if found:
-                statement = statement.where(jobs.c.queue > found[-1])
-            queue = connection.scalar(statement)
-            if queue is None:
+            firsts = [
+                select(func.min(jobs.c.queue)).where(
+                    condition, jobs.c.queue > found[-1] if found else true()
+                )
+                for condition in (WAITS, PUT_OFF)
+            ]
+            queues = connection.scalars(union_all(*firsts)).all()
+            if not any(queues):
                 return found
-            found.append(queue)
+            found.append(min(filter(None, queues)))
 
 
 def any_waiting(ledger: Ledger, queue: str, backends: Sequence[str]) -> bool:
     """Whether any job of these backends could be claimed now from a queue."""
-    # One look into the index for each: over several at once all that waits would be read.
-    each = [
-        exists().where(
-            jobs.c.queue == queue,
-            jobs.c.lane == lane,
-            jobs.c.backend == backend,
-            waiting(),
-        )
-        for lane in LANE_NUMBER.values()
-        for backend in backends
-    ]
-    if not each:
-        return False
+    choice = Choice((queue,), backends=tuple(backends))
+    place, due_place = places(choice, WAITS, "places"), places(choice, PUT_OFF, "due_places")
+    is_due = due_rows(choice, due_place, most=1).exists()
+    canceled = to_cancel(choice).subquery()
+    either = union_all(
+        select(place.c.backend),
+        select(due_place.c.backend).where(is_due),
+        select(canceled.c.backend),
+    )
     with ledger.read() as connection:
-        return bool(connection.scalar(select(or_(*each))))
+        return connection.execute(either.limit(1)).first() is not None
 
 
 def count_waiting(ledger: Ledger, queue: str, *, most: int, without: Sequence[str] = ()) -> int:
     """How many jobs of a queue could be claimed now, counted up to ``most``.
 
-    Those of the backends ``without`` are not counted.
+    Those of the backends ``without`` are not counted. At most ``most`` of each backend are read.
     """
-    some = select(jobs.c.id).where(_claimable(queue, without)).limit(most).subquery()
+    choice = Choice((queue,), left_out=tuple(without))
+    place = places(choice, WAITS, "places")
+    ready = select(jobs.c.id).where(WAITS, is_at(place)).limit(most).correlate(place)
+    due_place = places(choice, PUT_OFF, "due_places")
+    due = due_rows(choice, due_place, most=most)
+    counts = union_all(
+        select(_count(ready).label("number")).select_from(place),
+        select(_count(due).label("number")).select_from(due_place),
+        select(_count(to_cancel(choice)).label("number")),
+    ).subquery()
     with ledger.read() as connection:
-        return connection.scalar(select(func.count()).select_from(some)) or 0
+        number = connection.scalar(select(func.coalesce(func.sum(counts.c.number), 0)))
+    return min(int(number or 0), most)
 
 
-def _claimable(queue: str, without: Sequence[str]) -> ColumnElement[bool]:
-    claimable = and_(jobs.c.queue == queue, waiting())
-    return and_(claimable, jobs.c.backend.not_in(without)) if without else claimable
+def _count(rows: Select[Any]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(rows.subquery()).scalar_subquery()
 
 
 def waiting_jobs(
@@ -230,17 +277,36 @@ def waiting_jobs(
 ) -> list[Job]:
     """Jobs that could be claimed now, in claiming order, without the first ``skip``.
 
-    Those of the backends ``without`` are left out.
+    Those of the backends ``without`` are left out. Of each backend and model so many are read as
+    are skipped and asked for, and none that cannot be claimed.
     """
-    statement = (
-        select(jobs)
-        .where(_claimable(queue, without))
-        .order_by(jobs.c.lane, jobs.c.id)
-        .offset(skip)
-        .limit(limit)
-    )
+    choice = Choice((queue,), left_out=tuple(without))
     with ledger.read() as connection:
-        return [job_from_row(row) for row in connection.execute(statement)]
+        group, place = groups(choice), places(choice, PUT_OFF, "due_places")
+        rows = [_of_group(row, skip + limit) for row in connection.execute(select(group))]
+        rows += [_of_place(row, skip + limit) for row in connection.execute(select(place))]
+        canceled = to_cancel(choice).subquery()
+        rows.append(select(canceled.c.id, canceled.c.lane))
+        each = union_all(*(select(some.subquery()) for some in rows)).subquery()
+        ordered = select(each.c.id).order_by(each.c.lane, each.c.id).offset(skip).limit(limit)
+        chosen = select(jobs).where(jobs.c.id.in_(ordered)).order_by(jobs.c.lane, jobs.c.id)
+        return [job_from_row(row) for row in connection.execute(chosen)]
+
+
+def _of_group(group: Row[Any], most: int) -> Select[Any]:
+    same = _same_place(group)
+    rows = select(jobs.c.id, jobs.c.lane).where(WAITS, same, jobs.c.affinity == group.affinity)
+    return rows.order_by(jobs.c.id).limit(most)
+
+
+def _of_place(place: Row[Any], most: int) -> Select[Any]:
+    is_due = and_(PUT_OFF, jobs.c.not_before <= now())
+    rows = select(jobs.c.id, jobs.c.lane).where(is_due, _same_place(place))
+    return rows.order_by(jobs.c.not_before, jobs.c.id).limit(most)
+
+
+def _same_place(row: Row[Any]) -> ColumnElement[bool]:
+    return and_(jobs.c.queue == row.queue, jobs.c.lane == row.lane, jobs.c.backend == row.backend)
 
 
 def hosts_to_deliver(ledger: Ledger) -> list[str]:

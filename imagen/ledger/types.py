@@ -112,6 +112,30 @@ def _now_plus_sqlite(element: _NowPlus, compiler: Any, **kw: Any) -> str:
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
 
 
+class _Now(FunctionElement[datetime]):
+    type = UtcDateTime()
+    name = "now"
+    inherit_cache = True
+
+
+def now() -> ColumnElement[datetime]:
+    """The database's clock as a bound of an index: the start of the transaction on PostgreSQL.
+
+    ``now_plus`` moves on while a statement runs there, so no index can be searched by it.
+    """
+    return _Now()
+
+
+@compiles(_Now, "postgresql")
+def _now_postgresql(_element: _Now, _compiler: Any, **_kw: Any) -> str:
+    return "now()"
+
+
+@compiles(_Now, "sqlite")
+def _now_sqlite(_element: _Now, _compiler: Any, **_kw: Any) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+
+
 class _SecondsSince(FunctionElement[float]):
     name = "seconds_since"
     inherit_cache = True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -80,34 +79,12 @@ def test_over_several_queues_the_lane_goes_first_and_then_age(desk: Any) -> None
     assert desk.claim(queues=queues) is None
 
 
-@pytest.mark.parametrize("queues", [["gpu"], ["gpu", "cloud"]], ids=["one queue", "two queues"])
-def test_a_claim_looks_at_the_first_rows_of_the_index_alone(desk: Any, queues: list[str]) -> None:
-    for _ in range(3):
-        desk.submit()
-    plans: list[str] = []
-
-    @event.listens_for(desk.ledger.engine, "before_cursor_execute")
-    def explain(_connection: Any, cursor: Any, sql: str, values: Any, *_: Any) -> None:
-        if "FOR UPDATE" in sql or sql.startswith("UPDATE"):
-            kind = "EXPLAIN QUERY PLAN" if desk.ledger.kind == "sqlite" else "EXPLAIN"
-            # As when there are many rows.
-            if desk.ledger.kind == "postgresql":
-                cursor.execute("SET enable_seqscan = off")
-            cursor.execute(f"{kind} {sql}", values)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    desk.must_claim(queues=queues)
-
-    looks = re.findall(r"USING INDEX ix_jobs_waiting \(queue=|Index Cond: \(\(queue\)", plans[0])
-    assert len(looks) == len(queues), plans[0]
-    assert "Sort Key: jobs" not in plans[0]
-
-
 def test_a_worker_gets_jobs_of_its_own_backends_only(desk: Any) -> None:
     desk.submit(backend="mock")
 
     assert desk.claim(backends=["other"]) is None
     assert desk.claim(backends=[]) is None
+    assert desk.claim(backends=["other", "mock"], left_out=("mock",)) is None
     assert desk.claim(backends=["other", "mock"]) is not None
 
 
@@ -120,6 +97,25 @@ def test_a_job_is_not_claimed_before_its_time(desk: Any) -> None:
 
     desk.shift(job_id, "not_before", -61)
     assert desk.must_claim().attempt.number == 2
+
+
+def test_a_job_whose_wait_is_over_takes_its_turn_by_age(desk: Any) -> None:
+    first, second, third = (desk.submit() for _ in range(3))
+    for job_id, waits_s in ((first, -1), (third, -2)):
+        desk.set(job_id, not_before=datetime.now(UTC) + timedelta(seconds=waits_s))
+
+    assert [desk.must_claim().job.id for _ in range(3)] == [first, second, third]
+
+
+def test_the_loaded_model_is_preferred_among_jobs_whose_wait_is_over_too(desk: Any) -> None:
+    waited = datetime.now(UTC) - timedelta(seconds=1)
+    other = desk.submit(affinity="dev")
+    loaded = desk.submit(affinity="schnell")
+    for job_id in (other, loaded):
+        desk.set(job_id, not_before=waited)
+
+    assert desk.must_claim(model="schnell").job.id == loaded
+    assert desk.row(other).passed_over == 1
 
 
 def test_a_paused_backend_is_left_alone_until_the_pause_ends(desk: Any) -> None:
@@ -267,8 +263,6 @@ def test_only_queued_jobs_are_claimed(desk: Any, state: JobState) -> None:
 def test_a_claim_sends_no_time_of_this_host_to_the_database(desk: Any) -> None:
     """The database's clock decides: a host whose clock is wrong holds no longer and no shorter."""
     from datetime import date
-
-    from sqlalchemy import event
 
     from imagen.ledger.control import request_cancel, retry_jobs
     from imagen.ledger.delivery import claim_deliveries

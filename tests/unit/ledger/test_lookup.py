@@ -184,7 +184,7 @@ def test_what_waits_is_counted_without_what_is_paused_or_put_off(desk: Any) -> N
 
 def test_a_crashed_job_is_seen_only_by_whom_it_concerns(desk: Any) -> None:
     crashed = desk.submit()
-    desk.crash(desk.must_claim())
+    desk.set(crashed, alone_since=datetime.now(UTC))
     sound = desk.submit()
 
     assert crashed_waiting(desk.ledger, ["gpu"])
