@@ -301,7 +301,8 @@ class _Drain:
         wait_s = min(disks.note_full(folder, self.delivery.clock), left_s)
         self._put_off([claim], error, wait_s=wait_s)
         if is_news:
-            log.warning("disk_full", extra={"why": str(error), "wait_s": wait_s})
+            # No warning: a command tells it in a sentence of its own.
+            log.info("disk_full", extra={"why": str(error), "wait_s": wait_s})
             told = replace(self.outcomes[-1], error=error, retry=Retry(wait_s, Rest.KEEP))
             self.outcomes[-1] = told
             event = {"event": "retry", "wait_s": wait_s, "why": str(error)}
