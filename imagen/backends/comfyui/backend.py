@@ -16,7 +16,7 @@ from imagen.backends.comfyui.library import is_built_in, load_workflow
 from imagen.backends.comfyui.pace import Pace
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.stuck import StuckSign
-from imagen.backends.comfyui.workflow import Workflow
+from imagen.backends.comfyui.workflow import Workflow, models_in
 from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Backend, Run
@@ -115,7 +115,7 @@ class ComfyUIBackend:
             events.close()
         return Drawn(
             data=picture.data,
-            model=_model_of(workflow, fitted.request) or workflow.name,
+            model=models_in(drawing.graph) or _model_of(workflow, fitted.request) or workflow.name,
             seed=request.seed if workflow.takes("seed") else None,
             steps=fitted.request.steps if workflow.takes("steps") else None,
             cost=FREE,

@@ -10,9 +10,9 @@ Posting one id twice would run it twice, so nothing is posted without a look.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from imagen.backends.comfyui.client import ComfyClient
 from imagen.backends.comfyui.complaint import without
@@ -20,7 +20,7 @@ from imagen.backends.comfyui.events import EventSocket
 from imagen.backends.comfyui.fetching import Picture, fetch_picture
 from imagen.backends.comfyui.file_inputs import refuse_unoffered
 from imagen.backends.comfyui.fitting import values_for
-from imagen.backends.comfyui.history import Outcome, read_outcome
+from imagen.backends.comfyui.history import Outcome, graph_of, read_outcome
 from imagen.backends.comfyui.pace import Pace
 from imagen.backends.comfyui.phases import Phases
 from imagen.backends.comfyui.posting import make_body, post_prompt
@@ -63,6 +63,8 @@ class Drawing:
     pace: Pace
     sign: StuckSign
     holder: ComfyClient | None = field(init=False, default=None)
+    #: What was run, as the server tells it: a worker of another configuration may have posted it.
+    graph: Mapping[str, Any] = field(init=False, default_factory=dict)
     _is_announced: bool = field(init=False, default=False)
     _posted_as: str = field(init=False, default="")
     _draws: int = field(init=False, default=0)
@@ -153,6 +155,7 @@ class Drawing:
             return None
         outcome = read_outcome(entry, self.workflow.bindings.output)
         if outcome.end == "success":
+            self.graph = graph_of(entry)
             return self._fetch(holder, outcome)
         if outcome.end != "out of memory" or self._has_freed:
             self._raise_for(holder, outcome)

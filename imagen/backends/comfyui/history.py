@@ -48,6 +48,13 @@ def read_outcome(entry: Mapping[str, Any], output_node: str) -> Outcome:
     return Outcome("failed", reason="it ended without saying how")
 
 
+def graph_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The graph that was run, as it was filled; empty where the entry does not tell it."""
+    item = entry.get("prompt")
+    graph = item[2] if isinstance(item, list) and len(item) > 2 else None
+    return graph if isinstance(graph, dict) else {}
+
+
 def _last_message(messages: object) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(messages, list) or not messages or not isinstance(messages[-1], list):
         return "", {}

@@ -56,14 +56,14 @@ class Workflow:
     @property
     def model(self) -> str | None:
         """The file that must be loaded to run the graph as it stands; see ``model_with``."""
-        return _models_in(self.graph)
+        return models_in(self.graph)
 
     def model_with(self, values: Mapping[str, Any]) -> str | None:
         """The file that must be loaded once ``values`` are in place; several are joined with ``+``.
 
         An option may be bound to the very input that names the model.
         """
-        return _models_in(self.place(values))
+        return models_in(self.place(values))
 
     @property
     def sha256(self) -> str:
@@ -106,12 +106,14 @@ class Workflow:
         return value % self.seed_modulo if name == "seed" and self.seed_modulo else value
 
 
-def _models_in(graph: Graph) -> str | None:
+def models_in(graph: Mapping[str, Any]) -> str | None:
+    """The model files that a graph names; also for one that a server tells, whatever it holds."""
+    inputs = [node.get("inputs") for node in graph.values() if isinstance(node, dict)]
     found = {
-        node["inputs"][key]
-        for node in graph.values()
+        each[key]
+        for each in inputs
         for key in _MODEL_INPUTS
-        if isinstance(node["inputs"].get(key), str)
+        if isinstance(each, dict) and isinstance(each.get(key), str)
     }
     return "+".join(sorted(found)) or None
 

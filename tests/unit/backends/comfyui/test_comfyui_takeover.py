@@ -225,3 +225,15 @@ def test_a_prompt_that_died_with_its_server_thread_does_not_fail_the_job(
 
     with pytest.raises(BackendStuck):
         make_backend(timeout_s=0.1, stop_s=0.1).generate(fox, again)
+
+
+def test_the_graph_that_was_run_says_which_model_drew(
+    make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
+) -> None:
+    run = begin_and_die(make_backend(), fox, lambda: fake.executions)
+
+    otherwise = make_backend(model="flux1-dev.safetensors")
+    drawn = otherwise.generate(fox, run)
+
+    assert drawn.model == "flux1-schnell.safetensors"
+    assert otherwise.generate(fox, RecordingRun()).model == "flux1-dev.safetensors"
