@@ -7,7 +7,7 @@ from dataclasses import replace
 from imagen.domain.cost import Bill
 from imagen.domain.job import Claim
 from imagen.domain.protocols import Backend
-from imagen.errors import BackendRejected, ImagenError, OutcomeUnknown
+from imagen.errors import BackendRejected, ImagenError, JobCanceled, OutcomeUnknown
 from imagen.ledger.held import Paid
 from imagen.services.run import LedgerRun
 
@@ -24,6 +24,13 @@ def paid_for(
     if bill.cost.usd is None:
         bill = replace(bill, cost=backend.estimate(claim.job.request))
     return Paid(bill, latency_ms, is_metered=backend.is_metered, also_send=also_send)
+
+
+def tell_cancel(error: JobCanceled, paid: Paid | None) -> JobCanceled:
+    """The cancel, which says so where it came too late to save its price."""
+    if paid is None:
+        return error
+    return JobCanceled(f"{error.message}; its image had been drawn, and is paid for", error.hint)
 
 
 def meaning_of_bug(error: Exception, claim: Claim, backend: Backend, run: LedgerRun) -> ImagenError:

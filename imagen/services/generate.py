@@ -29,7 +29,7 @@ from imagen.ledger.claim import Claimant, claim_job
 from imagen.ledger.crashes import deny_crash
 from imagen.ledger.engine import Ledger
 from imagen.ledger.generated import Finish, record_generated
-from imagen.services.billing import meaning_of_bug, paid_for
+from imagen.services.billing import meaning_of_bug, paid_for, tell_cancel
 from imagen.services.circuit import Circuits
 from imagen.services.heartbeat import Heartbeat, Lease
 from imagen.services.loaded import LoadedModel
@@ -171,6 +171,7 @@ class Drawing:
             cost = backend.estimate(claim.job.request)
         paid = paid_for(claim, backend, run.bill, latency_ms=run.age_ms, also_send=self.sends_usage)
         if isinstance(error, JobCanceled):
+            error = tell_cancel(error, paid)
             return self._end(claim, error, state=AttemptState.CANCELED, cost=cost, paid=paid)
         situation = self._situation(claim, error, backend, run)
         decision = decide(error, situation, self.policy)
@@ -265,6 +266,7 @@ class Drawing:
         # The worker that is gone may have sent a paid call: what that costs is on record.
         cost = None if backend.repeat_is_free else backend.estimate(claim.job.request)
         paid = paid_for(claim, backend, bill, latency_ms=None, also_send=self.sends_usage)
+        error = tell_cancel(error, paid)
         return self._end(claim, error, state=AttemptState.CANCELED, cost=cost, paid=paid)
 
     def _cancel_again(self, claim: Claim, backend: Backend, unheard: BackendUnavailable) -> Outcome:
@@ -276,10 +278,8 @@ class Drawing:
         if backend.repeat_is_free:
             error = JobCanceled(f"job {claim.job.id} was canceled on request")
             return self._end(claim, error, state=AttemptState.CANCELED)
-        unknown = OutcomeUnknown(
-            f"{unheard.message}; it was asked for since {claim.job.cancel_requested_at:%H:%M} UTC",
-            unheard.hint,
-        )
+        since = f"asked for since {claim.job.cancel_requested_at:%H:%M} UTC"
+        unknown = OutcomeUnknown(f"{unheard.message}; {since}", unheard.hint)
         cost = backend.estimate(claim.job.request)
         return self._end(claim, unknown, cost=cost, keep_attempt=True)
 

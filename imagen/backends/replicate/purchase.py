@@ -210,7 +210,7 @@ class Buyer:
             found = None
         if canceled is not None and found is None:
             raise canceled
-        # One that is found is canceled by whoever follows it, at the next tick.
+        # The watcher cancels a prediction that is found here, at its first tick.
         return found
 
     @contextmanager

@@ -140,7 +140,10 @@ def test_a_cancel_that_came_too_late_records_what_was_drawn(studio: Any) -> None
 
     studio.backend.script = [drawn_before_the_cancel]
 
-    assert studio.draw().state is JobState.CANCELED
+    outcome = studio.draw()
+
+    assert outcome.state is JobState.CANCELED
+    assert "had been drawn, and is paid for" in str(outcome.error)
     [row] = usage(studio)
     [attempt] = studio.desk.attempts(job_id)
     assert (row.attempt_id, row.cost_usd, row.model) == (attempt.id, PRICE.usd, "flux")
@@ -169,8 +172,10 @@ def test_canceling_for_a_dead_worker_records_what_it_had_drawn(studio: Any) -> N
     submit_and_die(studio)
     studio.backend.cancel_finds = Bill(UNKNOWN_COST, model="flux")
 
-    assert studio.draw("two").state is JobState.CANCELED
+    outcome = studio.draw("two")
 
+    assert outcome.state is JobState.CANCELED
+    assert "had been drawn, and is paid for" in str(outcome.error)
     [row] = usage(studio)
     # The price that the backend usually asks, where the bill names none.
     assert (row.cost_usd, row.model) == (PRICE.usd, "flux")
