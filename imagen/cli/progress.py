@@ -148,7 +148,7 @@ class Meter:
             task = progress.add_task("drawing", total=self._total, failed="", phase="")
             for count in self._counts(_LOOK_EVERY_S):
                 failed = count.without_image
-                phase = self._phase()
+                phase = f"({told})" if (told := self._phase()) else ""
                 progress.update(task, completed=count.over, failed=failed, phase=phase)
 
     def _run_plain(self) -> None:
