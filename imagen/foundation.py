@@ -75,9 +75,7 @@ class Foundation:
 
     def open_ledger(self) -> Ledger:
         """The ledger as it is, whatever its schema."""
-        return open_ledger(
-            self.config.database.url, default_path=self.state_folder / "ledger.db", pool_size=20
-        )
+        return open_ledger(self.config.database.url, default_path=self.state_folder / "ledger.db")
 
     @cached_property
     def adapters(self) -> Adapters:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy import Connection, Dialect, Engine, QueuePool, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
 from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
@@ -20,6 +22,14 @@ from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
 # (measured), so the driver's default of 5 s would have failed.
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
+#: Of one process to PostgreSQL; its threads wait for one another. 48 workers of two fit into the 97
+#: that a default PostgreSQL has for its users. A statement takes a millisecond, a drawing seconds.
+MOST_CONNECTIONS = 2
+#: How long a PostgreSQL that has no connection left is asked again.
+FULL_PATIENCE_S = 5.0
+_FULL_RETRY_S = 0.2
+#: A second connection that nothing used for so long is closed.
+_IDLE_S = 5.0
 _TRANSACTIONS: Literal["READ COMMITTED"] = "READ COMMITTED"
 
 Kind = Literal["sqlite", "postgresql"]
@@ -134,6 +144,11 @@ class Ledger:
             yield
         except exc.IntegrityError:
             raise
+        except exc.TimeoutError as error:
+            raise LedgerUnavailable(
+                f"the ledger at {self.address} is too slow: no connection to it became free",
+                "is the database overloaded, or a statement in it locked?",
+            ) from error
         except exc.DBAPIError as error:
             raise _translate(error, self.address) from error
 
@@ -141,6 +156,20 @@ class Ledger:
         """Let go of every connection. Whoever uses the ledger afterwards gets LedgerUnavailable."""
         self._is_closed = True
         self.disconnect()
+
+    def close_idle(self) -> None:
+        """Close all connections but one that nothing used for some seconds: PostgreSQL only."""
+        pool = self.engine.pool
+        if self.kind == "sqlite" or not isinstance(pool, QueuePool) or pool.checkedin() < 2:
+            return
+        recent, oldest = pool.connect(), pool.connect()
+        try:
+            since_s = oldest.info.get("idle_since_s", time.monotonic())
+            if time.monotonic() - since_s > _IDLE_S:
+                oldest.detach()
+        finally:
+            oldest.close()
+            recent.close()
 
     def disconnect(self) -> None:
         """Let go of every idle connection; later uses connect again, after a fork too."""
@@ -151,7 +180,7 @@ class Ledger:
             self.engine.dispose()
 
 
-def open_ledger(url: str, *, default_path: Path, pool_size: int = 5) -> Ledger:
+def open_ledger(url: str, *, default_path: Path, pool_size: int = MOST_CONNECTIONS) -> Ledger:
     """The ledger at a SQLAlchemy ``url``, or the SQLite file ``default_path`` where it is "".
 
     Connects to nothing yet (a SQLite file's folder is made). Engines must be made after a fork.
@@ -231,7 +260,9 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
     engine = create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=10,
+        max_overflow=0,
+        # One connection serves a process that has little to do, and the other one may be closed.
+        pool_use_lifo=True,
         pool_pre_ping=False,
         pool_recycle=1800,
         # Most of what is done is one statement: transactions are asked for where there are more.
@@ -240,6 +271,8 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         connect_args=arguments,
         hide_parameters=True,
     )
+    event.listen(engine, "do_connect", _connect_patiently)
+    event.listen(engine, "checkin", _note_idle)
     if not _is_transaction_pooler(url):
 
         @event.listens_for(engine, "connect")
@@ -249,6 +282,30 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
             dbapi_connection.execute("SET jit = off; SET plan_cache_mode = force_generic_plan")
 
     return Ledger("postgresql", engine)
+
+
+def _connect_patiently(dialect: Dialect, _record: object, args: Any, values: Any) -> Any:
+    """A new connection; where PostgreSQL has none left, others are about to give theirs back."""
+    until_s = time.monotonic() + FULL_PATIENCE_S
+    while True:
+        try:
+            return dialect.connect(*args, **values)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if not _is_full(error) or time.monotonic() > until_s:
+                raise
+            time.sleep(_FULL_RETRY_S)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether PostgreSQL refused a connection for there being too many (SQLSTATE 53300).
+
+    psycopg knows no code of an error that came before the connection stood.
+    """
+    return "too many c" in str(error) or "remaining connection slots" in str(error)
+
+
+def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since_s"] = time.monotonic()
 
 
 def _is_transaction_pooler(url: URL) -> bool:

@@ -119,6 +119,7 @@ class Heartbeat:
                 self.beat()
                 if self.on_beat is not None:
                     self.on_beat()
+                self.ledger.close_idle()
             except LedgerError as error:
                 log.warning("heartbeat_failed", extra={"error": str(error)})
             except Exception:
