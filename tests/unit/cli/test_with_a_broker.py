@@ -6,6 +6,7 @@ import pytest
 
 from imagen.ledger.engine import open_ledger
 from imagen.ledger.workers import report_worker
+from imagen.testing.fake_comfyui import FakeComfyUI
 
 NOWHERE = "redis://127.0.0.1:1/0"
 FOX = ("generate", "a fox", "--backend", "mock", "--size", "64x64")
@@ -90,3 +91,18 @@ def test_a_folder_that_the_results_worker_refuses_is_refused_before_a_row_is_acc
     assert done.code == 2
     assert "the results worker of 'desk' refuses it" in done.err
     assert imagen("jobs", "ls", "--json").json["jobs"] == []
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["all", "by id"])
+def test_drawing_later_what_was_left_tells_the_warnings(imagen, configure, named):
+    with FakeComfyUI() as fake:
+        configure(f"backends: {{gpu: {{type: comfyui, url: '{fake.url}'}}}}\n")
+        left = ("generate", "a fox", "--backend", "gpu", "--size", "100x64", "--json")
+        id_ = imagen(*left, env={"IMAGEN_BROKER_URL": NOWHERE}).json["id"]
+
+        done = imagen("jobs", "resume", id_ if named else "--all", "--json")
+
+    warning = "size 100x64 drawn as 96x64: sides must be multiples of 16 pixels"
+    assert warning in done.err
+    told = done.json["jobs"][0]["warnings"] if named else done.json["warnings"]
+    assert told == ([warning] if named else {warning: 1})
