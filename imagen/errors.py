@@ -36,6 +36,7 @@ prompts: it is shown in Flower, in logs and in the ledger.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -81,6 +82,14 @@ class SecretOption(RequestError):
         super().__init__(message, hint)
         self.args = (message, hint, options)
         self.options = options
+
+
+def unreadable_stdin(error: OSError) -> RequestError:
+    """The error for a standard input that is closed, or no file that can be read."""
+    reason = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+    return RequestError(
+        f"standard input cannot be read: {reason}", "give the text itself, or a file, instead of -"
+    )
 
 
 class CredentialError(ImagenError):

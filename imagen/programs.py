@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from imagen.bootstrap import Imagen, open_imagen
+from imagen.domain.printable import printable
 from imagen.errors import ConfigError, ImagenError
 from imagen.queue.program import attach, refuse_foreign_messages, run
 
@@ -48,7 +49,7 @@ def _or_end(make: Callable[[], T]) -> T:
         return make()
     except ImagenError as error:
         hint = f"\n  hint: {error.hint}" if error.hint else ""
-        print(f"imagen: {error.message}{hint}", file=sys.stderr)  # noqa: T201
+        print(printable(f"imagen: {error.message}{hint}"), file=sys.stderr)  # noqa: T201
         raise SystemExit(error.exit_code) from error
 
 

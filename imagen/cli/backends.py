@@ -10,8 +10,9 @@ import click
 from imagen.cli import completion
 from imagen.cli.durations import brief
 from imagen.cli.options import config_option, json_option, parse_seconds
-from imagen.cli.screen import Screen, printable, table
+from imagen.cli.screen import Screen, table
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable_line
 
 if TYPE_CHECKING:
     from imagen.backends.installed import Origin
@@ -129,7 +130,7 @@ def _lines(screen: Screen, entries: list[dict[str, Any]]) -> list[str]:
     for line, each in zip(body, entries, strict=True):
         shown.append(f"{line:<{width}}  {_state(screen, each)}")
         notes = [*each["warnings"], *each["outages"]]
-        shown += [" " * (width + 2) + printable(note) for note in notes]
+        shown += [" " * (width + 2) + printable_line(note) for note in notes]
     return shown
 
 
@@ -137,14 +138,14 @@ def _state(screen: Screen, each: Mapping[str, Any]) -> str:
     state = each["state"]
     painted = screen.paint_answer(state, _COLOURS[state])
     # Its name stands at the beginning of the line already.
-    reason = printable(each["reason"]).removeprefix(f"backend {each['name']!r} ")
-    hint = printable(each["hint"])
+    reason = printable_line(each["reason"]).removeprefix(f"backend {each['name']!r} ")
+    hint = printable_line(each["hint"])
     if state == "not configured":
         text = f"{painted} ({hint or reason})"
     else:
         text = painted + (f": {reason}" if reason else "") + (f" ({hint})" if hint else "")
     if each["paused"]:
-        text += f"; {screen.paint_answer('paused', 'yellow')}: {printable(each['paused'])}"
+        text += f"; {screen.paint_answer('paused', 'yellow')}: {printable_line(each['paused'])}"
     return text
 
 

@@ -19,6 +19,7 @@ from imagen.cli.options import (
     timeout_option,
 )
 from imagen.cli.shell import Failed, Shell
+from imagen.cli.streams import OutputFailed
 from imagen.errors import (
     BackendUnavailable,
     CredentialError,
@@ -116,7 +117,7 @@ class _Run:
             if submitted.to_draw:
                 self._require_usable_backend(submitted)
                 self._wait(submitted, timeout_s=timeout_s)
-        except Interrupted:
+        except (Interrupted, OutputFailed):
             so_far = self._outcome(submitted, began_s=began_s)
             self.shell.screen.say(so_far.summary())
             raise
@@ -190,10 +191,10 @@ class _Run:
     def _wait(self, submitted: Submitted, *, timeout_s: float | None) -> None:
         """Draw what is missing."""
         from imagen.cli.progress import Meter
-        from imagen.cli.running import Watch, count_here, run_jobs
+        from imagen.cli.running import Watch, count_here, path_printer, run_jobs
 
         wants_paths = self.asked["print_paths"] and not self.shell.wants_json
-        watch = Watch(self.shell, on_path=self.shell.screen.answer if wants_paths else None)
+        watch = Watch(self.shell, on_path=path_printer(self.shell) if wants_paths else None)
         with Meter(
             self.shell.screen,
             total=submitted.to_draw,

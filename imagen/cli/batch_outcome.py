@@ -12,8 +12,8 @@ from typing import Any, Self
 from uuid import UUID
 
 from imagen.cli.durations import brief
-from imagen.cli.screen import printable
 from imagen.domain.job import Job, JobState
+from imagen.domain.printable import printable, printable_line
 from imagen.errors import ImagenError
 from imagen.ledger.engine import Ledger
 from imagen.ledger.lookup import count_states, get_job, jobs_in
@@ -112,7 +112,9 @@ class BatchOutcome:
         by_reason: dict[str, list[Failure]] = {}
         for each in self.failures:
             by_reason.setdefault(each.message, []).append(each)
-        lines = [f"  {_where(rows)}: {printable(reason)}" for reason, rows in by_reason.items()]
+        lines = [
+            f"  {_where(rows)}: {printable_line(reason)}" for reason, rows in by_reason.items()
+        ]
         unnamed = self.failed + self.failed_before - len(self.failures)
         if unnamed > 0:
             lines.append(f"  … and {unnamed:,} more")

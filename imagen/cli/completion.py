@@ -69,4 +69,5 @@ def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
 
 
 def _matching(incomplete: str, names: Iterable[str]) -> Iterator[str]:
-    return (name for name in names if name.startswith(incomplete))
+    # A name with a control character or a line end could not be typed, and would be obeyed.
+    return (name for name in names if name.startswith(incomplete) and name.isprintable())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.options import config_option, json_option
-from imagen.cli.screen import printable
 from imagen.cli.shell import Failed, Shell
+from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
@@ -132,5 +132,5 @@ def _supabase(imagen: Imagen) -> Finding:
 
 def _line(shell: Shell, finding: Finding) -> str:
     state = shell.screen.paint_answer(f"{finding.state:<8}", _COLOURS[finding.state])
-    hint = f" ({printable(finding.hint)})" if finding.hint else ""
-    return f"{state} {finding.what}: {printable(finding.text)}{hint}"
+    hint = f" ({printable_line(finding.hint)})" if finding.hint else ""
+    return f"{state} {finding.what}: {printable_line(finding.text)}{hint}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +9,16 @@ from typing import Any
 import click
 
 from imagen.cli.interrupt import Interrupted
-from imagen.cli.screen import OutputClosed, Screen, printable
+from imagen.cli.screen import Screen
 from imagen.cli.shell import Failed, Shell
+from imagen.cli.streams import OutputClosed, OutputFailed
+from imagen.domain.printable import printable
 from imagen.errors import ImagenError
 
 #: What a shell reports for a program that a closed pipe ended (128 + SIGPIPE).
 EXIT_BROKEN_PIPE = 141
+#: The answer could not be written to standard output, for any other reason.
+EXIT_OUTPUT_FAILED = 9
 EXIT_UNEXPECTED = 1
 
 
@@ -37,7 +39,11 @@ def report(shell: Shell, error: BaseException) -> int:
         case Interrupted():
             return _report_interrupt(shell, error)
         case OutputClosed():
-            return _end_quietly()
+            return EXIT_BROKEN_PIPE
+        case OutputFailed():
+            message = f"the answer cannot be written to standard output: {error.reason}"
+            tell(shell.screen, message, shell.interrupt.how_to_go_on)
+            return EXIT_OUTPUT_FAILED
         case _:
             return _report_unexpected(shell, error)
 
@@ -101,11 +107,3 @@ def _report_unexpected(shell: Shell, error: BaseException) -> int:
         shell.screen.say("".join(traceback.format_exception(error)).rstrip())
     tell(shell.screen, message, hint)
     return EXIT_UNEXPECTED
-
-
-def _end_quietly() -> int:
-    # Or the interpreter's own flush at its end would complain.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    return EXIT_BROKEN_PIPE

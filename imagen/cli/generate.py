@@ -71,9 +71,14 @@ def generate(
         if imagen.has_broker and not asked["wait"]:
             _answer_accepted(shell, draft, resolved)
             return
-        job = _draw(shell, imagen, draft, resolved, timeout_s=timeout_s)
-        _preview(shell, imagen, job, flag=asked["preview"])
-        _tell_outgoing(shell, imagen, job)
+        job, facts = _draw(shell, imagen, draft, resolved, timeout_s=timeout_s)
+        shell.interrupt.how_to_go_on = ""
+        try:
+            _answer_drawn(shell, job, facts)
+        finally:
+            # The image is there, whether its path could be written or not.
+            _preview(shell, imagen, job, flag=asked["preview"])
+            _tell_outgoing(shell, imagen, job)
 
 
 def _ask(shell: Shell, words: tuple[str, ...], asked: dict[str, Any]) -> Ask:
@@ -104,7 +109,7 @@ def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
         )
     if words[0] != "-":
         return words[0]
-    raw = shell.stdin.read(_MOST_STDIN_BYTES)
+    raw = shell.read_stdin(_MOST_STDIN_BYTES)
     try:
         return raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
@@ -169,13 +174,13 @@ def _answer_accepted(shell: Shell, draft: JobDraft, resolved: Resolved) -> None:
     if shell.wants_json:
         shell.screen.answer_json(_accepted(draft, resolved))
     else:
-        shell.screen.answer(str(draft.id))
+        shell.screen.answer_result(str(draft.id), what="the job is accepted")
 
 
 def _draw(
     shell: Shell, imagen: Imagen, draft: JobDraft, resolved: Resolved, *, timeout_s: float | None
-) -> Job:
-    """The job, once it is drawn and delivered and has been answered."""
+) -> tuple[Job, dict[str, Any]]:
+    """The job, once it is drawn and delivered, and the facts about it."""
     from imagen.cli.answer import error_of, job_facts
     from imagen.cli.progress import one_job
     from imagen.cli.running import Watch, go_on_hint, run_jobs
@@ -203,8 +208,7 @@ def _draw(
         for warning in facts["warnings"]:
             if warning not in resolved.warnings:
                 shell.screen.warn(warning)
-        _answer_drawn(shell, job, facts)
-        return job
+        return job, facts
     if job.state.is_terminal:
         # It may have been drawn, and paid for, and only its file could not be written.
         _tell_outgoing(shell, imagen, job)
@@ -252,7 +256,7 @@ def _answer_drawn(shell: Shell, job: Job, facts: dict[str, Any]) -> None:
         if facts["cost_usd"]:
             parts.append(f"${facts['cost_usd']:.4g}")
         screen.say(screen.paint(f"drawn by {job.backend}: {', '.join(parts)}", "dim"))
-    screen.answer(str(facts["path"]))
+    screen.answer_result(str(facts["path"]), what="the image is there")
 
 
 def _preview(shell: Shell, imagen: Imagen, job: Job, *, flag: bool | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from imagen.cli.screen import printable
+from imagen.domain.printable import printable
 
 #: A job in progress tells something about every second; after this long it is not listened to.
 _FORGOTTEN_AFTER_S = 10.0

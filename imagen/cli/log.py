@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 
-from imagen.cli.screen import printable
+from imagen.cli.screen import json_text
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable
 from imagen.errors import ConfigError
 
 _LEVELS = {
@@ -91,4 +91,4 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(content, ensure_ascii=False, default=str)
+        return json_text(content)

@@ -11,8 +11,8 @@ import click
 from imagen import __version__
 from imagen.cli.errors import report
 from imagen.cli.lazy import Entry, LazyGroup
-from imagen.cli.screen import OutputClosed
 from imagen.cli.shell import Shell, open_shell
+from imagen.cli.streams import OutputFailed, guard_streams
 
 COMMANDS = {
     "generate": Entry("imagen.cli.generate:generate", "Draw one image and print its path."),
@@ -33,7 +33,8 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes: 0 done, 1 a job failed, 2 usage, 3 configuration or credentials,
 4 some of a batch failed, 5 something is unreachable, 6 gave up waiting,
-7 out of credit, 8 refused by moderation, 130 interrupted."""
+7 out of credit, 8 refused by moderation, 9 the answer could not be written,
+130 interrupted."""
 
 
 @click.group(
@@ -54,6 +55,7 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the ``imagen`` script."""
+    guard_streams()
     sys.exit(run(sys.argv[1:], open_shell()))
 
 
@@ -79,5 +81,5 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
 def _reported(shell: Shell, error: BaseException) -> int:
     try:
         return report(shell, error)
-    except OutputClosed as closed:
-        return report(shell, closed)
+    except OutputFailed as failed:
+        return report(shell, failed)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from imagen.cli.errors import tell
 from imagen.cli.interrupt import Interrupted
-from imagen.cli.screen import printable
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable
 from imagen.errors import ConfigError, ImagenError
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from imagen.cli.durations import brief
 from imagen.cli.interrupt import Interrupted
 from imagen.cli.job_phases import JobPhases
 from imagen.cli.progress import Count, StepDisplay
-from imagen.cli.screen import printable
 from imagen.cli.shell import Shell
+from imagen.cli.streams import OutputFailed
 from imagen.domain.job import Job, JobDraft, JobState, Wakeup
+from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Watch:
     on_path: Callable[[str], None] | None = None
     errors: dict[UUID, ImagenError] = field(default_factory=dict)
     phases: JobPhases = field(default_factory=JobPhases)
+    #: Ends the run, once a path could not be written: nothing more is drawn for a lost reader.
+    stop: Callable[[], None] = lambda: None
+    output_error: OutputFailed | None = None
     _told_s: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -67,8 +71,17 @@ class Watch:
             case {"event": "retry", "wait_s": int() | float() as wait_s, "why": str(why)}:
                 self._tell_retry(why, wait_s)
             case {"event": "succeeded", "path": str(path)}:
-                if self.on_path is not None:
-                    self.on_path(path)
+                self._tell_path(path)
+
+    def _tell_path(self, path: str) -> None:
+        if self.on_path is None or self.output_error is not None:
+            return
+        try:
+            self.on_path(path)
+        except OutputFailed as error:
+            # Kept for the command: here it would end a thread in the middle of a delivery.
+            self.output_error = error
+            self.stop()
 
     def on_missing_worker(self, queue: str) -> None:
         role = queue if queue in ("gpu", "cloud") else "gpu|cloud"
@@ -80,7 +93,7 @@ class Watch:
     def on_pause(self, backend: str, reason: str) -> None:
         if self._is_news(f"{backend} {reason}"):
             self.shell.screen.say(
-                f"backend {backend!r} is paused: {printable(reason)}"
+                f"backend {backend!r} is paused: {printable_line(reason)}"
                 f" (to go on at once: imagen backends resume {backend})"
             )
 
@@ -88,12 +101,12 @@ class Watch:
         if self._is_news(f"unreachable {backend} {reason}"):
             self.shell.screen.say(
                 f"waiting for backend {backend!r}, which is asked again and again:"
-                f" {printable(reason)}"
+                f" {printable_line(reason)}"
             )
 
     def _tell_retry(self, why: str, wait_s: float) -> None:
         if self._is_news(why):
-            self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable(why)}")
+            self.shell.screen.say(f"retrying in {brief(wait_s)}: {printable_line(why)}")
 
     def _is_news(self, text: str) -> bool:
         now_s = time.monotonic()
@@ -120,6 +133,7 @@ def run_jobs(
 
     Raises:
         Interrupted: somebody pressed Ctrl-C; what ran here was given back.
+        OutputFailed: a path could not be written; the same.
         ImagenError: nothing more can be drawn now.
     """
     executor: LocalExecutor | QueueExecutor
@@ -128,9 +142,10 @@ def run_jobs(
     else:
         executor = imagen.local_executor(listener=watch, max_attempts=max_attempts)
     shell.is_over = False
+    watch.stop = executor.stop
     try:
         with shell.interrupt.stopping(executor.stop):
-            return executor.run(scope, timeout_s=timeout_s)
+            is_over = executor.run(scope, timeout_s=timeout_s)
     except Interrupted:
         costly = costly_hint(imagen, scope)
         shell.interrupt.how_to_go_on = "\n".join(
@@ -139,6 +154,14 @@ def run_jobs(
         raise
     finally:
         shell.is_over = True
+    if watch.output_error is not None:
+        raise watch.output_error
+    return is_over
+
+
+def path_printer(shell: Shell) -> Callable[[str], None]:
+    """What prints the path of each image as it is delivered."""
+    return lambda path: shell.screen.answer_result(path, what="the image is there")
 
 
 def wake_workers(imagen: Imagen, jobs: Sequence[Job | JobDraft]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -11,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+from imagen.cli.streams import OutputFailed, output_failed
+from imagen.domain.printable import printable, printable_json, printable_line
+
+_COLOUR = re.compile(r"\033\[[0-9;]*m")
+_KEPT = re.compile(r"(\033\[[0-9;]*m|\t)")
+_MOST_PATHS_TOLD = 20
 #: All of them but those by which Python writes bytes that are no UTF-8: see PEP 383.
 _UNWRITABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "dim": 2, "bold": 1}
-
-
-class OutputClosed(Exception):
-    """Whoever read our output has heard enough, as in ``imagen jobs ls | head``."""
 
 
 @dataclass
@@ -43,34 +45,63 @@ class Screen:
         return self.is_terminal and not self.env.get("NO_COLOR")
 
     def answer(self, text: str) -> None:
-        """A line on stdout, as it is."""
+        """A line on stdout: as it is for a program, without control characters for a terminal.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
         with self._lock:
-            if self.above_display is not None and self.out.isatty():
-                # The same terminal: writing past the display would leave pieces of it behind.
-                self.above_display(text)
-                return
-            _write_line(self.out, text)
+            if self.out.isatty():
+                text = _without_controls(text)
+                if self.above_display is not None:
+                    # Writing past the display would leave pieces of it behind.
+                    self.above_display(text)
+                    return
+            try:
+                _write_line(self.out, text)
+            except OSError as error:
+                raise output_failed(error) from error
+
+    def answer_result(self, text: str, *, what: str) -> None:
+        """As ``answer``, for what a job came to; told on stderr where it cannot be written.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
+        try:
+            self.answer(printable_line(text) if self.out.isatty() else text)
+        except OutputFailed:
+            self.say(f"{what}: {text}")
+            raise
 
     def answer_json(self, content: Mapping[str, Any]) -> None:
-        """One JSON object on stdout; what JSON does not know becomes text."""
-        text = json.dumps(content, ensure_ascii=False, indent=2, default=str)
-        if not text.isascii():
-            # JSON is UTF-8, which cannot hold them, but has escapes for them.
-            text = _SURROGATES.sub(lambda match: _escaped(match[0]), text)
-        self.answer(text)
+        """One JSON object on stdout; what JSON does not know becomes text.
+
+        Raises:
+            OutputFailed: it cannot be written; the paths in it have been told on stderr.
+        """
+        try:
+            self.answer(json_text(content, indent=2))
+        except OutputFailed:
+            for path in _paths_in(content):
+                self.say(f"the image is there: {path}")
+            raise
 
     def say(self, text: str) -> None:
-        """Lines on stderr, for people."""
+        """Lines on stderr, for people; lost where it cannot be written."""
+        text = _without_controls(text)
         with self._lock:
             if self.above_display is not None:
                 self.above_display(text)
                 return
-            _write_line(self.err, text)
+            with contextlib.suppress(OSError):
+                _write_line(self.err, text)
 
     def clear_line(self) -> None:
         """Take away what stands on the terminal's line, such as the ``^C`` that it echoes."""
         if self.is_terminal:
-            self.err.write("\r\033[K")
+            with contextlib.suppress(OSError):
+                self.err.write("\r\033[K")
 
     def warn(self, text: str) -> None:
         self.say(f"{self.paint('warning:', 'yellow')} {printable(text)}")
@@ -88,13 +119,35 @@ class Screen:
 def _write_line(stream: TextIO, text: str) -> None:
     if not text.isascii():
         # Bytes of a path that are no UTF-8 stand for themselves, other lone surrogates for nothing.
-        text = _UNWRITABLE.sub(lambda match: _escaped(match[0]), text)
-    try:
-        stream.write(text + "\n")
-        stream.flush()
-    except BrokenPipeError as error:
-        # Under a name of ours: click would end the process with 1, which means a failed job.
-        raise OutputClosed from error
+        text = _UNWRITABLE.sub(lambda match: printable(match[0]), text)
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def json_text(content: object, *, indent: int | None = None) -> str:
+    """The content as JSON, with escapes for what a terminal would obey."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent, default=str)
+    return printable_json(text)
+
+
+def _paths_in(content: Mapping[str, Any]) -> list[str]:
+    """The files that an answer about one job or several names."""
+    jobs = content.get("jobs", [content])
+    paths = (job.get("path") for job in jobs if "sidecar" in job)
+    return [path for path in paths if path][:_MOST_PATHS_TOLD]
+
+
+def _without_controls(text: str) -> str:
+    """The text with nothing that a terminal would obey, but for our own colours and tabs.
+
+    Whatever text of others a command forgot to clean ends here.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        part if _COLOUR.fullmatch(part) or part == "\t" else printable(part)
+        for part in _KEPT.split(text)
+    )
 
 
 def standard_screen(env: Mapping[str, str]) -> Screen:
@@ -112,37 +165,6 @@ def standard_screen(env: Mapping[str, str]) -> Screen:
 def paint(text: str, *colours: str) -> str:
     codes = ";".join(str(_COLOURS[colour]) for colour in colours)
     return f"\033[{codes}m{text}\033[0m"
-
-
-def printable(text: str) -> str:
-    """The text without what would move the cursor or turn the line around; line ends stay."""
-    if text.isprintable():
-        # Nearly always, and fifty times as fast to find out.
-        return text
-    return text.translate(_ESCAPES)
-
-
-class _Escapes(dict[int, str]):
-    """What each character becomes, found out once for each: fast for megabytes of text."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        shown = _escaped(character) if _is_control(character) else character
-        self[code] = shown
-        return shown
-
-
-_ESCAPES = _Escapes({ord("\n"): "\n"})
-
-
-def _is_control(character: str) -> bool:
-    # Cf holds the bidirectional overrides, but also the joiner inside many emoji.
-    category = unicodedata.category(character)
-    return category in ("Cc", "Cs") or (category == "Cf" and character != "\u200d")
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def width_of(text: str) -> int:
@@ -174,8 +196,11 @@ def clip(text: str, columns: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned lines, two spaces between the columns, nothing behind the last one."""
-    lines = [header, *rows]
+    """Aligned lines, two spaces between the columns, nothing behind the last one.
+
+    Cells are cleaned: they come from a ledger or a server.
+    """
+    lines = [[printable_line(cell) for cell in line] for line in (header, *rows)]
     widths = [max(width_of(line[column]) for line in lines) for column in range(len(header))]
     return [
         "  ".join(

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from imagen.cli.interrupt import Interrupt
 from imagen.cli.screen import Screen, standard_screen
-from imagen.errors import ImagenError
+from imagen.errors import ImagenError, unreadable_stdin
 
 if TYPE_CHECKING:
     from imagen.bootstrap import Imagen
@@ -40,6 +40,17 @@ class Shell:
     @property
     def stdin(self) -> IO[bytes]:
         return sys.stdin.buffer
+
+    def read_stdin(self, most_bytes: int) -> bytes:
+        """The beginning of standard input.
+
+        Raises:
+            RequestError: it is closed, or cannot be read.
+        """
+        try:
+            return self.stdin.read(most_bytes)
+        except OSError as error:
+            raise unreadable_stdin(error) from error
 
     @contextmanager
     def imagen(self, config: str | None) -> Iterator[Imagen]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import json_option
-from imagen.cli.screen import printable
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable
 
 if TYPE_CHECKING:
     from imagen.services.look import Look

@@ -201,9 +201,8 @@ def _tell_kept(shell: Shell, imagen: Imagen) -> None:
 def _row(each: Backlog, now: datetime) -> tuple[str, ...]:
     from imagen.cli.durations import age
     from imagen.cli.outgoing import NAMES
-    from imagen.cli.screen import printable
 
-    why = printable(each.why).replace("\n", " ") or "not tried yet"
+    why = each.why or "not tried yet"
     if each.held:
         why = f"{each.held:,} being sent by another process now; {why}"
     return NAMES[each.sink], f"{each.number:,}", age(each.oldest_at, now), why

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from imagen.cli.csv_line import csv_line
 from imagen.cli.errors import describe
-from imagen.cli.screen import printable
+from imagen.cli.screen import json_text
 from imagen.cli.shell import Failed, Shell
+from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _COLUMNS = (
     *("created_at", "backend", "model", "seed", "prompt_hash"),
     *("latency_ms", "cost_usd", "caller", "attempt_id"),
 )
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 #: Each write is flushed, so that a reader sees it; so many rows go out with one.
 _CHUNK = 500
 
@@ -47,7 +46,7 @@ def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
     try:
         _answer(shell, _json_rows(rows))
     except ImagenError as error:
-        shell.screen.answer(f'], "error": {json.dumps(describe(error), ensure_ascii=False)}}}')
+        shell.screen.answer(f'], "error": {json_text(describe(error))}}}')
         # Its answer is out: what follows is for people only.
         shell.wants_json = False
         raise Failed(error) from error
@@ -57,7 +56,7 @@ def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
 def _json_rows(rows: Iterable[UsageRow]) -> Iterator[str]:
     comma = ""
     for row in rows:
-        yield comma + _encode(dict(zip(_COLUMNS, _values(row), strict=True)))
+        yield comma + json_text(dict(zip(_COLUMNS, _values(row), strict=True)))
         comma = ","
 
 
@@ -81,4 +80,4 @@ def _values(row: UsageRow) -> tuple[Any, ...]:
 
 
 def _cell(value: object) -> str:
-    return "unknown" if value is None else printable(str(value)).replace("\n", " ")
+    return "unknown" if value is None else printable_line(str(value))

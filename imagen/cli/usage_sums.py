@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from imagen.cli.csv_line import csv_line
-from imagen.cli.screen import printable, table, width_of
+from imagen.cli.screen import table, width_of
+from imagen.domain.printable import printable
 
 if TYPE_CHECKING:
     from imagen.ledger.usage import UsageSum

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from imagen.domain.prompt import MAX_PROMPT_BYTES
-from imagen.errors import RequestError
+from imagen.errors import RequestError, unreadable_stdin
 from imagen.services.prompt_formats import HEAD_BYTES, require_prompt_lines
 
 #: More than three million prompts of usual length.
@@ -96,11 +96,18 @@ def _opened(source: str, stdin: IO[bytes], max_bytes: int) -> Iterator[IO[bytes]
 
 def _copy(stdin: IO[bytes], spool: IO[bytes], max_bytes: int) -> None:
     size_bytes = 0
-    while block := stdin.read(_BLOCK_BYTES):
+    while block := _read_block(stdin):
         size_bytes += len(block)
         if size_bytes > max_bytes:
             raise _too_large("standard input", max_bytes)
         spool.write(block)
+
+
+def _read_block(stdin: IO[bytes]) -> bytes:
+    try:
+        return stdin.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise unreadable_stdin(error) from error
 
 
 def _too_large(label: str, max_bytes: int) -> RequestError:

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from imagen.cli.answer import error_of, job_facts
 from imagen.cli.running import tell_warnings
-from imagen.cli.screen import printable
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.job import Job, JobState
+from imagen.domain.printable import printable_line
 from imagen.errors import GaveUpWaiting, ImagenError
 from imagen.ledger.lookup import attempts_of, get_job
 
@@ -54,7 +54,9 @@ def answer_jobs(
         if error is not None and job.state is not JobState.SUCCEEDED:
             troubles[job.id] = error
         elif not shell.wants_json:
-            shell.screen.answer(str(job.output_path))
+            shell.screen.answer_result(str(job.output_path), what="the image is there")
+    if not troubles:
+        shell.interrupt.how_to_go_on = ""
     each_facts = [facts_of(imagen.ledger, job, error=troubles.get(job.id)) for job in jobs]
     tell_warnings(shell, Counter(told for each in each_facts for told in each["warnings"]))
     facts: dict[str, Any] = {"jobs": each_facts} if shell.wants_json else {}
@@ -71,7 +73,7 @@ def _failed(
         (error,) = troubles.values()
         return Failed(error, facts)
     for job_id, error in troubles.items():
-        shell.screen.say(f"  job {job_id}: {printable(error.message)}")
+        shell.screen.say(f"  job {job_id}: {printable_line(error.message)}")
     late = [error for error in troubles.values() if isinstance(error, GaveUpWaiting)]
     if late:
         waiting = GaveUpWaiting(f"{len(late)} of {len(jobs)} jobs are not done yet", late[0].hint)

@@ -12,8 +12,16 @@ from imagen.cli.interrupt import Interrupted
 from imagen.cli.jobs.answers import answer_count, answer_jobs
 from imagen.cli.outgoing import tell_outgoing
 from imagen.cli.progress import Count, Meter
-from imagen.cli.running import Watch, count_here, go_on_hint, run_jobs, tell_warnings
+from imagen.cli.running import (
+    Watch,
+    count_here,
+    go_on_hint,
+    path_printer,
+    run_jobs,
+    tell_warnings,
+)
 from imagen.cli.shell import Shell
+from imagen.cli.streams import OutputFailed
 from imagen.ledger.lookup import count_states
 from imagen.ledger.records import count_warnings, ledger_time
 from imagen.ledger.scope import Scope
@@ -60,7 +68,7 @@ def draw_many(
         answer_count(shell, Count(0, 0), warnings={}, left=0, seconds=0.0, hint="")
         return
     shell.interrupt.how_to_go_on = "go on with: imagen jobs resume --all"
-    watch = Watch(shell, on_path=None if shell.wants_json else shell.screen.answer)
+    watch = Watch(shell, on_path=None if shell.wants_json else path_printer(shell))
     began_at = ledger_time(imagen.ledger)
     try:
         with Meter(
@@ -73,7 +81,7 @@ def draw_many(
                 spent_s = time.monotonic() - began_s
                 left_s = None if timeout_s is None else max(0.0, timeout_s - spent_s)
                 run_jobs(shell, imagen, scope, watch=watch, timeout_s=left_s)
-    except Interrupted:
+    except (Interrupted, OutputFailed):
         shell.screen.say(progress.line())
         raise
     warnings = sum(

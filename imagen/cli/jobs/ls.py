@@ -14,8 +14,9 @@ from imagen.cli import completion
 from imagen.cli.durations import age
 from imagen.cli.jobs.naming import batch_option
 from imagen.cli.options import config_option, json_option, parse_since
-from imagen.cli.screen import Screen, clip, printable, table, width_of
+from imagen.cli.screen import Screen, clip, table, width_of
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable
 
 if TYPE_CHECKING:
     from imagen.domain.job import Job

@@ -10,9 +10,10 @@ import click
 
 from imagen.cli import completion
 from imagen.cli.options import config_option, json_option
-from imagen.cli.screen import printable, table
+from imagen.cli.screen import table
 from imagen.cli.shell import Shell
 from imagen.domain.job import JobState
+from imagen.domain.printable import printable
 from imagen.domain.secret_names import hide_secrets
 
 if TYPE_CHECKING:
@@ -166,7 +167,10 @@ def _lines(
     }
     shown = {name: value for name, value in values.items() if value not in (None, "")}
     width = max(map(len, shown))
-    lines = [f"{name:<{width}}  {value}" for name, value in shown.items()]
+    # Further lines of a value are indented, so that none of them passes for a value of its own.
+    indent = "\n" + " " * (width + 2)
+    texts = {name: str(value).replace("\n", indent) for name, value in shown.items()}
+    lines = [f"{name:<{width}}  {text}" for name, text in texts.items()]
     return [*lines, "", *_attempt_lines(attempts)] if attempts else lines
 
 

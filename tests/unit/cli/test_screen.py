@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from imagen.cli.screen import Screen, clip, printable, table, width_of
+from imagen.cli.screen import Screen, clip, table, width_of
+from imagen.domain.printable import printable
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imagen.cli.screen import OutputClosed
+from imagen.cli.streams import OutputClosed
 from imagen.cli.usage import parse_day
 from imagen.testing.fake_supabase import FakeSupabase, Fault
 
