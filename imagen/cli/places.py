@@ -16,9 +16,11 @@ def explicit_output(text: str) -> str:
     """
     if not text:
         return ""
-    from imagen.output.paths import check_target
+    from imagen.output.paths import check_length, check_target
 
     path = absolute(text)
+    # With its sidecar it is looked at again, once it is known whether there will be one.
+    check_length(path, sidecar=False)
     if text.endswith("/") or path.is_dir():
         raise RequestError(
             f"--output {text!r} is a folder", f"name a file in it: {Path(text, 'image.png')}"
@@ -41,6 +43,9 @@ def require_writable(folder: Path) -> None:
     Raises:
         RequestError: a file stands there, or the user may not write there.
     """
+    from imagen.output.paths import check_length
+
+    check_length(folder / "image.png", sidecar=True)
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent

@@ -9,6 +9,50 @@ from pathlib import Path
 from imagen.domain.request import FORMAT_BY_SUFFIX
 from imagen.errors import RequestError
 
+#: What Linux allows: linux/limits.h has 4,096 with the NUL at its end.
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 4_095
+#: ``.imagen-``, a job's id and a random number in hexadecimal, and ``.tmp``: see ``write_temp``.
+_TEMP_NAME_BYTES = 61
+#: A name that is taken gets ``-2`` … ``-999999``.
+_NUMBER_BYTES = 7
+
+
+def check_length(path: Path | str, *, sidecar: bool, numbered: bool = False) -> None:
+    """Returns when a file system can hold the image at ``path``, and what is written beside it.
+
+    Beside it stand the sidecar, ``NAME.json``, and while it is written a temporary file. With
+    ``numbered`` the name may still get a number. Looks at nothing on the disk.
+
+    Raises:
+        RequestError: one of the names, or the whole path, is too long.
+    """
+    path = Path(path)
+    more = (len(".json") if sidecar else 0) + (_NUMBER_BYTES if numbered else 0)
+    folders = [_size_of(part) for part in path.parts[:-1]]
+    name_bytes = _size_of(path.name) + more
+    # The sidecar's name counts: an image without its sidecar is delivered only to half.
+    if max(name_bytes, *folders) > MAX_NAME_BYTES:
+        beside = " with the .json of its sidecar" if sidecar and name_bytes > MAX_NAME_BYTES else ""
+        raise RequestError(
+            f"output {_clipped(path)} is too long: a name{beside} may have {MAX_NAME_BYTES} bytes",
+            "choose a shorter name",
+        )
+    if _size_of(str(path.parent)) + 1 + max(name_bytes, _TEMP_NAME_BYTES) > MAX_PATH_BYTES:
+        raise RequestError(
+            f"output {_clipped(path)} is too long: a path may have {MAX_PATH_BYTES:,} bytes",
+            "choose a folder that is less deep",
+        )
+
+
+def _size_of(text: str) -> int:
+    return len(text.encode(errors="surrogateescape"))
+
+
+def _clipped(path: Path) -> str:
+    text = str(path)
+    return repr(text if len(text) <= 80 else f"{text[:38]}…{text[-38:]}")
+
 
 def check_target(path: Path | str, *, allowed_dirs: Sequence[Path] | None) -> Path:
     """The absolute path, symlinks resolved, where an image may be written.

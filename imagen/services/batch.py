@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -118,8 +119,9 @@ class BatchRun:
             if dedupe_key in known:
                 continue
             place = BatchPlace(submitted.batch.id, name, run, line.position, dedupe_key)
-            draft = make_draft(resolved, ask, self.house, now=self.now, place=place)
-            self.require_output(draft.output)
+            with _naming(line):
+                draft = make_draft(resolved, ask, self.house, now=self.now, place=place)
+                self.require_output(draft.output)
             drafts.append(draft)
         if drafts:
             submit_rows(self.ledger, drafts, run=run)
@@ -127,10 +129,8 @@ class BatchRun:
         self._count_known(submitted, known.values())
 
     def _resolve(self, ask: Ask, line: Line) -> Resolved:
-        try:
+        with _naming(line):
             return resolve(ask, self.house, self.backends)
-        except RequestError as error:
-            raise RequestError(f"line {line.number}: {error.message}", error.hint) from error
 
     def _count_known(self, submitted: Submitted, known: Iterable[Known]) -> None:
         ended = []
@@ -153,6 +153,15 @@ class BatchRun:
             FailedRow(row.position or 0, row.id, row.error_message or row.state.value)
             for row in ended[:room]
         ]
+
+
+@contextmanager
+def _naming(line: Line) -> Iterator[None]:
+    """Lets a refusal say on which line of the file it is about."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(f"line {line.number}: {error.message}", error.hint) from error
 
 
 def row_digest(resolved: Resolved, asked_seed: int) -> bytes:

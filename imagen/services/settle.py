@@ -30,6 +30,7 @@ from imagen.domain.size import DEFAULT_SIZE, Size, parse_size
 from imagen.domain.style import Style
 from imagen.errors import RequestError, SecretOption
 from imagen.output.naming import render_name, slugify, split_suffix
+from imagen.output.paths import check_length
 from imagen.services.generate import BackendLookup
 
 
@@ -237,6 +238,7 @@ def _output(
     folder = _storable(str(house.output_folder))
     if ask.output:
         path = Path(_storable(ask.output))
+        check_length(path, sidecar=sidecar)
         return Output(str(path.parent), path.name, True, sidecar, house.metadata)
     request = resolved.request
     name = render_name(
@@ -259,6 +261,7 @@ def _output(
     if not split_suffix(name)[1]:
         # A name of the template's own making; without a suffix the image could not be written.
         name += ".{ext}"
+    check_length(Path(folder, name), sidecar=sidecar, numbered=True)
     return Output(folder, name, False, sidecar, house.metadata)
 
 

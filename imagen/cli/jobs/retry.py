@@ -31,6 +31,9 @@ _CHUNK = 500
 @ids_argument
 @click.option("--failed", "every", is_flag=True, help="Every failed job of this host.")
 @batch_option
+@click.option(
+    "--output", "-o", default="", metavar="PATH", help="Another file for the image of one job."
+)
 @timeout_option
 @json_option
 @config_option
@@ -40,21 +43,26 @@ def retry(
     ids: tuple[str, ...],
     every: bool,
     batch: str,
+    output: str,
     timeout_s: float | None,
     config: str | None,
 ) -> None:
     """Put failed and canceled jobs back, draw them, and print the paths of their images.
 
-    A job whose image could not be written goes on from the image. With a broker the workers draw,
-    and this prints the ids at once.
+    A job whose image could not be written goes on from the image; with --output it is written
+    elsewhere. With a broker the workers draw, and this prints the ids at once.
     """
     from imagen.cli.jobs.drawing import draw_many, draw_named
     from imagen.cli.log import set_up_logging
 
     require_one_way(ids, batch, every=every, flag="--failed")
+    if output and len(ids) != 1:
+        raise click.UsageError("--output is for one job: give its id", click.get_current_context())
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
         chosen = _named(shell, imagen, ids) if ids else _ended(imagen, batch)
+        if output:
+            _redirect(imagen, chosen[0], output)
         scopes = _chunks(chosen)
         _put_back(imagen, scopes)
         if imagen.has_broker:
@@ -74,6 +82,35 @@ def _named(shell: Shell, imagen: Imagen, ids: Sequence[str]) -> list[UUID]:
         if job.state not in (JobState.FAILED, JobState.CANCELED):
             shell.screen.say(f"job {job.id} is {job.state.value}, so there is nothing to retry")
     return [job.id for job in jobs]
+
+
+def _redirect(imagen: Imagen, job_id: UUID, text: str) -> None:
+    """Give the job another file to write.
+
+    Raises:
+        RequestError: an image cannot be written there, or the job has not ended without one.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from imagen.cli.places import explicit_output
+    from imagen.domain.request import FORMAT_BY_SUFFIX
+    from imagen.errors import RequestError
+    from imagen.ledger.lookup import get_job
+    from imagen.ledger.redirect import redirect_job
+    from imagen.output.paths import check_length
+
+    path = Path(explicit_output(text))
+    job = get_job(imagen.ledger, job_id)
+    assert job is not None, "a job is never removed"
+    check_length(path, sidecar=job.output.sidecar)
+    output = replace(job.output, folder=str(path.parent), name=path.name, replace=True)
+    image_format = FORMAT_BY_SUFFIX[path.suffix.lower()]
+    if not redirect_job(imagen.ledger, job_id, output, image_format=image_format):
+        raise RequestError(
+            f"job {job_id} is {job.state.value}; --output is for a failed or canceled one",
+            f"imagen jobs show {job_id}",
+        )
 
 
 def _ended(imagen: Imagen, batch: str) -> list[UUID]:
@@ -115,4 +152,4 @@ def _answer_put_back(
         shell.screen.answer_json({"jobs": answered, "error": None})
         return
     for each in ids:
-        shell.screen.answer(str(each))
+        shell.screen.answer_result(str(each), what="this job is put back")

@@ -278,3 +278,34 @@ def test_a_secret_is_refused_as_an_option_and_kept_nowhere(imagen, draw, name):
         assert f"input_env: {{{name}: {name.upper()}}}" in told.err
         assert "sk-1" not in told.out + told.err
     assert imagen("jobs", "ls", "--json").json["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [
+        ("f" * 246 + ".png", 0),
+        ("f" * 247 + ".png", 2),
+        ("f" * 300 + ".png", 2),
+        ("d" * 300 + "/f.png", 2),
+        ("d/" * 3_000 + "f.png", 2),
+    ],
+)
+def test_a_name_too_long_for_its_sidecar_is_refused_before_it_is_drawn(imagen, draw, output, code):
+    done = draw("a fox", "--output", output)
+
+    assert done.code == code
+    assert len(imagen("jobs", "ls", "--json").json["jobs"]) == (code == 0)
+    assert "bug" not in done.err
+
+
+def test_a_folder_too_deep_is_refused_before_it_is_drawn(imagen, configure):
+    configure(f"output: {{dir: {'/tmp/x' * 800}}}\n")
+    for words in (("generate", "a fox"), ("batch", "-", "--name", "x")):
+        done = imagen(*words, "--backend", "mock", stdin=b"a fox\n")
+
+        assert done.code == 2
+        assert "too long" in done.err
+
+
+def test_without_a_sidecar_the_name_may_be_as_long_as_the_disk_allows(draw):
+    assert draw("a fox", "--no-sidecar", "--output", "f" * 251 + ".png").code == 0

@@ -289,3 +289,26 @@ def test_two_batches_of_one_name_are_told_apart_by_their_keys(imagen, tmp_path):
 
     assert done.code == 2
     assert [imagen("jobs", "resume", "--batch", key).code for key in keys] == [0, 0]
+
+
+def test_retry_gives_one_job_another_file(imagen, failed, waiting, tmp_path):
+    id_ = failed()
+    done = imagen("jobs", "retry", id_, "--output", "other.webp", "--json")
+
+    (job,) = done.json["jobs"]
+    assert done.code == 0
+    assert job["path"] == str(tmp_path / "other.webp")
+    assert (tmp_path / "other.webp").read_bytes()[:4] == b"RIFF"
+    assert (tmp_path / "other.webp.json").exists()
+
+
+def test_retry_refuses_a_file_for_what_is_no_single_failed_job(imagen, failed, draw, tmp_path):
+    done = draw("a fox", "--json").json["id"]
+    ids = [failed(), failed("an owl")]
+    for words in (ids, ["--failed"], [done], [ids[0]]):
+        name = "f" * 300 + ".png" if words == [ids[0]] else "x.png"
+        refused = imagen("jobs", "retry", *words, "--output", name)
+        assert refused.code == 2, words
+        assert "hint:" in refused.err
+    assert not (tmp_path / "x.png").exists()
+    assert imagen("jobs", "show", ids[0], "--json").json["state"] == "failed"

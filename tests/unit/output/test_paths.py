@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
 from imagen.errors import RequestError
-from imagen.output.paths import check_target
+from imagen.output.paths import check_length, check_target
 
 
 def test_a_path_in_a_folder_that_does_not_exist_yet_is_fine(tmp_path: Path) -> None:
@@ -125,3 +126,37 @@ def test_an_existing_image_is_fine(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError):
         check_target(tmp_path / name, allowed_dirs=None)
+
+
+@pytest.mark.parametrize(
+    ("name_bytes", "sidecar", "numbered", "fits"),
+    [
+        (255, False, False, True),
+        (256, False, False, False),
+        (250, True, False, True),
+        (251, True, False, False),
+        (243, True, True, True),
+        (244, True, True, False),
+    ],
+)
+def test_a_name_has_room_for_its_sidecar_and_its_number(
+    name_bytes: int, sidecar: bool, numbered: bool, fits: bool
+) -> None:
+    path = Path("/tmp", "ä" * ((name_bytes - 4) // 2) + "a" * (name_bytes % 2) + ".png")
+    with contextlib.nullcontext() if fits else pytest.raises(RequestError, match="may have 255"):
+        check_length(path, sidecar=sidecar, numbered=numbered)
+
+
+def test_a_path_has_room_for_all_that_is_written_beside_it() -> None:
+    folder = Path("/" + "/".join(["d" * 200] * 20))
+    room = 4_095 - len(str(folder)) - 1
+
+    check_length(folder / ("a" * (room - 9) + ".png"), sidecar=True)
+    for path in (folder / ("a" * (room - 8) + ".png"), folder / ("b" * 20) / "x.png"):
+        with pytest.raises(RequestError, match="a path may have 4,095 bytes"):
+            check_length(path, sidecar=True)
+
+
+def test_no_folder_on_the_way_is_longer_than_a_name_may_be() -> None:
+    with pytest.raises(RequestError, match="too long"):
+        check_length(Path("/tmp", "d" * 256, "x.png"), sidecar=False)

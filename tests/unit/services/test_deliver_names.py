@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from imagen.domain.job import JobState, Output
+from imagen.ledger.control import retry_jobs
+from imagen.ledger.redirect import redirect_job
+from imagen.ledger.scope import Scope
 from imagen.output.naming import numbered
 
 
@@ -129,3 +132,20 @@ def test_an_explicit_output_that_is_a_folder_fails_and_keeps_the_image(
     assert "is a folder" in str(outcome.error)
     assert sqlite_studio.desk.row(job_id).phase == "deliver"
     assert len(sqlite_studio.desk.artifact_rows()) == 1
+
+
+def test_an_undeliverable_job_is_delivered_elsewhere_without_being_drawn_again(studio: Any) -> None:
+    folder: Path = studio.desk.folder
+    (folder / "mine.png").mkdir(parents=True)
+    job_id = studio.desk.generated(output=Output(str(folder), "mine.png", replace=True))
+    studio.deliver()
+    other = Output(str(folder), "other.webp", replace=True)
+
+    assert redirect_job(studio.desk.ledger, job_id, other, image_format="webp")
+    retry_jobs(studio.desk.ledger, Scope(job_ids=(job_id,)))
+    [outcome] = studio.deliver()
+
+    assert outcome.state is JobState.SUCCEEDED
+    assert studio.desk.row(job_id).output_path == str(folder / "other.webp")
+    assert len(studio.desk.attempts(job_id)) == 1
+    assert not redirect_job(studio.desk.ledger, job_id, other, image_format="webp")
