@@ -87,6 +87,7 @@ def make_limiter(redis_url: str, *, now_s: Callable[[], float] = time.monotonic)
     """
     # Celery and `limits` write a Redis behind a Unix socket differently.
     url = redis_url.replace("redis+socket://", "redis+unix://", 1)
+    url = url.replace("?virtual_host=", "?db=", 1)
     if not url.startswith(("redis://", "rediss://", "redis+unix://")):
         return SharedLimiter()
     return SharedLimiter(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from imagen.config.addresses import broker_address
 from imagen.config.places import BUILT_IN, KeyPath, Place
 from imagen.config.values import (
     Flag,
@@ -98,7 +100,10 @@ class OutputConfig(_Section):
 class QueueConfig(_Section):
     # Out of the repr, as the address may hold a password.
     broker_url: Annotated[
-        str, Field(repr=False), url_with(("redis", "rediss", "redis+socket", "unix"))
+        str,
+        Field(repr=False),
+        url_with(("redis", "rediss", "redis+socket", "unix")),
+        AfterValidator(broker_address),
     ] = ""
     window: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
 

@@ -60,7 +60,8 @@ class Ledger:
         """Where it is, without a password: for messages."""
         if self.path:
             return str(self.path)
-        url = self.engine.url.set(drivername=self.kind)
+        # Parameters may hold a password, too.
+        url = self.engine.url.set(drivername=self.kind, query={})
         return url.render_as_string(hide_password=True)
 
     @contextmanager
@@ -203,20 +204,29 @@ def open_ledger(url: str, *, default_path: Path, pool_size: int = MOST_CONNECTIO
 def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         # The url itself may hold a password, so it is not repeated here.
         raise ConfigError(
             "database.url is not a database address",
-            "for example: postgresql://user@host:5432/name",
+            "for example: postgresql://user@host:5432/name; in a password, # / ? @ are written"
+            " %23 %2F %3F %40",
         ) from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
-        return parsed.set(drivername="postgresql+psycopg")
+        return _with_hidden_password(parsed.set(drivername="postgresql+psycopg"))
     if parsed.get_backend_name() == "sqlite":
         return parsed
     raise ConfigError(
         f"database.url names {parsed.drivername!r}, which is not supported",
         "use postgresql://… or leave it empty for SQLite",
     )
+
+
+def _with_hidden_password(url: URL) -> URL:
+    """The same address with a password among its parameters where SQLAlchemy hides it."""
+    password = url.query.get("password")
+    if not isinstance(password, str):
+        return url
+    return url.difference_update_query(["password"]).set(password=url.password or password)
 
 
 def _open_sqlite(path: Path) -> Ledger:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -50,7 +50,8 @@ def shown_url(broker_url: str) -> str:
     """The address without user and password."""
     parts = urlsplit(broker_url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host, query=""))
+    # urlunsplit would leave out the // where there is no host.
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def is_loopback(broker_url: str) -> bool:
@@ -62,5 +63,7 @@ def is_loopback(broker_url: str) -> bool:
 
 
 def _redis_url(broker_url: str) -> str:
-    """kombu spells a Unix socket differently from redis-py."""
-    return broker_url.replace("redis+socket://", "unix://", 1)
+    """The address as redis-py wants it: kombu spells a Unix socket and its database differently."""
+    if not broker_url.startswith("redis+socket://"):
+        return broker_url
+    return broker_url.replace("redis+socket://", "unix://", 1).replace("?virtual_host=", "?db=", 1)
