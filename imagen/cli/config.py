@@ -53,7 +53,10 @@ def _write(target: Path, text: str, *, force: bool) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        # An address in it may hold a password.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
         temporary.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):

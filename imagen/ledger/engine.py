@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -245,6 +246,12 @@ def _open_sqlite(path: Path) -> Ledger:
         hide_parameters=True,
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _make_private(*_arguments: object) -> None:
+        # It holds every prompt. SQLite gives its own files beside it the same rights.
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, _record: object) -> None:
         # Whoever writes begins the transaction: the driver's own would not be immediate.
@@ -264,6 +271,10 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         "application_name": "imagen",
         "keepalives_idle": 30,
     }
+    if key_password := url.query.get("sslpassword"):
+        # SQLAlchemy shows an address with its parameters, and hides the user's password only.
+        arguments["sslpassword"] = key_password
+        url = url.difference_update_query(["sslpassword"])
     if _is_transaction_pooler(url):
         # Such a pooler gives each transaction another session: prepared statements are not there.
         arguments["prepare_threshold"] = None

@@ -31,6 +31,7 @@ from imagen.services.crowd import Crowd
 from imagen.services.deliver import Delivery
 from imagen.services.generate import Drawing, Outcome
 from imagen.services.heartbeat import Heartbeat
+from imagen.services.lock_sweep import LockSweep
 from imagen.services.presence import Presence, enter
 from imagen.services.release import give_back_all
 from imagen.services.sync import Sync, SyncReport
@@ -76,6 +77,8 @@ class QueueWorker:
     consume: Callable[[Collection[str]], None] | None = None
     #: Runs in results and cloud workers only: a GPU host need not reach that far.
     caretaker: Caretaker | None = None
+    #: Where there is no caretaker.
+    lock_sweep: LockSweep | None = None
     #: Sends usage rows and copies; results workers only.
     sync: Sync | None = None
     exit_process: Callable[[int], None] = os._exit
@@ -111,6 +114,8 @@ class QueueWorker:
     def on_beat(self) -> None:
         """With each heartbeat: report, and look whether to draw less or alone."""
         self._report()
+        if self.lock_sweep is not None:
+            self.lock_sweep.run()
         if self.role == "results":
             return
         full = full_hosts(self.ledger, most_bytes=self.max_artifact_bytes)

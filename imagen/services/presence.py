@@ -82,6 +82,14 @@ def alive_among(folder: Path, owners: Iterable[str]) -> set[str]:
     return present - dead_among(folder, present)
 
 
+def dead_in(folder: Path) -> set[str]:
+    """The owners with a file in ``folder`` that are gone."""
+    with contextlib.suppress(FileNotFoundError):
+        names = [entry.name for entry in os.scandir(folder)]
+        return {unquote(name) for name in names if _is_unlocked(folder / name)}
+    return set()
+
+
 def sweep(folder: Path, *, still_leasing: Iterable[str]) -> None:
     """Remove the files of the dead that hold no lease any more."""
     leasing = set(still_leasing)

@@ -48,6 +48,7 @@ class Reconciler:
     presence_folder: Path
     lease_s: float = 30.0
     _swept_s: float = field(default=float("-inf"))
+    _swept_locks_s: float = field(default=float("-inf"))
     _looked_s: float | None = None
     _was_away: bool = False
     _slept: bool = False
@@ -70,6 +71,7 @@ class Reconciler:
         # The dead of this host are known here only, whoever has the turn.
         self._take_back(only_dead=not has_turn)
         self._free_outbox()
+        self._sweep_lock_files()
         if not has_turn:
             return False
         end_canceled(self.ledger)
@@ -134,5 +136,11 @@ class Reconciler:
         drop_files(self.ledger, keys)
         drop_files(self.ledger, orphan_files(self.ledger))
         forget_workers(self.ledger, unseen_s=_FORGET_WORKERS_S)
-        leasing = lease_owners(self.ledger) | outgoing_owners(self.ledger)
-        presence.sweep(self.presence_folder, still_leasing=leasing)
+
+    def _sweep_lock_files(self) -> None:
+        """Once a minute, also where another host has the turn: these files are this host's."""
+        now_s = self.clock.boottime_s()
+        if now_s - self._swept_locks_s > _SWEEP_EVERY_S:
+            self._swept_locks_s = now_s
+            leasing = lease_owners(self.ledger) | outgoing_owners(self.ledger)
+            presence.sweep(self.presence_folder, still_leasing=leasing)

@@ -63,3 +63,10 @@ def test_validate_looks_into_the_backends(imagen, configure):
     assert done.code == 3
     assert ":4:" in done.json["error"]["message"]
     assert "latency_ms" in done.json["error"]["message"]
+
+
+def test_a_written_configuration_is_its_users_own(imagen, tmp_path):
+    for words in (("imagen.yaml",), ("imagen.yaml", "--force")):
+        assert imagen("config", "init", *words).code == 0
+        assert (tmp_path / "imagen.yaml").stat().st_mode & 0o777 == 0o600
+        (tmp_path / "imagen.yaml").chmod(0o644)

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -364,3 +365,52 @@ def test_a_database_that_stays_full_is_unavailable(
         pass
 
     ledger.close()
+
+
+def test_a_sqlite_ledger_is_its_users_own_wherever_it_lies(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", default_path=Path("unused"))
+    upgrade(ledger)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    ledger.close()
+
+    assert set(modes) >= {"ledger.db", "ledger.db-wal"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_the_rights_that_a_sqlite_ledger_was_given_stay(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    for _ in range(2):
+        ledger = open_ledger(f"sqlite:///{path}", default_path=Path("unused"))
+        upgrade(ledger)
+        ledger.close()
+        assert path.stat().st_mode & 0o777 in (0o600, 0o660)
+        path.chmod(0o660)
+
+    assert path.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@127.0.0.1:1/name?password=s3cret",
+        "postgresql://me:s3cret@127.0.0.1:1/name?sslpassword=s3cret",
+        "postgresql://127.0.0.1:1/name?user=me&password=s3cret",
+    ],
+)
+def test_no_password_of_an_address_is_shown(url: str) -> None:
+    ledger = open_ledger(url, default_path=Path("unused"))
+    with pytest.raises(LedgerUnavailable) as away, ledger.read():
+        pass
+
+    told = "".join(traceback.format_exception(away.value))
+    assert "s3cret" not in f"{ledger.address} {ledger} {away.value} {told}"
+    ledger.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@host:port/x", "postgresql://me:s3/c@h:1x"])
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        open_ledger(url, default_path=Path("unused"))
+
+    assert "s3" not in "".join(traceback.format_exception(refused.value)).replace(__file__, "")

@@ -188,6 +188,18 @@ def test_the_sweep_keeps_the_lock_file_of_the_dead_while_they_hold_something_to_
     hold_parcel(studio, "dead")
     os.close(left.handle)
 
-    studio.reconciler()._sweep()
+    studio.reconciler()._sweep_lock_files()
 
     assert left.path.exists()
+
+
+def test_the_lock_files_of_this_host_are_swept_while_another_host_has_the_turn(
+    studio: Any,
+) -> None:
+    assert studio.reconciler("another host").tick()
+    left = presence.enter(Path.cwd() / "owners", "dead")
+    os.close(left.handle)
+
+    assert not studio.reconciler("this host").tick()
+
+    assert not left.path.exists()
