@@ -17,7 +17,7 @@ from imagen.config.schema import Config
 from imagen.domain.protocols import Limiter
 from imagen.errors import ConfigError, CredentialError, ImagenError, LedgerError
 from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.history import AttemptHistory
+from imagen.ledger.history import AttemptHistory, NoHistory
 from imagen.ledger.outbox import give_back_outgoing, outgoing_owners
 from imagen.ledger.schema import ensure_schema
 from imagen.services.caller import resolve_caller
@@ -83,7 +83,13 @@ class Foundation:
 
     @cached_property
     def registry(self) -> Registry:
-        history = AttemptHistory(self.ledger)
+        return self._registry_with(AttemptHistory(self.ledger))
+
+    def registry_without_ledger(self) -> Registry:
+        """The backends to be looked at while the ledger cannot be used; none of them may draw."""
+        return self._registry_with(NoHistory())
+
+    def _registry_with(self, history: AttemptHistory | NoHistory) -> Registry:
         limiter = _LazyLimiter(self.config.queue.broker_url)
         surroundings = Surroundings(self.env, limiter, history, history)
         specs = backend_specs(self.config, self.adapters)

@@ -13,7 +13,9 @@ from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
+    from imagen.backends.registry import Registry
     from imagen.bootstrap import Imagen
+    from imagen.config.schema import Config
     from imagen.domain.drawn import Health
     from imagen.services.doctor import Finding
 
@@ -35,8 +37,7 @@ def doctor(shell: Shell, config: str | None) -> None:
     from imagen.cli.log import set_up_logging
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        findings = _findings(shell, imagen, config)
+    findings = _findings(shell, config)
     facts = {"findings": [asdict(each) for each in findings]}
     if not shell.wants_json:
         for each in findings:
@@ -48,40 +49,77 @@ def doctor(shell: Shell, config: str | None) -> None:
         shell.screen.answer_json(facts | {"error": None})
 
 
-def _findings(shell: Shell, imagen: Imagen, config: str | None) -> list[Finding]:
-    from pathlib import Path
+def _findings(shell: Shell, named: str | None) -> list[Finding]:
+    from imagen.bootstrap import Imagen
+    from imagen.services.doctor import examine_preview
 
-    from imagen.config.load import find_config, shown_path
-    from imagen.services.doctor import (
-        Finding,
-        describe_workers,
-        examine,
-        examine_folder,
-        examine_outages,
-    )
-
-    path = find_config(config, shell.env)
-    configured = shown_path(path, shell.env) if path else "no file; the built-in defaults hold"
-    ledger = examine("ledger", lambda: _describe_ledger(imagen))
-    found = [Finding("config", "ok", configured), ledger]
-    folder = Path(imagen.config.output.dir).expanduser().absolute()
-    found.append(examine_folder(folder))
-    if imagen.has_broker:
-        found.append(examine("broker", lambda: _describe_broker(imagen)))
-        lease_s = imagen.config.workers.lease_s
-        found.append(examine("workers", lambda: describe_workers(imagen.ledger, within_s=lease_s)))
-        if ledger.state == "ok":
-            found += examine_outages(imagen.ledger, within_s=lease_s)
-    if ledger.state == "ok":
-        found += _backends(imagen)
-    found.append(_supabase(imagen))
+    config, found = _configuration(shell, named)
+    imagen = Imagen(config, shell.env)
+    try:
+        ledger = _ledger(imagen)
+        found += [*ledger, _output(imagen)]
+        is_usable = ledger[0].state == "ok"
+        if imagen.has_broker:
+            found += _broker(imagen, is_ledger_usable=is_usable)
+        found += _backends(
+            imagen, imagen.registry if is_usable else imagen.registry_without_ledger()
+        )
+        found += _supabase(imagen)
+        output = config.output
+        found += examine_preview(output.preview, command=output.preview_command, env=shell.env)
+    finally:
+        imagen.close()
     return found
 
 
-def _describe_ledger(imagen: Imagen) -> str:
-    from imagen.services.doctor import describe_ledger
+def _configuration(shell: Shell, named: str | None) -> tuple[Config, list[Finding]]:
+    """What is configured; where that cannot be read, what is built in, to go on with."""
+    from imagen.config.load import find_config, load_config, shown_path
+    from imagen.config.schema import Config
+    from imagen.services.doctor import Finding
 
-    return describe_ledger(imagen.ledger, sends_usage=imagen.sends_usage)
+    try:
+        path = find_config(named, shell.env)
+        config = load_config(path, shell.env)
+    except ImagenError as error:
+        problems = [
+            Finding("config", "broken", line, error.hint) for line in error.message.split("\n")
+        ]
+        rest = Finding("config", "warning", "the rest is looked at with the built-in values")
+        return Config(), [*problems, rest]
+    shown = shown_path(path, shell.env) if path else "no file; the built-in defaults hold"
+    return config, [Finding("config", "ok", shown)]
+
+
+def _ledger(imagen: Imagen) -> list[Finding]:
+    from imagen.services.doctor import describe_ledger, examine, examine_pauses
+
+    def look() -> str:
+        return describe_ledger(imagen.ledger, sends_usage=imagen.sends_usage)
+
+    found = examine("ledger", look)
+    return [found, *examine_pauses(imagen.ledger)] if found.state == "ok" else [found]
+
+
+def _output(imagen: Imagen) -> Finding:
+    from pathlib import Path
+
+    from imagen.services.doctor import examine_folder
+
+    return examine_folder(Path(imagen.config.output.dir).expanduser().absolute())
+
+
+def _broker(imagen: Imagen, *, is_ledger_usable: bool) -> list[Finding]:
+    from imagen.services.doctor import describe_workers, examine, examine_outages
+
+    lease_s = imagen.config.workers.lease_s
+    found = [
+        examine("broker", lambda: _describe_broker(imagen)),
+        examine("workers", lambda: describe_workers(imagen.ledger, within_s=lease_s)),
+    ]
+    return (
+        [*found, *examine_outages(imagen.ledger, within_s=lease_s)] if is_ledger_usable else found
+    )
 
 
 def _describe_broker(imagen: Imagen) -> str:
@@ -90,10 +128,10 @@ def _describe_broker(imagen: Imagen) -> str:
     return ping(imagen.config.queue.broker_url)
 
 
-def _backends(imagen: Imagen) -> list[Finding]:
+def _backends(imagen: Imagen, registry: Registry) -> list[Finding]:
     from imagen.cli.alternatives import check_all
 
-    checked = check_all(imagen.registry, imagen.registry.names(), patience_s=_PATIENCE_S)
+    checked = check_all(registry, registry.names(), patience_s=_PATIENCE_S)
     default = imagen.config.default_backend
     return [
         _of_backend(name, health, is_default=name == default) for name, health in checked.items()
@@ -116,18 +154,24 @@ def _of_backend(name: str, health: Health | None, *, is_default: bool) -> Findin
     return Finding(what, state, reason, health.hint.removesuffix("try: imagen doctor").strip())
 
 
-def _supabase(imagen: Imagen) -> Finding:
-    from imagen.cloud.settings import read_settings
-    from imagen.services.doctor import Finding, describe_supabase, examine
+def _supabase(imagen: Imagen) -> list[Finding]:
+    from imagen.cloud.settings import names_project, read_settings
+    from imagen.services.doctor import Finding, describe_rest, describe_storage, examine
 
-    if not imagen.has_supabase:
-        return Finding("supabase", "ok", "not configured; images and usage stay here")
-
-    def look() -> str:
+    try:
         settings = read_settings(imagen.env)
-        return "not configured" if settings is None else describe_supabase(settings)
-
-    return examine("supabase", look)
+    except ImagenError as error:
+        return [Finding("supabase", "broken", error.message, error.hint)]
+    if settings is not None:
+        return [
+            examine("supabase storage", lambda: describe_storage(settings)),
+            examine("supabase rest", lambda: describe_rest(settings)),
+        ]
+    if not names_project(imagen.env) and imagen.config.output.cloud_sync != "on":
+        return [Finding("supabase", "ok", "not configured; images and usage stay here")]
+    state = "broken" if imagen.config.output.cloud_sync == "on" else "warning"
+    why = f"{imagen.missing_for_supabase} is not set; images and usage stay here"
+    return [Finding("supabase", state, why, f"set {imagen.missing_for_supabase}")]
 
 
 def _line(shell: Shell, finding: Finding) -> str:

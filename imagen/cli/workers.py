@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import config_option, json_option
-from imagen.cli.screen import printable, table
+from imagen.cli.screen import table
 from imagen.cli.shell import Shell
+from imagen.domain.printable import printable_line
 
 if TYPE_CHECKING:
     from imagen.ledger.workers import Worker
@@ -62,9 +63,9 @@ def _lines(found: list[Worker]) -> list[str]:
     rows = [
         (
             worker.role,
-            printable(worker.host),
-            ", ".join(map(printable, worker.queues)),
-            printable(worker.model or ""),
+            printable_line(worker.host),
+            ", ".join(map(printable_line, worker.queues)),
+            printable_line(worker.model or ""),
             f"{brief(worker.seen_s)} ago",
         )
         for worker in found
@@ -76,5 +77,5 @@ def _lines(found: list[Worker]) -> list[str]:
         for circuit in worker.open_circuits:
             since = circuit.since.astimezone().strftime("%H:%M:%S")
             why = f"cannot use {circuit.backend} since {since}: {circuit.why}"
-            lines.append(f"  {printable(why)}")
+            lines.append(f"  {printable_line(why)}")
     return lines

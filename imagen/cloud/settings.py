@@ -48,6 +48,11 @@ class SupabaseSettings:
         return is_loopback_url(self.url)
 
 
+def names_project(env: Mapping[str, str]) -> bool:
+    """Whether any of the variables is set: a project is meant to be used."""
+    return len(missing_variables(env)) < len((URL_VARIABLE, KEY_VARIABLES[0]))
+
+
 def missing_variables(env: Mapping[str, str]) -> tuple[str, ...]:
     """The variables still to be set before there is a project to talk to."""
     missing = () if env.get(URL_VARIABLE, "").strip() else (URL_VARIABLE,)
@@ -119,8 +124,11 @@ def _checked_key(key: str, variable: str) -> str:
         )
     if key.startswith("sb_publishable_"):
         raise CredentialError(f"{variable} is a publishable key, which may not write", _KEYS_HINT)
-    if key.startswith("eyJ") and _role_of(key) == "anon":
+    role = _role_of(key) if key.startswith("eyJ") else ""
+    if role == "anon":
         raise CredentialError(f"{variable} is the anon key, which may not write", _KEYS_HINT)
+    if role == "authenticated":
+        raise CredentialError(f"{variable} is a user's token, which may not write", _KEYS_HINT)
     return key
 
 

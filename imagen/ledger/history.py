@@ -19,6 +19,18 @@ _LAST_FEW = 20
 _LOOKED_THROUGH = 100
 
 
+class NoHistory:
+    """Knows of no attempt: for looking at backends while the ledger cannot be read."""
+
+    # The signatures are those of AttemptHistory.
+
+    def expected_s(self, backend: str, work: Work | None = None) -> float | None:  # noqa: ARG002
+        return None
+
+    def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:  # noqa: ARG002
+        return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptHistory:
     """Implements ``Durations`` and ``AttemptIndex`` of the domain from the attempts table."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagen.cloud.rest import Rest
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import ImagenError
 from imagen.ledger.backlog import count_unsent
 from imagen.ledger.engine import Ledger
+from imagen.ledger.paused_jobs import count_paused
 from imagen.ledger.schema import current_revision
 from imagen.ledger.workers import live_workers
 from imagen.services.outages import describe_outages
+from imagen.services.preview import require_preview
+from imagen.services.sinks import missing_usage_columns
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
 
@@ -39,6 +43,10 @@ def examine(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, "ok", look())
     except ImagenError as error:
         return Finding(what, "broken", error.message, error.hint)
+    except Exception as error:
+        # What a doctor stumbles over must not keep it from looking at the rest. Only the type is
+        # told: a message of another program's may hold an address with its password.
+        return Finding(what, "broken", f"looking at it failed with {type(error).__name__}")
 
 
 def describe_ledger(ledger: Ledger, *, sends_usage: bool) -> str:
@@ -93,11 +101,52 @@ def examine_folder(folder: Path) -> Finding:
     return Finding("output", "ok", text)
 
 
-def describe_supabase(settings: SupabaseSettings) -> str:
-    """Whether the project answers to the key, and has the bucket.
+def examine_pauses(ledger: Ledger) -> list[Finding]:
+    """Each paused backend that jobs wait for.
+
+    Raises:
+        LedgerError: the ledger cannot be used.
+    """
+    return [
+        Finding(
+            f"jobs of {backend}",
+            "warning",
+            f"{number:,} wait, and the backend is paused: {reason}",
+            f"imagen backends resume {backend}",
+        )
+        for backend, (reason, number) in count_paused(ledger).items()
+    ]
+
+
+def examine_preview(setting: str, *, command: str, env: Mapping[str, str]) -> list[Finding]:
+    """What keeps a preview from opening that is asked for with each image."""
+    if setting != "on":
+        return []
+    try:
+        require_preview(command=command, env=env)
+    except ImagenError as error:
+        why = f"output.preview is on, but: {error.message}"
+        return [Finding("preview", "warning", why, "set output.preview to auto")]
+    return []
+
+
+def describe_storage(settings: SupabaseSettings) -> str:
+    """Whether the project's Storage answers to the key, and has the bucket.
 
     Raises:
         CloudError: it does not.
     """
     bucket = Storage(settings).find_bucket()
     return f"{settings.url}, " + ("bucket is there" if bucket else "bucket is made at first use")
+
+
+def describe_rest(settings: SupabaseSettings) -> str:
+    """Whether the project's REST API answers to the key, and shows the tables that are used.
+
+    Raises:
+        CloudError: it does not.
+    """
+    missing = missing_usage_columns(Rest(settings))
+    if missing:
+        return f"tables are there; the usage table lacks {', '.join(missing)}"
+    return "tables are there"

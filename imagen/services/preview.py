@@ -36,6 +36,21 @@ def is_wanted(setting: str, *, command: str, env: Mapping[str, str], is_terminal
     return is_terminal and bool(env.get("TMUX")) and can_show
 
 
+def require_preview(*, command: str, env: Mapping[str, str]) -> None:
+    """Returns when a window could be opened here; opens none.
+
+    Raises:
+        ImagenError: there is no tmux around us, or no viewer.
+    """
+    _require_tmux(env)
+    _viewer_words(Path("image.png"), command=command, env=env)
+
+
+def _require_tmux(env: Mapping[str, str]) -> None:
+    if not env.get("TMUX"):
+        raise ImagenError("not inside tmux", "run it in tmux, or draw with --no-preview")
+
+
 def open_preview(path: Path, *, title: str, command: str, env: Mapping[str, str]) -> None:
     """Open the window ``img:<title>``, not selected, that shows the image at ``path``.
 
@@ -45,8 +60,7 @@ def open_preview(path: Path, *, title: str, command: str, env: Mapping[str, str]
     Raises:
         ImagenError: there is no tmux around us, no viewer, or tmux refuses.
     """
-    if not env.get("TMUX"):
-        raise ImagenError("not inside tmux", "run it in tmux, or draw with --no-preview")
+    _require_tmux(env)
     words = _viewer_words(path, command=command, env=env)
     window = f"img:{slugify(title)}"
     new_window = ["tmux", "new-window", "-d", "-n", window, "--", *map(_tmux_word, words)]

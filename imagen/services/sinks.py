@@ -27,6 +27,16 @@ _USAGE_COLUMNS = (
 )
 
 
+def missing_usage_columns(rest: Rest) -> tuple[str, ...]:
+    """Those of our columns that the usage table lacks; looks at the table of images, too.
+
+    Raises:
+        CloudError: a table cannot be reached with this key.
+    """
+    rest.missing_columns(IMAGES_SCHEMA, IMAGES_TABLE, ("id",))
+    return rest.missing_columns(USAGE_SCHEMA, USAGE_TABLE, _USAGE_COLUMNS)
+
+
 @dataclass(frozen=True)
 class UsageOverRest:
     """Sends usage rows to a project's ``mai.imagen_usage``; the attempt's id makes them one."""

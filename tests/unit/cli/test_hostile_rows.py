@@ -145,6 +145,7 @@ WALK: dict[str, list[str]] = {
     "config validate": ["config validate"],
     "config path": ["config path"],
     "worker": ["worker gpu"],
+    "workers": ["workers", "workers --json"],
     "db upgrade": ["db upgrade"],
     "db current": ["db current"],
     "db sql": ["db sql"],

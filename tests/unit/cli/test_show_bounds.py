@@ -147,6 +147,7 @@ def test_showing_any_file_takes_less_than_200_mb(tmp_path: Path, name: str) -> N
         assert b"bug" not in done.stderr
         assert used is not None
         assert int(used[1]) < MOST_MEMORY_KB
+    path.unlink()
 
 
 @pytest.mark.parametrize("text", [b"a" * 2**20, b"a" * 2**23 + b"b"])
