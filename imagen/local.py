@@ -292,7 +292,8 @@ class LocalExecutor:
 
     def _look_after(self, scope: Scope) -> None:
         self.reconciler.tick()
-        if crashed_waiting(self.ledger, list(self.concurrency), scope):
+        left_out = self.drawing.circuits.open_names
+        if crashed_waiting(self.ledger, list(self.concurrency), scope, left_out=left_out):
             self._crowd.want_alone()
         self._tell_standstills(scope)
         if undelivered_bytes(self.ledger, scope) > self.max_artifact_bytes:

@@ -325,14 +325,19 @@ def hosts_to_deliver(ledger: Ledger) -> list[str]:
         return list(connection.scalars(statement))
 
 
-def crashed_waiting(ledger: Ledger, queues: Sequence[str], scope: Scope = EVERYTHING) -> bool:
-    """Whether a job of the scope waits that runs alone in its process since it crashed workers."""
+def crashed_waiting(
+    ledger: Ledger,
+    queues: Sequence[str],
+    scope: Scope = EVERYTHING,
+    *,
+    left_out: Sequence[str] = (),
+) -> bool:
+    """Whether a job of the scope waits that runs alone in its process since it crashed workers.
+
+    Those of the backends ``left_out`` do not count.
+    """
+    crashed = and_(jobs.c.queue.in_(queues), jobs.c.alone_since.is_not(null()), waiting(scope))
+    if left_out:
+        crashed = and_(crashed, jobs.c.backend.not_in(left_out))
     with ledger.read() as connection:
-        return (
-            connection.execute(
-                select(jobs.c.id)
-                .where(jobs.c.queue.in_(queues), jobs.c.alone_since.is_not(null()), waiting(scope))
-                .limit(1)
-            ).first()
-            is not None
-        )
+        return connection.execute(select(jobs.c.id).where(crashed).limit(1)).first() is not None

@@ -204,7 +204,8 @@ class QueueWorker:
         now_s = self.clock.boottime_s()
         if now_s - self._looked_s >= _LOOK_FOR_CRASHED_S:
             self._looked_s = now_s
-            if crashed_waiting(self.ledger, self.queues, scope):
+            left_out = self.drawing.circuits.open_names
+            if crashed_waiting(self.ledger, self.queues, scope, left_out=left_out):
                 self._crowd.want_alone()
 
     def send_outgoing(self) -> SyncReport:

@@ -18,8 +18,10 @@ DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 def _assert_cheap(cost: Cost, scenario: Scenario) -> None:
-    assert (cost.failed, cost.attempts) == (0, scenario.jobs)
+    assert cost.failed == 0
     assert max(cost.put_back) <= scenario.concurrency + 3
+    # One that was announced at the very moment when the server went away is an attempt of its own.
+    assert cost.attempts - scenario.jobs <= scenario.concurrency
     assert cost.first_image_s <= 10 + scenario.draw_s
 
 

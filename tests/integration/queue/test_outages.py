@@ -20,8 +20,10 @@ def test_a_server_that_is_away_fails_no_job_and_wastes_few_tries(tmp_path, serve
 
     cost = go_away_amid_jobs(scenario)
 
-    assert (cost.failed, cost.attempts) == (0, scenario.jobs)
+    assert cost.failed == 0
     assert max(cost.put_back) <= scenario.concurrency + 3
+    # One that was announced at the very moment when the server went away is an attempt of its own.
+    assert cost.attempts - scenario.jobs <= scenario.concurrency
 
 
 def test_of_two_hosts_the_one_without_its_server_takes_no_job_from_the_other(tmp_path):

@@ -187,6 +187,7 @@ def test_a_crashed_job_is_seen_only_by_whom_it_concerns(desk: Any) -> None:
     desk.set(crashed, alone_since=datetime.now(UTC))
     sound = desk.submit()
 
+    assert not crashed_waiting(desk.ledger, ["gpu"], left_out=("mock",))
     assert crashed_waiting(desk.ledger, ["gpu"])
     assert not crashed_waiting(desk.ledger, ["cloud"])
     assert crashed_waiting(desk.ledger, ["gpu"], Scope(job_ids=(crashed,)))
