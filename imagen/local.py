@@ -38,11 +38,18 @@ from imagen.services.reconcile import Reconciler
 from imagen.services.release import give_back_all
 from imagen.services.sync import Sync
 from imagen.services.unavailable import require_reachable_backend
+from imagen.services.waking import Sleepers
 
 log = logging.getLogger(__name__)
 
-#: How often the ledger is looked at when nothing happens here: other processes may add or finish.
+#: How often the ledger is looked at when nothing happens here, at first and later: other processes
+#: may add or finish jobs.
 _LOOK_EVERY_S = 0.5
+_LOOK_SELDOM_S = 2.0
+#: How often what is more than this: what the dead held, pauses, how much is undelivered.
+_LOOK_AFTER_EVERY_S = 2.0
+#: How often it is looked for images that others have generated.
+_DELIVER_EVERY_S = 2.0
 #: How often the outbox is looked at for what was put off.
 _SEND_EVERY_S = 5.0
 
@@ -63,13 +70,19 @@ class Listener(Protocol):
 class LocalPublisher:
     """Implements ``Publisher`` within one process."""
 
-    drawing_wanted: threading.Event = field(default_factory=threading.Event)
+    #: The threads that draw, by queue.
+    drawers: dict[str, Sleepers] = field(default_factory=dict)
     delivery_wanted: threading.Event = field(default_factory=threading.Event)
     sending_wanted: threading.Event = field(default_factory=threading.Event)
     listener: Listener | None = None
 
-    def wake_workers(self, _queue: str, _wakeups: Sequence[Wakeup]) -> None:
-        self.drawing_wanted.set()
+    def wake_workers(self, queue: str, _wakeups: Sequence[Wakeup]) -> None:
+        self._wake_one(queue)
+
+    def wake_drawers(self) -> None:
+        """Let a thread of each queue look for work."""
+        for queue in list(self.drawers):
+            self._wake_one(queue)
 
     def wake_results(self, _host: str) -> None:
         self.delivery_wanted.set()
@@ -78,8 +91,15 @@ class LocalPublisher:
         self.sending_wanted.set()
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
+        if event.get("event") == "running":
+            # It was claimed: the next one may be waiting behind it.
+            self._wake_one(job.queue)
         if self.listener is not None:
             self.listener.on_event(job.id, event)
+
+    def _wake_one(self, queue: str) -> None:
+        if queue in self.drawers:
+            self.drawers[queue].wake_one()
 
 
 @dataclass
@@ -111,6 +131,7 @@ class LocalExecutor:
     _full: threading.Event = field(default_factory=threading.Event)
     _crowd: Crowd = field(default_factory=Crowd)
     _broken: ImagenError | None = None
+    _looked_s: float = float("-inf")
     _news: list[tuple[StandstillNews, Callable[[str, str], None]]] = field(default_factory=list)
     _patience: LedgerPatience = field(init=False)
 
@@ -125,6 +146,7 @@ class LocalExecutor:
             BackendUnavailable: the backend of every job left stayed away; the jobs wait.
             LedgerError: the ledger went away for longer than a minute.
         """
+        look_s = _LOOK_EVERY_S
         deadline_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
         self._news = self._make_news()
         self._patience = LedgerPatience(self.clock, self.ledger_patience_s)
@@ -133,14 +155,21 @@ class LocalExecutor:
         threads = self._start_threads(scope, self._queues(scope, forever=forever))
         try:
             while not self._stop.is_set():
-                self._idle.wait(_LOOK_EVERY_S)
+                is_news = self._idle.wait(self._pause_s(scope, look_s, deadline_s))
                 self._idle.clear()
+                look_s = _LOOK_EVERY_S if is_news else min(_LOOK_SELDOM_S, look_s * 1.5)
                 try:
                     if not forever and not has_unfinished(self.ledger, scope):
                         return True
-                    self._look_after(scope)
-                    if not forever:
+                    is_time = self._is_time_to_look()
+                    if is_time:
+                        self._look_after(scope)
+                    elif is_news:
+                        # What a run ends for is told before it ends.
+                        self._tell_standstills(scope)
+                    if not forever and (is_news or is_time):
                         self._require_progress(scope)
+                    self.publisher.wake_drawers()
                     self._patience.note_answer()
                 except LedgerUnavailable as error:
                     self._patience.note_absence(error)
@@ -179,7 +208,7 @@ class LocalExecutor:
 
     def _start_circuits(self) -> None:
         def tell_change() -> None:
-            self.publisher.drawing_wanted.set()
+            self.publisher.wake_drawers()
             self._idle.set()
             if self.heartbeat.on_beat is not None:
                 self.heartbeat.on_beat()
@@ -211,6 +240,7 @@ class LocalExecutor:
         if self.sync is not None:
             work.append(partial(self._send_all, replace(self.sync, should_stop=self._stop.is_set)))
         for queue in queues:
+            self.publisher.drawers[queue] = Sleepers()
             work += [partial(self._draw_all, scope, queue)] * self.concurrency.get(queue, 2)
         # Daemons: what still blocks in a backend at the end must not keep the process alive.
         threads = [threading.Thread(target=each, daemon=True) for each in work]
@@ -220,12 +250,12 @@ class LocalExecutor:
 
     def _draw_all(self, scope: Scope, queue: str) -> None:
         claimant = Claimant(self.owner, [queue], self.lease_s, scope)
+        sleepers = self.publisher.drawers[queue]
         while not self._stop.is_set():
-            # Cleared before the look, so that a wake-up in between is not slept through.
-            self.publisher.drawing_wanted.clear()
-            if not self._guarded(lambda: self._draw_one(claimant)):
+            if self._guarded(lambda: self._draw_one(claimant)):
                 self._idle.set()
-                self.publisher.drawing_wanted.wait(self._pause_s(scope))
+            else:
+                sleepers.sleep()
 
     def _draw_one(self, claimant: Claimant) -> bool:
         if self._full.is_set():
@@ -247,16 +277,17 @@ class LocalExecutor:
         claimant = Claimant(self.owner, [], self.lease_s, scope)
         while not self._stop.is_set():
             self.publisher.delivery_wanted.clear()
-            if not self._guarded(lambda: self._deliver_some(claimant)):
+            if self._guarded(lambda: self._deliver_some(claimant)):
                 self._idle.set()
-                self.publisher.delivery_wanted.wait(_LOOK_EVERY_S)
+            else:
+                self.publisher.delivery_wanted.wait(_DELIVER_EVERY_S)
 
     def _deliver_some(self, claimant: Claimant) -> bool:
         outcomes = self.delivery.deliver_next(claimant, host=self.host)
         for outcome in outcomes:
             self._tell(outcome)
             if outcome.state is JobState.QUEUED:
-                self.publisher.drawing_wanted.set()
+                self.publisher.wake_drawers()
         return bool(outcomes)
 
     def _send_all(self, sync: Sync) -> None:
@@ -290,6 +321,13 @@ class LocalExecutor:
         self._stop.set()
         self._wake_all()
 
+    def _is_time_to_look(self) -> bool:
+        now_s = self.clock.boottime_s()
+        if now_s - self._looked_s < _LOOK_AFTER_EVERY_S and not self._full.is_set():
+            return False
+        self._looked_s = now_s
+        return True
+
     def _look_after(self, scope: Scope) -> None:
         self.reconciler.tick()
         left_out = self.drawing.circuits.open_names
@@ -300,19 +338,20 @@ class LocalExecutor:
             self._full.set()
         elif self._full.is_set():
             self._full.clear()
-            self.publisher.drawing_wanted.set()
 
     def _tell_standstills(self, scope: Scope) -> None:
         for news, tell in self._news:
             for backend, reason in news.since_last(scope).items():
                 tell(backend, reason)
 
-    def _pause_s(self, scope: Scope) -> float:
+    def _pause_s(self, scope: Scope, look_s: float, deadline_s: float | None) -> float:
+        """For how long nothing need be looked at, unless something happens."""
+        left_s = look_s if deadline_s is None else deadline_s - self.clock.boottime_s()
         try:
             due_s = next_due_s(self.ledger, scope)
         except LedgerUnavailable:
-            return _LOOK_EVERY_S
-        return _LOOK_EVERY_S if due_s is None else min(_LOOK_EVERY_S, max(0.01, due_s))
+            due_s = _LOOK_EVERY_S
+        return max(0.01, min(look_s, left_s, look_s if due_s is None else due_s))
 
     def _let_finish(self, threads: list[threading.Thread], *, grace_s: float) -> None:
         deadline_s = self.clock.boottime_s() + grace_s
@@ -322,7 +361,8 @@ class LocalExecutor:
 
     def _wake_all(self) -> None:
         self._idle.set()
-        self.publisher.drawing_wanted.set()
+        for sleepers in self.publisher.drawers.values():
+            sleepers.close()
         self.publisher.delivery_wanted.set()
         self.publisher.sending_wanted.set()
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from imagen.domain.job import JobState
 from imagen.errors import LedgerUnavailable
@@ -170,3 +171,23 @@ def test_a_worker_without_a_broker_draws_whatever_comes(
     thread.join(DEADLINE_S)
 
     assert sqlite_desk.state(job_id) is JobState.SUCCEEDED
+
+
+def test_sixteen_idle_threads_ask_the_ledger_hardly_more_often_than_one(
+    sqlite_desk: Any, start: Any
+) -> None:
+    claims: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE jobs SET state='running'") or "lease_owner=?" in statement:
+            claims.append(statement)
+
+    event.listen(sqlite_desk.ledger.engine, "before_cursor_execute", note)
+    sqlite_desk.submit()
+
+    # Long enough for each of them to have asked six times, had it asked every half second.
+    assert start(sqlite_desk.ledger, gpu=16, latency_ms=3000).run(EVERYTHING, timeout_s=DEADLINE_S)
+
+    assert claims
+    # Each once at the start, and one now and then.
+    assert len(claims) < 2 * 16
