@@ -189,7 +189,7 @@ def _tell(
 
 
 def _tell_kept(shell: Shell, imagen: Imagen) -> None:
-    """Without a project nothing is owed to anybody; with one these rows would go there."""
+    """Tell how many usage rows would be sent if a project were configured."""
     from imagen.ledger.backlog import count_kept_usage
 
     number = 0 if imagen.is_ledger_in_project else count_kept_usage(imagen.ledger)

@@ -155,7 +155,7 @@ class Ledger:
             raise _translate(error, self.address) from error
 
     def close(self) -> None:
-        """Let go of every connection. Whoever uses the ledger afterwards gets LedgerUnavailable."""
+        """Close every connection. Each later use of this ledger raises LedgerUnavailable."""
         self._is_closed = True
         self.disconnect()
 

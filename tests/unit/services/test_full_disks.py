@@ -136,7 +136,7 @@ def test_a_full_disk_is_said_once(
     ids = [generated(studio, disk.folder, f"{number}.{{ext}}") for number in range(3)]
     disk.fill()
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="imagen.services.deliver"):
         first = studio.deliver()
         for _ in range(3):
             studio.clock.sleep(600)
@@ -153,7 +153,7 @@ def test_a_full_disk_is_said_once(
 def test_a_disk_that_is_full_again_is_said_again(
     sqlite_studio: Any, disk: SmallDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="imagen.services.deliver"):
         for number in range(2):
             job_id = generated(sqlite_studio, disk.folder, f"{number}.{{ext}}")
             disk.fill()
