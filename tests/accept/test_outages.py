@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from benchmarks.chaos.outages import (
@@ -14,6 +12,9 @@ from benchmarks.chaos.outages import (
     one_host_away,
 )
 
+#: From a wake-up to the image, on a machine that is busy with other things.
+ONE_DRAWING_S = 2.0
+
 DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
@@ -22,7 +23,7 @@ def _assert_cheap(cost: Cost, scenario: Scenario) -> None:
     assert max(cost.put_back) <= scenario.concurrency + 3
     # One that was announced at the very moment when the server went away is an attempt of its own.
     assert cost.attempts - scenario.jobs <= scenario.concurrency
-    assert cost.first_image_s <= 10 + scenario.draw_s
+    assert cost.first_image_s <= 10 / scenario.scale + ONE_DRAWING_S
 
 
 @DATABASES
@@ -37,9 +38,7 @@ def test_a_server_that_is_away_for_ten_minutes_amid_500_jobs_fails_none(tmp_path
     # Every wait of the product, and the outage, a tenth as long.
     scenario = Scenario(tmp_path / "stage", away_s=600, scale=10, database=database)
 
-    cost = go_away_amid_jobs(scenario)
-
-    _assert_cheap(replace(cost, first_image_s=cost.first_image_s * scenario.scale), scenario)
+    _assert_cheap(go_away_amid_jobs(scenario), scenario)
 
 
 def test_a_server_that_starts_a_minute_after_its_worker_draws_all_500(tmp_path):
