@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -13,14 +14,17 @@ from imagen.errors import BrokerUnavailable
 
 def connect(broker_url: str) -> redis.Redis:
     """A thread-safe client; connects at the first command, and gives up after 3 s."""
+    url = _redis_url(broker_url)
+    # A Unix socket knows no keepalive, and redis-py's connection to one refuses the option.
+    only_tcp: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     return redis.Redis.from_url(
-        _redis_url(broker_url),
+        url,
         socket_connect_timeout=3,
         socket_timeout=5,
-        socket_keepalive=True,
         health_check_interval=25,
         # One retry, at once: a pooled connection may have died since its last use.
         retry=Retry(NoBackoff(), 1),
+        **only_tcp,
     )
 
 
