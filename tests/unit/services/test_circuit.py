@@ -227,7 +227,7 @@ def test_its_thread_tells_of_every_change_and_closes_it_when_the_backend_is_back
 def test_it_says_once_that_it_opened(
     circuits: Circuits, caplog: pytest.LogCaptureFixture, clock: Any
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="imagen.services.circuit")
     for _ in range(5):
         _refuse(circuits, running=1)
         clock.sleep(6)
