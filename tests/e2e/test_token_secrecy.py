@@ -20,6 +20,7 @@ from psycopg import sql
 
 from benchmarks.chaos.stage import HOST, wait_until
 from benchmarks.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
+from imagen.ledger.control import paused_backends
 from imagen.ledger.lookup import has_unfinished
 from imagen.ledger.scope import EVERYTHING
 from imagen.testing.fake_replicate import FakeReplicate, Fault
@@ -160,8 +161,13 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
         )
         actors = [stage.start_ready("cloud"), stage.start_ready("results")]
         stage.order([f"fox number {number}" for number in range(20)])
-        said = imagen(stage, "generate", "an owl", "--backend", BACKEND, "--wait", "--json")
         ledger = stage.imagen().ledger
+        # The refused token pauses the account until it is resumed.
+        wait_until(lambda: bool(paused_backends(ledger)), what="the pause", timeout_s=120)
+        rows = list(postgres_content(postgres_url))
+        assert any(TOKEN_ENV in row for row in rows)
+        said = imagen(stage, "backends", "resume", BACKEND)
+        said += imagen(stage, "generate", "an owl", "--backend", BACKEND, "--wait", "--json")
         wait_until(
             lambda: not has_unfinished(ledger, EVERYTHING), what="all is over", timeout_s=120
         )
@@ -173,8 +179,7 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
         assert len(list(stage.output.glob("*.png"))) > 10
         assert files_with(TOKEN, [stage.folder, own_redis.folder]) == []
         assert not any(TOKEN.encode() in value for value in own_redis_content)
-        rows = list(postgres_content(postgres_url))
-        assert any(TOKEN_ENV in row for row in rows)
+        rows += postgres_content(postgres_url)
         assert not any(TOKEN in row for row in rows)
         assert TOKEN not in said
         assert TOKEN not in str(titles)
@@ -187,7 +192,11 @@ def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: Fak
     )
     with stage:
         (stage.folder / "prompts.txt").write_text("".join(f"fox {n}\n" for n in range(12)))
-        said = imagen(stage, "batch", "../prompts.txt", "--backend", BACKEND, "--json")
+        batch = ("batch", "../prompts.txt", "--backend", BACKEND, "--json")
+        said = imagen(stage, *batch)
+        # The refused token has paused the account.
+        said += imagen(stage, "backends", "resume", BACKEND)
+        said += imagen(stage, *batch)
         said += imagen(stage, "generate", "an owl", "--backend", BACKEND)
         for fault in (Fault.UNAUTHENTICATED, Fault.NO_CREDIT):
             fake.inject(fault)
