@@ -76,29 +76,35 @@ def test_an_image_whose_path_cannot_be_written_is_kept_and_named_on_stderr(
     assert len(others) == (0 if how == "broken" else 1)
 
 
-@pytest.mark.parametrize("how", ["full", "closed", "broken"])
+COMPLETE = {"_IMAGEN_COMPLETE": "bash_complete", "COMP_WORDS": "imagen ", "COMP_CWORD": "1"}
+#: How each kind of answer is written: by us, by click's help, by its completion, and in many parts.
+ANSWERS: list[tuple[tuple[str, ...], dict[str, str]]] = [
+    (("jobs", "ls"), {}),
+    (("--help",), {}),
+    ((), COMPLETE),
+    (("usage", "--raw", "--json"), {}),
+]
+MORE_ANSWERS: list[tuple[tuple[str, ...], dict[str, str]]] = [
+    (("jobs", "show", "@ID"), {}),
+    (("doctor", "--json"), {}),
+    (("generate", "--json"), {}),
+    (("--version",), {}),
+    ((), {"_IMAGEN_COMPLETE": "bash_source"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("words", "env"),
+    ("how", "words", "env"),
     [
-        (("jobs", "ls"), {}),
-        (("jobs", "ls", "--json"), {}),
-        (("jobs", "show", "01a1"), {}),
-        (("usage", "--csv"), {}),
-        (("usage", "--raw", "--json"), {}),
-        (("--help",), {}),
-        (("generate", "--help"), {}),
-        (("--version",), {}),
-        (("config", "init"), {}),
-        (("doctor", "--json"), {}),
-        ((), {"_IMAGEN_COMPLETE": "bash_source"}),
-        ((), {"_IMAGEN_COMPLETE": "bash_complete", "COMP_WORDS": "imagen ", "COMP_CWORD": "1"}),
-        (("generate", "--json"), {}),
+        *(("full", *answer) for answer in ANSWERS + MORE_ANSWERS),
+        *((how, *answer) for how in ("closed", "broken") for answer in ANSWERS),
     ],
 )
 def test_an_answer_that_cannot_be_written_is_one_line_and_an_exit_code(
     draw: Any, how: str, words: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    draw("a fox")
+    job_id = draw("a fox", "--json").json["id"]
+    words = tuple(word.replace("@ID", job_id) for word in words)
     done = typed(*words, streams=OUTPUTS[how], env=env)
 
     assert done.returncode == CODES.get(how, EXIT_OUTPUT_FAILED)
