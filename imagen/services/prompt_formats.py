@@ -14,7 +14,9 @@ HEAD_BYTES = 64 * 1024
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
 _DOCUMENTS = frozenset({".yaml", ".yml", ".toml", ".xml", ".html"})
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+_IMAGES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".svg"}
+)
 _BINARIES = frozenset({".xlsx", ".ods", ".docx", ".odt", ".pdf", ".parquet", ".zip", ".gz", ".db"})
 
 _SIGNATURES = {
@@ -24,6 +26,10 @@ _SIGNATURES = {
     b"PK\x03\x04": "a ZIP archive or an office document",
     b"\x1f\x8b": "compressed with gzip",
     b"SQLite format 3\0": "a SQLite database",
+    b"<?xml": "an XML document",
+    b"<svg": "an SVG image",
+    b"<!DOCTYPE": "an HTML document",
+    b"<html": "an HTML document",
 }
 #: A prompt may hold line ends, and each of them would begin a prompt of its own.
 _ONE_LINE = r"""'.prompt | gsub("\n"; " ")'"""
@@ -44,13 +50,16 @@ def require_prompt_lines(source: str, head: bytes) -> None:
     if suffix == ".json":
         raise _json_refused(source)
     if suffix in _JSON_LINES or _is_row_of_json(first):
-        raise _refused(label, "JSON lines", f"jq -r {_ONE_LINE} {_file(source)}")
+        command = f"jq -r {_ONE_LINE} {_file(source)}"
+        raise _refused(label, "JSON lines", command, is_certain=_is_row_of_json(first))
     for ending, separator in _SEPARATORS.items():
         columns = [cell.strip().strip('"') for cell in first.split(separator)]
         column = next((name for name in columns if name.lower() == "prompt"), "")
-        if suffix == ending or (column and len(columns) > 1):
+        is_header = bool(column) and len(columns) > 1
+        if suffix == ending or is_header:
             command = _table_command(_file(source), separator, column or "prompt")
-            raise _refused(label, f"a table ({ending[1:].upper()})", command)
+            what = f"a table ({ending[1:].upper()})"
+            raise _refused(label, what, command, is_certain=is_header)
     if suffix in _DOCUMENTS:
         raise _refused(label, f"a {suffix[1:].upper()} document", "")
 
@@ -81,10 +90,13 @@ def _json_refused(source: str) -> RequestError:
     return _refused(source, "a JSON document", f"jq -r '.[]' {file}")
 
 
-def _refused(label: str, what: str, command: str) -> RequestError:
-    """The error for ``what``; ``command`` prints the prompts of such a file."""
+def _refused(label: str, what: str, command: str, *, is_certain: bool = False) -> RequestError:
+    """The error for ``what``; ``command`` prints the prompts of such a file.
+
+    ``is_certain``: by its content, so that another name would not help.
+    """
     hints = [f"draw its prompts: {command} | imagen batch - --name NAME"] if command else []
-    if label != "standard input":
+    if label != "standard input" and not is_certain:
         hints.append("if it holds one prompt a line all the same, give it a name that ends in .txt")
     return RequestError(f"{label} is {what}; a batch takes one prompt a line", "\n".join(hints))
 

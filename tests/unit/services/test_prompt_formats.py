@@ -49,6 +49,7 @@ def prompts_of(error: RequestError) -> list[str]:
         ("fox.png", b"\x89PNG\r\n\x1a\n", "an image"),
         ("fox.jpg", b"\xff\xd8\xff", "an image"),
         ("fox.webp", b"RIFF", "an image"),
+        ("fox.svg", "<svg>", "an image"),
         ("in.xlsx", b"PK\x03\x04", "a ZIP archive"),
     ],
 )
@@ -68,13 +69,15 @@ def test_another_format_is_refused_by_its_name(tmp_path, name, content, what):
         ("Prompt\tCategory\na fox\tAnimals\n", "a table (TSV)"),
         (b"\x89PNG\r\n\x1a\n\0\0", "a PNG image"),
         (b"%PDF-1.7", "a PDF"),
+        ("<svg width='9'>\n<path d='M'/>\n", "an SVG image"),
+        ("<?xml version='1.0'?>\n", "an XML document"),
     ],
 )
 def test_another_format_is_refused_by_its_content_whatever_its_name(tmp_path, content, what):
     assert f"prompts.txt is {what}" in refusal(tmp_path / "prompts.txt", content).message
     raw = content.encode() if isinstance(content, str) else content
     with (
-        pytest.raises(RequestError, match=r"standard input is (a|JSON)"),
+        pytest.raises(RequestError, match=r"standard input is (an?|JSON)"),
         open_prompts("-", io.BytesIO(raw)),
     ):
         pass
@@ -113,3 +116,8 @@ def test_what_only_resembles_another_format_is_a_prompt(tmp_path, prompt):
 
     with open_prompts(str(path), io.BytesIO()) as prompts:
         assert [line.prompt for line in prompts.lines()] == [prompt]
+
+
+def test_another_name_is_advised_only_where_it_would_help(tmp_path):
+    assert "ends in .txt" in refusal(tmp_path / "in.csv", "a fox\nan owl\n").hint
+    assert "ends in .txt" not in refusal(tmp_path / "in.csv", TABLE).hint
