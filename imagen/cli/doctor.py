@@ -86,7 +86,11 @@ def _configuration(shell: Shell, named: str | None) -> tuple[Config, list[Findin
             Finding("config", "broken", line, error.hint) for line in error.message.split("\n")
         ]
         rest = Finding("config", "warning", "the rest is looked at with the built-in values")
-        return Config(), [*problems, rest]
+        try:
+            return load_config(None, shell.env), [*problems, rest]
+        except ImagenError:
+            # It is a variable that is wrong.
+            return Config(), [*problems, rest]
     shown = shown_path(path, shell.env) if path else "no file; the built-in defaults hold"
     return config, [Finding("config", "ok", shown)]
 

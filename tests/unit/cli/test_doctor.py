@@ -183,3 +183,10 @@ def test_a_key_that_is_not_the_service_s_is_broken(imagen, configure, fake, role
     (line,) = lines(done, "supabase:")
     assert line.startswith("broken")
     assert "may not write" in line
+
+
+def test_beside_a_broken_configuration_the_environment_still_counts(imagen, configure, tmp_path):
+    configure("colour: red\n")
+    done = imagen("doctor", env={"IMAGEN_DATABASE_URL": f"sqlite:///{tmp_path}/other.db"})
+
+    assert f"sqlite at {tmp_path}/other.db" in lines(done, "ledger:")[0]
