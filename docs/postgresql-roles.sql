@@ -39,13 +39,19 @@ GRANT SELECT ON imagen.alembic_version, imagen.meta
     TO imagen_gpu, imagen_cloud, imagen_results, imagen_client;
 GRANT SELECT, INSERT, UPDATE, DELETE ON imagen.workers
     TO imagen_gpu, imagen_cloud, imagen_results, imagen_client;
+-- Which login reported a worker is written by the table itself: nobody signs for another.
+REVOKE INSERT, UPDATE ON imagen.workers FROM imagen_gpu;
+GRANT INSERT (owner, host, role, queues, backends, model, allowed_dirs, open_circuits,
+              started_at, seen_at),
+      UPDATE (host, role, queues, backends, model, allowed_dirs, open_circuits, seen_at)
+    ON imagen.workers TO imagen_gpu;
 GRANT SELECT ON imagen.pauses TO imagen_gpu, imagen_cloud, imagen_results, imagen_client;
 
 -- Drawing: claim a row, keep its attempts, hand an image in. Not: change what was asked for, where
 -- it goes or whose it is; read an image back; read batches, usage or the copies of images; submit.
 GRANT SELECT ON imagen.jobs TO imagen_gpu, imagen_cloud;
 GRANT UPDATE (state, phase, not_before, limited_since, lease_owner, lease_expires_at, fence,
-              attempt_id, attempt_count, passed_over, error_code, error_message,
+              attempt_id, attempt_count, passed_over, passed_over_since, error_code, error_message,
               started_at, finished_at, crash_count, crash_fence, alone_since)
     ON imagen.jobs TO imagen_gpu, imagen_cloud;
 -- The value of an option that turned out to be a secret is taken out of the row.
@@ -99,7 +105,10 @@ BEGIN
             ARRAY['imagen_gpu', 'imagen_cloud', 'imagen_results', 'imagen_client']
         LOOP
             EXECUTE format('DROP POLICY IF EXISTS %I ON imagen.%I', member, found.tablename);
-            CONTINUE WHEN member = 'imagen_gpu' AND found.tablename = 'jobs';
+            EXECUTE format('DROP POLICY IF EXISTS %I ON imagen.%I', member || '_own',
+                           found.tablename);
+            CONTINUE WHEN member = 'imagen_gpu' AND found.tablename
+                IN ('jobs', 'attempts', 'artifacts', 'workers', 'pauses');
             EXECUTE format('CREATE POLICY %I ON imagen.%I TO %I USING (true) WITH CHECK (true)',
                            member, found.tablename, member);
         END LOOP;
@@ -118,5 +127,25 @@ CREATE POLICY imagen_gpu ON imagen.jobs TO imagen_gpu
     USING ((queue = 'gpu' OR queue LIKE 'gpu.%')
            -- A job that it fails has just got its time of ending, and must still be in sight.
            AND (finished_at IS NULL OR finished_at > now() - interval '1 minute'));
+
+-- What it keeps with a job, it reads and writes where it sees the job: the policy above holds in
+-- these queries too.
+CREATE POLICY imagen_gpu ON imagen.attempts TO imagen_gpu
+    USING (EXISTS (SELECT FROM imagen.jobs WHERE jobs.id = attempts.job_id))
+    WITH CHECK (EXISTS (SELECT FROM imagen.jobs WHERE jobs.id = attempts.job_id));
+CREATE POLICY imagen_gpu ON imagen.artifacts TO imagen_gpu
+    USING (EXISTS (SELECT FROM imagen.jobs WHERE jobs.id = artifacts.job_id))
+    WITH CHECK (EXISTS (SELECT FROM imagen.jobs WHERE jobs.id = artifacts.job_id));
+
+-- Everybody's workers and pauses are in its sight; it changes its own worker, and pauses a backend
+-- whose jobs it may draw.
+CREATE POLICY imagen_gpu ON imagen.workers FOR SELECT TO imagen_gpu USING (true);
+CREATE POLICY imagen_gpu_own ON imagen.workers TO imagen_gpu
+    USING (login = current_user AND role = 'gpu')
+    WITH CHECK (login = current_user AND role = 'gpu');
+CREATE POLICY imagen_gpu ON imagen.pauses FOR SELECT TO imagen_gpu USING (true);
+CREATE POLICY imagen_gpu_own ON imagen.pauses TO imagen_gpu
+    USING (EXISTS (SELECT FROM imagen.jobs WHERE jobs.backend = pauses.backend))
+    WITH CHECK (EXISTS (SELECT FROM imagen.jobs WHERE jobs.backend = pauses.backend));
 
 COMMIT;

@@ -171,6 +171,8 @@ workers = Table(
     Column("allowed_dirs", JsonDocument),
     # The backends that it cannot reach: [{backend, since, why}]. NULL: none.
     Column("open_circuits", JsonDocument),
+    # The role of PostgreSQL that reported it, which it writes by itself. NULL on SQLite.
+    Column("login", Text),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )

@@ -239,7 +239,7 @@ def test_a_gpu_host_sees_neither_other_queues_nor_what_is_long_done(site: Site):
     [
         "INSERT INTO imagen.jobs SELECT * FROM imagen.jobs",
         "DELETE FROM imagen.jobs",
-        "UPDATE imagen.jobs SET request = '{}'",
+        "UPDATE imagen.jobs SET output = '{}'",
         "UPDATE imagen.meta SET value = ''",
     ],
 )
