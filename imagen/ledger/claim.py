@@ -63,10 +63,11 @@ def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None
     if claimant.model is None:
         return _take(ledger, claimant, choice)
     with ledger.read() as connection:
-        first = connection.execute(first_waiting(choice)).first()
+        first = connection.execute(first_waiting(choice), {"b_model": claimant.model}).first()
     if first is None:
         return None
-    if first.affinity not in (None, claimant.model) and not first.is_fed_up:
+    is_other = first.affinity not in (None, claimant.model)
+    if is_other and first.may_prefer and not first.is_fed_up:
         claim = _take(ledger, claimant, choice, lane=first.lane)
         if claim is not None:
             _pass_over(ledger, first.id)

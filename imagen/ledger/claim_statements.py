@@ -24,6 +24,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal,
@@ -49,8 +50,11 @@ MAX_PASSED_OVER_S = 300
 
 
 @lru_cache(maxsize=256)
-def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool]]:
-    """The job that comes first by lane and age, whatever is loaded."""
+def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool, bool]]:
+    """The job that comes first by lane and age, whatever is loaded.
+
+    ``may_prefer`` says whether another one of its lane may need ``b_model``.
+    """
     # Counted from the first time, not from the submission: late in a long batch every row is old.
     is_fed_up = or_(
         jobs.c.passed_over >= MAX_PASSED_OVER,
@@ -58,7 +62,13 @@ def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool]]:
     )
     head = heads(choice)
     first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).scalar_subquery()
-    columns = (jobs.c.id, jobs.c.lane, jobs.c.affinity, is_fed_up.label("is_fed_up"))
+    # Behind one whose wait is over others may stand that need the model.
+    fits = or_(head.c.affinity == bindparam("b_model", type_=Text), head.c.is_single)
+    may_prefer = exists().where(head.c.lane == jobs.c.lane, fits)
+    columns = (
+        *(jobs.c.id, jobs.c.lane, jobs.c.affinity),
+        *(is_fed_up.label("is_fed_up"), may_prefer.label("may_prefer")),
+    )
     return select(*columns).where(jobs.c.id == first)
 
 
