@@ -45,7 +45,7 @@ _PAYING = [
 _DELIVERING = [
     *_both("imagen.ledger.delivery:claim_deliveries"),
     *_both("imagen.services.deliver:record_usage"),
-    Point("imagen.services.deliver:load_artifacts", "after"),
+    Point("imagen.services.packing:load_artifacts", "after"),
     *_both("imagen.ledger.delivery:record_targets"),
     *_both("imagen.services.deliver:write_temp"),
     Point("imagen.services.deliver:sync_files", "before"),

@@ -116,7 +116,7 @@ class Play:
         if not waits:
             return
         with self.stage.imagen().ledger.read() as connection:
-            leader = connection.scalar(select(locks.c.owner))
+            leader = connection.scalar(select(locks.c.owner).where(locks.c.name == LOCK_NAME))
         for actor in list(self._cast.values()):
             if not leader or not leader.startswith(actor.owner_prefix):
                 continue

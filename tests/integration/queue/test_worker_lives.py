@@ -43,7 +43,8 @@ def test_a_poison_job_fails_after_so_many_crashes_and_takes_nobody_with_it(make_
     if not keeper.is_alive:
         stage.start("gpu")
     for other in others:
-        assert stage.wait_for(other, JobState.SUCCEEDED).crash_count <= 1
+        # Company of the poison job until its second crash, from which on it runs alone.
+        assert stage.wait_for(other, JobState.SUCCEEDED).crash_count <= 2
 
 
 def test_generators_stop_while_too_much_waits_for_delivery(make_stage):
