@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Consumption:
     """Starts and stops the consuming of single queues. Threads share it.
 
@@ -21,12 +21,17 @@ class Consumption:
 
     consumer: Any
     queues: Sequence[str]
+    _wanted: frozenset[str] = field(default_factory=frozenset)
 
     def limit_to(self, wanted: Collection[str]) -> None:
-        """Consume these of the queues only, soon."""
-        self.consumer.call_soon(self._apply, frozenset(wanted))
+        """Consume these of the queues only, soon; of two calls the later one holds."""
+        self._wanted = frozenset(wanted)
+        # kombu keeps what is to be called in a set: two calls may come in either order, so each
+        # one applies the newest wish. Observed on kombu 5.7.0.
+        self.consumer.call_soon(self._apply)
 
-    def _apply(self, wanted: frozenset[str]) -> None:
+    def _apply(self) -> None:
+        wanted = self._wanted
         for queue in self.queues:
             if queue in wanted:
                 self._add(queue)

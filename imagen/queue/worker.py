@@ -85,6 +85,7 @@ class QueueWorker:
     _crowd: Crowd = field(default_factory=Crowd)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _draining: threading.Lock = field(default_factory=threading.Lock)
+    _consuming: threading.Lock = field(default_factory=threading.Lock)
     _sending: threading.Lock = field(default_factory=threading.Lock)
     #: Hosts for which so much waits for delivery that nothing more is drawn for them.
     _full_hosts: tuple[str, ...] = ()
@@ -136,7 +137,10 @@ class QueueWorker:
         Raises:
             LedgerUnavailable: the ledger is away.
         """
-        if self.consume is not None:
+        if self.consume is None:
+            return
+        # One at a time: a look that was begun before a circuit closed must not have the last word.
+        with self._consuming:
             self.consume([queue for queue in self.queues if self._is_of_use_in(queue)])
 
     def _is_of_use_in(self, queue: str) -> bool:
