@@ -1,4 +1,4 @@
-"""kombu's Redis transport, made to drop a broken message where kombu would end the worker."""
+"""kombu's Redis transport, made to outlive messages and lost connections that end a worker."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ class _CheckingPubSub(kombu_redis.PrefixedRedisPubSub):
 class _CheckingChannel(kombu_redis.Channel):
     def _get_client(self) -> Any:
         return functools.partial(_CheckingRedis, global_keyprefix=self.global_keyprefix)
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        # Of a connection that is closed already kombu 5.7.0 asks the address of None, and Celery
+        # ends the worker; an error of the connection makes it connect again. Observed in restarts
+        # of Redis.
+        if self.connection.client is None:
+            raise redis.ConnectionError("the connection to Redis is closed")
+        # The stubs leave it out.
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]
 
 
 class CheckingTransport(kombu_redis.Transport):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +21,8 @@ class TaskConsumer:
         self.app = SimpleNamespace(amqp=SimpleNamespace(queues={}))
         self.task_consumer = SimpleNamespace(consuming_from=self.consumed.__contains__)
 
-    def call_soon(self, call: Any) -> None:
-        self.hub.call_soon(call)
+    def call_soon(self, call: Any, *args: Any) -> None:
+        self.hub.call_soon(partial(call, *args))
 
     def add_task_queue(self, queue: str) -> None:
         self.consumed.add(queue)
