@@ -7,6 +7,7 @@ suspect runs alone in its process, and only a death while it was alone ends it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
+    delete,
     func,
     literal,
     null,
@@ -36,53 +38,67 @@ EXCUSE_S = 60.0
 #: … but not for more than so many times ``max_crashes``.
 PATIENCE = 2
 
-#: The row of ``locks`` whose ``expires_at`` is when a worker last died that drew no suspect.
-_LAST_DEATH = "last worker death"
+#: So many deaths within ``EXCUSE_S`` excuse every job's crashes: more than two jobs that kill their
+#: workers can be to blame for, since each is alone for its last try (with 5 for ``max_crashes``).
+MANY_DEATHS = 10
+
+#: The rows of ``locks`` that say, in ``expires_at``, when a worker died that drew no suspect.
+_DEATH = "worker death "
 
 
-def last_death(connection: Connection) -> datetime | None:
-    """When a worker last died of something that no suspect can have done; None when long ago."""
-    return connection.scalar(
-        select(locks.c.expires_at).where(
-            locks.c.name == _LAST_DEATH, locks.c.expires_at > now_plus(-EXCUSE_S)
+@dataclass(frozen=True, slots=True)
+class Deaths:
+    """Workers that died within ``EXCUSE_S`` of something that no suspect can have done."""
+
+    number: int
+    last_at: datetime | None
+
+
+def recent_deaths(connection: Connection) -> Deaths:
+    """What is known of them before the crashes that are about to be counted."""
+    row = connection.execute(
+        select(func.count(), func.max(locks.c.expires_at)).where(
+            locks.c.name.startswith(_DEATH, autoescape=True),
+            locks.c.expires_at > now_plus(-EXCUSE_S),
         )
-    )
+    ).one()
+    return Deaths(row[0], row[1])
 
 
 def note_deaths(ledger: Ledger, connection: Connection, crashed: ColumnElement[bool]) -> None:
-    """Note that workers die now, unless each held a suspect; ``crashed`` are the jobs they held."""
-    innocent = connection.scalar(
+    """Note the workers that held these jobs as dead, but for those that held a suspect."""
+    innocent = connection.scalars(
         select(jobs.c.lease_owner)
         .where(crashed)
         .group_by(jobs.c.lease_owner)
         .having(func.max(jobs.c.alone_since).is_(null()))
-        .limit(1)
-    )
-    if innocent is None:
-        return
-    statement = insert_on(ledger, locks).values(
-        name=_LAST_DEATH, owner=innocent, expires_at=now_plus()
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"owner": innocent, "expires_at": now_plus()}
+        .order_by(jobs.c.lease_owner)
+    ).all()
+    for owner in innocent:
+        connection.execute(
+            insert_on(ledger, locks)
+            .values(name=f"{_DEATH}{owner}", owner=owner, expires_at=now_plus())
+            .on_conflict_do_update(index_elements=["name"], set_={"expires_at": now_plus()})
         )
-    )
+    if innocent:
+        old = locks.c.expires_at < now_plus(-EXCUSE_S)
+        connection.execute(
+            delete(locks).where(locks.c.name.startswith(_DEATH, autoescape=True), old)
+        )
 
 
-def crash_values(*, max_crashes: int, died: datetime | None) -> dict[str, Any]:
-    """The columns of a job whose worker died; ``died`` is what ``last_death`` said before.
+def crash_values(*, max_crashes: int, deaths: Deaths) -> dict[str, Any]:
+    """The columns of a job whose worker died; ``deaths`` are those of before.
 
     It is queued again, from its second crash on alone, unless it resumes what a backend has taken
     on already; such a job is alone for its last try only. It fails at ``max_crashes``, when it was
     alone and nothing excuses it.
     """
     count = jobs.c.crash_count + 1
-    excused = and_(
-        jobs.c.crashed_at.is_not(null()), literal(died, UtcDateTime()) > jobs.c.crashed_at
-    )
-    if died is None:
-        excused = literal(False)
+    excused: ColumnElement[bool] = literal(deaths.number >= MANY_DEATHS)
+    if deaths.last_at is not None:
+        came_between = literal(deaths.last_at, UtcDateTime()) > jobs.c.crashed_at
+        excused = or_(excused, and_(jobs.c.crashed_at.is_not(null()), came_between))
     is_last = count >= max(1, max_crashes - 1)
     is_suspect = or_(and_(count >= SUSPECT_AFTER, ~excused, ~_is_at_backend()), is_last)
     was_alone = jobs.c.alone_since.is_not(null()) if max_crashes > 1 else literal(True)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, null, or_, select, update
 
 from imagen.domain.job import AttemptState, JobState
-from imagen.ledger.crashes import crash_values, last_death, note_deaths
+from imagen.ledger.crashes import crash_values, note_deaths, recent_deaths
 from imagen.ledger.delivery_statements import SHAKY_AFTER
 from imagen.ledger.engine import Ledger
 from imagen.ledger.in_order import in_order
@@ -96,9 +96,9 @@ def take_back(
 def _take_back_crashed(
     ledger: Ledger, connection: Connection, crashed: ColumnElement[bool], max_crashes: int
 ) -> int:
-    died = last_death(connection)
+    deaths = recent_deaths(connection)
     note_deaths(ledger, connection, crashed)
-    values = crash_values(max_crashes=max_crashes, died=died)
+    values = crash_values(max_crashes=max_crashes, deaths=deaths)
     return _free(connection, crashed, {**values, "not_before": null()})
 
 

@@ -12,7 +12,7 @@ from imagen.domain.job import JobState
 from imagen.ledger import held
 from imagen.ledger.claim import claim_job
 from imagen.ledger.control import retry_jobs
-from imagen.ledger.crashes import deny_crash
+from imagen.ledger.crashes import MANY_DEATHS, deny_crash
 from imagen.ledger.leases import take_back
 from imagen.ledger.lookup import crashed_waiting
 from imagen.ledger.scope import EVERYTHING
@@ -33,7 +33,7 @@ def _crash(desk: Any, job_id: UUID, *, external_id: str = "") -> None:
 def _another_worker_dies(desk: Any) -> None:
     """With a job that comes before all others and that ends right after."""
     other = desk.submit(id=UUID(int=desk.draft().id.int % 1000), queue="cloud")
-    claim = desk.must_claim("another", queues=["cloud"])
+    claim = desk.must_claim(f"worker of {other}", queues=["cloud"])
     assert take_back(desk.ledger, max_crashes=5, dead=[claim.owner]) == 1
     desk.set(other, state="canceled")
 
@@ -116,6 +116,22 @@ def test_an_excuse_holds_for_the_next_crash_too(desk: Any) -> None:
     _crash(desk, job_id)
 
     assert desk.state(job_id) is JobState.QUEUED
+
+
+def test_a_job_whose_workers_are_killed_one_after_the_other_does_not_fail_amid_many_deaths(
+    desk: Any,
+) -> None:
+    for _ in range(MANY_DEATHS):
+        _another_worker_dies(desk)
+    job_id = desk.submit()
+
+    for _ in range(6):
+        _crash(desk, job_id)
+
+    assert desk.state(job_id) is JobState.QUEUED
+    _forget_deaths(desk)
+    _crash(desk, job_id)
+    assert desk.state(job_id) is JobState.FAILED
 
 
 def test_no_excuse_holds_for_ever(desk: Any) -> None:
