@@ -7,6 +7,7 @@ ImagenError
 |-- CredentialError          401/403; names the variable, never its value            exit 3
 |-- LedgerError              the database cannot be used as it is                    exit 5
 |   |-- LedgerUnavailable    unreachable, locked, unreadable or not writable         exit 5
+|   |   `-- LedgerClosed     closed by this process, which is ending; do not retry   exit 5
 |   |-- LedgerOutdated       its schema is behind or ahead of this program           exit 3
 |   `-- LedgerMismatch       a message or a setting names another ledger             exit 3
 |-- BrokerUnavailable        Redis cannot be reached                                 exit 5
@@ -104,6 +105,10 @@ class LedgerError(ImagenError):
 
 class LedgerUnavailable(LedgerError):
     code = "ledger_unavailable"
+
+
+class LedgerClosed(LedgerUnavailable):
+    code = "ledger_closed"
 
 
 class LedgerOutdated(LedgerError):

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Dialect, Engine, QueuePool, create_engine, ev
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
+from imagen.errors import ConfigError, LedgerClosed, LedgerOutdated, LedgerUnavailable
 from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
 
 # busy_timeout polls, it does not queue: with 4 tight-loop writers renewing a lease took up to 4.6 s
@@ -141,7 +141,7 @@ class Ledger:
     def _translated(self) -> Iterator[None]:
         if self._is_closed:
             # A thread that outlived its command: a connection made now would never be closed.
-            raise LedgerUnavailable(f"the ledger at {self.address} was closed by this process")
+            raise LedgerClosed(f"the ledger at {self.address} was closed by this process")
         try:
             yield
         except exc.IntegrityError:

@@ -17,6 +17,7 @@ from imagen.errors import (
     ImagenError,
     JobCanceled,
     LeaseLost,
+    LedgerClosed,
     LedgerError,
     LedgerUnavailable,
     OutcomeUnknown,
@@ -287,7 +288,8 @@ class Drawing:
         """Try to: a job left to its lease would count a crash although no worker died."""
         try:
             held.give_back(self.ledger, claim)
-        except LeaseLost:
+        except (LeaseLost, LedgerClosed):
+            # A closed ledger's process is ending, and has given back what it held.
             return
         except LedgerError as error:
             log.warning("lease_not_given_back", extra={"why": str(error)})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from imagen.domain.protocols import Clock
-from imagen.errors import LedgerUnavailable
+from imagen.errors import LedgerClosed, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ def persist(work: Callable[[], T], *, clock: Clock, patience_s: float = 120.0) -
     while True:
         try:
             return work()
+        except LedgerClosed:
+            raise
         except LedgerUnavailable as error:
             if clock.boottime_s() + wait_s > deadline_s:
                 raise

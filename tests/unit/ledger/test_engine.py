@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imagen.errors import ConfigError, LedgerOutdated, LedgerUnavailable
+from imagen.errors import ConfigError, LedgerClosed, LedgerOutdated, LedgerUnavailable
 from imagen.ledger import engine
 from imagen.ledger.control import pause_backend
 from imagen.ledger.engine import Ledger, open_ledger
@@ -275,7 +275,7 @@ def test_a_closed_ledger_opens_no_connection_again(ledger: Any, tmp_path: Path) 
     again.close()
 
     for use in (again.read, again.stream, again.write, again.write_one):
-        with pytest.raises(LedgerUnavailable, match="was closed"), use():
+        with pytest.raises(LedgerClosed, match="was closed"), use():
             pass
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.errors import LeaseLost, LedgerOutdated, LedgerUnavailable
+from imagen.errors import LeaseLost, LedgerClosed, LedgerOutdated, LedgerUnavailable
 from imagen.services.persist import persist
 
 
@@ -38,7 +38,9 @@ def test_patience_ends_with_the_error_itself(clock: Any) -> None:
     assert max(clock.slept) == 5.0
 
 
-@pytest.mark.parametrize("error", [LeaseLost("x"), LedgerOutdated("x"), ValueError("x")])
+@pytest.mark.parametrize(
+    "error", [LeaseLost("x"), LedgerClosed("x"), LedgerOutdated("x"), ValueError("x")]
+)
 def test_what_is_no_absence_is_not_tried_again(clock: Any, error: Exception) -> None:
     def work() -> None:
         raise error
