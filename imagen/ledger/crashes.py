@@ -1,8 +1,8 @@
 """What a worker's death says about the jobs that it held; the rules are in docs/architecture.md.
 
 A job that kills its workers has to be told from one that was held by workers that died of something
-else. So a crash raises suspicion only where no other worker died since the job's last one, a
-suspect runs alone in its process, and only a death while it was alone ends it.
+else. So a crash raises suspicion only where no other worker died since the job's last one, and few
+died lately; a suspect runs alone in its process, and only a death while it was alone ends it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ def persist(work: Callable[[], T], *, clock: Clock, patience_s: float = 120.0) -
     fence gone when it is tried again, and so does nothing twice.
 
     Raises:
+        LedgerClosed: this process has closed it, so it is not tried again.
         LedgerUnavailable: it stayed unreachable for ``patience_s`` seconds.
     """
     deadline_s = clock.boottime_s() + patience_s
