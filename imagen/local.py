@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5
 _LOOK_SELDOM_S = 2.0
 #: How often what is more than this: what the dead held, pauses, how much is undelivered.
-_LOOK_AFTER_EVERY_S = 2.0
+_LOOK_AFTER_EVERY_S = 5.0
 #: How often it is looked for images that others have generated.
 _DELIVER_EVERY_S = 2.0
 #: How often the outbox is looked at for what was put off.
