@@ -65,8 +65,8 @@ bench: $(DEVELOPMENT) ## measure, and print one table
 	$(BIN)/python -m benchmarks
 
 chaos: $(DEVELOPMENT) ## kill it at random, again and again, and count what is lost
-	$(BIN)/python -m benchmarks.chaos
-	$(BIN)/python -m benchmarks.chaos.outages
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.outages
 
 clean: ## remove the virtual environment and everything else that was made
 	rm -rf $(VENV) build dist out bench-results *.egg-info

@@ -16,11 +16,11 @@ from typing import Self
 
 import yaml
 
-from imagen.bootstrap import Imagen
 from imagen.config.load import load_config
-from imagen.ledger.schema import upgrade
-from imagen.testing.binaries import new_folder
-from imagen.testing.servers import PostgresServer, RedisServer
+from imagen.ledger.store.migrate import upgrade
+from imagen.wiring.bootstrap import Imagen
+from tests.servers.binaries import new_folder
+from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 DATABASES = ("SQLite", "PostgreSQL")
 HOST = "bench"

@@ -14,14 +14,14 @@ from uuid_utils.compat import uuid7
 from benchmarks.bench import DATABASES, Bench
 from benchmarks.rows import Aim, Row
 from imagen.domain.request import ImageRequest
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.control import pause_backend
-from imagen.ledger.engine import Ledger
-from imagen.ledger.leases import end_canceled
-from imagen.ledger.lookup import count_waiting, crashed_waiting, has_unfinished
-from imagen.ledger.scope import EVERYTHING, Scope
-from imagen.ledger.submit import open_batch
-from imagen.ledger.tables import attempts, jobs, pauses
+from imagen.domain.scope import EVERYTHING, Scope
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.leases import end_canceled
+from imagen.ledger.jobs.submit import open_batch
+from imagen.ledger.queries.jobs import count_waiting, crashed_waiting, has_unfinished
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.tables import attempts, jobs, pauses
 
 _AHEAD = 100_000
 _CLAIMS = 200

@@ -15,13 +15,13 @@ from sqlalchemy import select
 from benchmarks.bench import Bench, Home
 from benchmarks.provider import fake_comfyui, stats_of
 from benchmarks.rows import Aim, Row
-from imagen.bootstrap import Imagen
-from imagen.ledger.scope import Scope
-from imagen.ledger.submit import submit_job
-from imagen.ledger.tables import attempts, jobs
-from imagen.services.loaded import LoadedModel
-from imagen.services.settle import Ask, make_draft, resolve
-from imagen.testing.fake_comfyui import FakeComfyUI
+from imagen.domain.scope import Scope
+from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.store.tables import attempts, jobs
+from imagen.services.draw.loaded_model import LoadedModel
+from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.wiring.bootstrap import Imagen
+from tests.fakes.comfyui import FakeComfyUI
 
 _DRAW_S = 0.1
 _LOAD_S = 2.0

@@ -13,7 +13,7 @@ from benchmarks.children import Command, Ran, imagen, python, run, take_turns
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_batch
 from imagen.domain.job import JobState
-from imagen.ledger.tables import jobs
+from imagen.ledger.store.tables import jobs
 
 _FINISHED_ROWS = 10_000
 

@@ -14,7 +14,7 @@ import redis
 
 from benchmarks.bare.chain import ready_key
 from benchmarks.bench import REPOSITORY, Home, wait_until
-from imagen.ledger.workers import live_workers
+from imagen.ledger.jobs.worker_rows import live_workers
 
 _STOP_TIMEOUT_S = 30.0
 

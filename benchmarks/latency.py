@@ -15,7 +15,7 @@ from benchmarks.pipeline import GPU_THREADS, RESULTS_THREADS
 from benchmarks.progress import is_done
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_one, wake
-from imagen.bootstrap import Imagen
+from imagen.wiring.bootstrap import Imagen
 
 _JOBS = 200
 #: Looking costs processor time that the workers need, not looking costs precision.

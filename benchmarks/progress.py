@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from imagen.bootstrap import Imagen
 from imagen.domain.job import JobState
-from imagen.ledger.lookup import get_job
-from imagen.ledger.tables import jobs
+from imagen.ledger.queries.jobs import get_job
+from imagen.ledger.store.tables import jobs
+from imagen.wiring.bootstrap import Imagen
 
 
 def count_jobs(imagen: Imagen) -> int:

@@ -10,20 +10,22 @@ from typing import Any
 
 import requests
 
+from benchmarks.bench import REPOSITORY
+
 _TIMEOUT_S = 10.0
 
 
 @contextmanager
 def fake_replicate(*options: str) -> Iterator[dict[str, str]]:
-    """``base_url`` and ``download_hosts`` of a running ``imagen.testing.fake_replicate``."""
-    with _serving("imagen.testing.fake_replicate", *options) as process:
+    """``base_url`` and ``download_hosts`` of a running ``tests.fakes.replicate``."""
+    with _serving("tests.fakes.replicate", *options) as process:
         yield dict(_line(process).split(" ", 1) for _ in range(2))
 
 
 @contextmanager
 def fake_comfyui(*options: str) -> Iterator[str]:
-    """The url of a running ``imagen.testing.fake_comfyui``."""
-    with _serving("imagen.testing.fake_comfyui", "--port", "0", *options) as process:
+    """The url of a running ``tests.fakes.comfyui``."""
+    with _serving("tests.fakes.comfyui", "--port", "0", *options) as process:
         yield _line(process)
 
 
@@ -38,7 +40,7 @@ def stats_of(url: str) -> dict[str, Any]:
 @contextmanager
 def _serving(module: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", module, *options], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *options], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     ) as process:
         try:
             yield process

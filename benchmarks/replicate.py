@@ -19,8 +19,8 @@ from imagen.domain.protocols import Backend
 from imagen.domain.request import ImageRequest
 from imagen.domain.work import Work
 from imagen.ratelimit import SharedLimiter
-from imagen.testing.fake_replicate.book import Book, BookRun
-from imagen.testing.fake_replicate.server import TOKEN
+from tests.fakes.replicate.book import Book, BookRun
+from tests.fakes.replicate.server import TOKEN
 
 MODEL = "black-forest-labs/flux-schnell"
 #: How long a prediction takes, and how many of each kind are watched.

@@ -15,20 +15,26 @@ from unittest.mock import patch
 #: A step, and the functions that it consists of, each as its caller finds it. No step holds
 #: another. Threads wait for each other inside them, so the sum may be more than the whole.
 _STEPS: dict[str, tuple[str, ...]] = {
-    "claim": ("imagen.services.generate:claim_job",),
+    "claim": ("imagen.services.draw.draw:claim_job",),
     "draw": ("imagen.backends.mock.backend:MockBackend.generate",),
-    "generated": ("imagen.services.generate:record_generated",),
-    "claim of deliveries": ("imagen.ledger.delivery:claim_deliveries",),
-    "read the bytes": ("imagen.services.deliver:load_artifacts",),
-    "verify, embed, hash": ("imagen.services.deliver:pack",),
-    "choose names": ("imagen.services.deliver:pick_target",),
-    "commit the names": ("imagen.ledger.delivery:record_targets",),
-    "write files": ("imagen.services.deliver:write_temp",),
-    "sync files": ("imagen.services.deliver:sync_files", "imagen.services.deliver:sync_folder"),
-    "link files": ("imagen.services.deliver:place",),
-    "succeeded": ("imagen.ledger.delivery:record_succeeded",),
-    "drop the bytes": ("imagen.services.deliver:drop_files",),
-    "look after": ("imagen.services.reconcile:Reconciler.tick", "imagen.local:has_unfinished"),
+    "generated": ("imagen.services.draw.draw:record_generated",),
+    "claim of deliveries": ("imagen.ledger.jobs.delivery:claim_deliveries",),
+    "read the bytes": ("imagen.services.deliver.deliver:load_artifacts",),
+    "verify, embed, hash": ("imagen.services.deliver.deliver:pack",),
+    "choose names": ("imagen.services.deliver.deliver:pick_target",),
+    "commit the names": ("imagen.ledger.jobs.delivery:record_targets",),
+    "write files": ("imagen.services.deliver.deliver:write_temp",),
+    "sync files": (
+        "imagen.services.deliver.deliver:sync_files",
+        "imagen.services.deliver.deliver:sync_folder",
+    ),
+    "link files": ("imagen.services.deliver.deliver:place",),
+    "succeeded": ("imagen.ledger.jobs.delivery:record_succeeded",),
+    "drop the bytes": ("imagen.services.deliver.deliver:drop_files",),
+    "look after": (
+        "imagen.services.leases.reconcile:Reconciler.tick",
+        "imagen.local.executor:has_unfinished",
+    ),
 }
 
 

@@ -6,15 +6,15 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from imagen.bootstrap import Imagen
 from imagen.domain.job import JobDraft
-from imagen.ledger.scope import Scope
-from imagen.ledger.submit import submit_job
-from imagen.queue.feeder import Feeder
-from imagen.services.batch import BatchRun
-from imagen.services.lines import open_prompts
-from imagen.services.settle import Ask, make_draft, resolve
-from imagen.services.wakeups import wakeup_for
+from imagen.domain.scope import Scope
+from imagen.ledger.jobs.submit import submit_job
+from imagen.queue.publish.queue_filler import Feeder
+from imagen.services.submit.prompt_file import open_prompts
+from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.submit_batch import BatchRun
+from imagen.services.submit.wakeups import wakeup_for
+from imagen.wiring.bootstrap import Imagen
 
 #: The same for every job of the benchmarks: as little drawing as there can be.
 _ASK = Ask(prompt="a red fox", backend="mock", size="64x64")

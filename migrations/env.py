@@ -8,8 +8,8 @@ from alembic import context
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.sql.schema import BLANK_SCHEMA
 
-from imagen.ledger.indexes import whole_metadata
-from imagen.ledger.tables import SCHEMA, USAGE_SCHEMA
+from imagen.ledger.store.indexes import whole_metadata
+from imagen.ledger.store.tables import SCHEMA, USAGE_SCHEMA
 
 OUR_SCHEMAS = {SCHEMA, USAGE_SCHEMA}
 

@@ -11,7 +11,12 @@ import hypothesis
 import pytest
 from xdist.workermanage import WorkerController
 
-from imagen.testing.servers import PostgresAddress, PostgresServer, RedisAddress, RedisServer
+from tests.servers.redis_and_postgres import (
+    PostgresAddress,
+    PostgresServer,
+    RedisAddress,
+    RedisServer,
+)
 
 _SERVERS = pytest.StashKey[ExitStack]()
 _PORTS = pytest.StashKey[dict[str, int]]()

@@ -1,6 +1,6 @@
 """Draws in the cloud: sixteen threads that mostly wait for answers."""
 
-from imagen.programs import worker_program
+from imagen.wiring.worker_programs import worker_program
 
 program = worker_program("cloud")
 app = program.app

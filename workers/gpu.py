@@ -1,6 +1,6 @@
 """Draws on this host's own hardware: two threads, so that the next job waits inside ComfyUI."""
 
-from imagen.programs import worker_program
+from imagen.wiring.worker_programs import worker_program
 
 program = worker_program("gpu")
 app = program.app

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imagen.config.load import find_config, load_config
 from imagen.errors import ConfigError, CredentialError, ImagenError
-from imagen.queue.app import make_app
+from imagen.queue.broker.app import make_app
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -1,6 +1,6 @@
 """Delivers on this host what it asked for: files, sidecars, usage, uploads."""
 
-from imagen.programs import worker_program
+from imagen.wiring.worker_programs import worker_program
 
 program = worker_program("results")
 app = program.app

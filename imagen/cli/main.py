@@ -9,25 +9,29 @@ from typing import Any
 import click
 
 from imagen import __version__
-from imagen.cli.errors import report
 from imagen.cli.lazy import Entry, LazyGroup
+from imagen.cli.screen.error_lines import report
+from imagen.cli.screen.streams import OutputFailed, guard_streams
 from imagen.cli.shell import Shell, open_shell
-from imagen.cli.streams import OutputFailed, guard_streams
 
 COMMANDS = {
-    "generate": Entry("imagen.cli.generate:generate", "Draw one image and print its path."),
-    "batch": Entry("imagen.cli.batch:batch", "Draw every line of a file; run again to go on."),
+    "generate": Entry("imagen.cli.draw.generate:generate", "Draw one image and print its path."),
+    "batch": Entry("imagen.cli.draw.batch:batch", "Draw every line of a file; run again to go on."),
     "jobs": Entry("imagen.cli.jobs.group:jobs", "List, wait for, resume, cancel, retry jobs."),
-    "show": Entry("imagen.cli.show:show", "What an image file knows about itself."),
-    "usage": Entry("imagen.cli.usage:usage", "What was drawn, and what it cost."),
-    "sync": Entry("imagen.cli.sync:sync", "Send usage and copies that are still to go out."),
-    "backends": Entry("imagen.cli.backends:backends", "What can draw, and whether it can now."),
-    "config": Entry("imagen.cli.config:config", "Make, check and find the configuration."),
-    "worker": Entry("imagen.cli.worker:worker", "Draw waiting jobs until told to stop."),
-    "workers": Entry("imagen.cli.workers:workers", "Which workers are alive, and well."),
-    "db": Entry("imagen.cli.db:db", "The ledger's schema: which one, and the newest."),
-    "doctor": Entry("imagen.cli.doctor:doctor", "Look at everything, and say what to mend."),
-    "version": Entry("imagen.cli.version:version", "Versions of imagen, Python and the ledger."),
+    "show": Entry("imagen.cli.draw.show:show", "What an image file knows about itself."),
+    "usage": Entry("imagen.cli.money.usage:usage", "What was drawn, and what it cost."),
+    "sync": Entry("imagen.cli.money.sync:sync", "Send usage and copies that are still to go out."),
+    "backends": Entry(
+        "imagen.cli.setup.backends:backends", "What can draw, and whether it can now."
+    ),
+    "config": Entry("imagen.cli.setup.config:config", "Make, check and find the configuration."),
+    "worker": Entry("imagen.cli.setup.worker:worker", "Draw waiting jobs until told to stop."),
+    "workers": Entry("imagen.cli.setup.workers:workers", "Which workers are alive, and well."),
+    "db": Entry("imagen.cli.setup.db:db", "The ledger's schema: which one, and the newest."),
+    "doctor": Entry("imagen.cli.setup.doctor:doctor", "Look at everything, and say what to mend."),
+    "version": Entry(
+        "imagen.cli.setup.version:version", "Versions of imagen, Python and the ledger."
+    ),
 }
 
 EPILOG = """\b

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from imagen.cli.interrupt import Interrupt
-from imagen.cli.screen import Screen, standard_screen
+from imagen.cli.screen.interrupt import Interrupt
+from imagen.cli.screen.screen import Screen, standard_screen
 from imagen.errors import ImagenError, unreadable_stdin
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
+    from imagen.wiring.bootstrap import Imagen
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Shell:
             ConfigError: the configuration is wrong.
         """
         # SQLAlchemy, pydantic and YAML take 0.2 s to import: not for `imagen --help`.
-        from imagen.bootstrap import open_imagen
+        from imagen.wiring.bootstrap import open_imagen
 
         imagen = open_imagen(config, self.env)
         try:

@@ -19,20 +19,20 @@ import redis
 
 from imagen.domain.job import JobState
 from imagen.domain.protocols import Clock
+from imagen.domain.scope import Scope
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.claim import Claimant
-from imagen.ledger.control import paused_backends
-from imagen.ledger.engine import Ledger
-from imagen.ledger.lookup import has_unfinished, running_ids, unfinished_places
-from imagen.ledger.scope import Scope
-from imagen.ledger.workers import Worker, live_workers, unreachable_backends
-from imagen.queue.caretaker import Caretaker
-from imagen.queue.events import Events, listen
-from imagen.services import presence
-from imagen.services.deliver import Delivery
-from imagen.services.generate import Outcome
-from imagen.services.ledger_patience import LedgerPatience
-from imagen.services.pauses import StandstillNews, require_usable_account
+from imagen.ledger.jobs.claim import Claimant
+from imagen.ledger.jobs.control import paused_backends
+from imagen.ledger.jobs.worker_rows import Worker, live_workers, unreachable_backends
+from imagen.ledger.queries.jobs import has_unfinished, running_ids, unfinished_places
+from imagen.ledger.store.engine import Ledger
+from imagen.queue.publish.events import Events, listen
+from imagen.queue.worker.maintenance import Caretaker
+from imagen.services.deliver.deliver import Delivery
+from imagen.services.draw.draw import Outcome
+from imagen.services.draw.pauses import StandstillNews, require_usable_account
+from imagen.services.leases import process_lock
+from imagen.services.leases.ledger_patience import LedgerPatience
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class QueueExecutor:
     def _alive(self) -> list[Worker]:
         """The workers that reported lately, but those of this host known to be gone."""
         reported = live_workers(self.ledger, within_s=self.lease_s)
-        gone = presence.dead_among(self.presence_folder, [worker.owner for worker in reported])
+        gone = process_lock.dead_among(self.presence_folder, [worker.owner for worker in reported])
         return [worker for worker in reported if worker.owner not in gone]
 
     def _tell_missing(self, scope: Scope, workers: list[Worker]) -> None:

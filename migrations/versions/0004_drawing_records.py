@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from imagen.ledger.types import JsonDocument
+from imagen.ledger.store.types import JsonDocument
 
 revision = "0004"
 down_revision = "0003"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from imagen.ledger.types import UtcDateTime
+from imagen.ledger.store.types import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

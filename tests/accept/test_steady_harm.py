@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.chaos.steady_harm import Harm, draw_under_harm
-from benchmarks.chaos.watch import percentile
+from tests.chaos.steady_harm import Harm, draw_under_harm
+from tests.chaos.watch import percentile
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

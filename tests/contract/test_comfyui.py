@@ -11,7 +11,7 @@ from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.protocols import Backend
 from imagen.testing.contract import BackendContract
-from imagen.testing.fake_comfyui import FakeComfyUI
+from tests.fakes.comfyui import FakeComfyUI
 
 TOKEN = "test-token"
 

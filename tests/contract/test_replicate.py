@@ -13,7 +13,7 @@ from imagen.domain.protocols import Backend
 from imagen.domain.request import ImageRequest
 from imagen.ratelimit import SharedLimiter
 from imagen.testing.contract import BackendContract
-from imagen.testing.fake_replicate import FakeReplicate
+from tests.fakes.replicate import FakeReplicate
 
 
 class _NothingKnown:

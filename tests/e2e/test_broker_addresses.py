@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from imagen.testing.servers import RedisServer
+from tests.servers.redis_and_postgres import RedisServer
 
 pytestmark = pytest.mark.e2e
 

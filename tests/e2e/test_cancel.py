@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos.stage import SHORT, Stage, wait_until
 from imagen.domain.job import JobState
-from imagen.ledger.lookup import count_states
-from imagen.ledger.scope import EVERYTHING
-from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_replicate import FakeReplicate, Fault
+from imagen.domain.scope import EVERYTHING
+from imagen.ledger.queries.jobs import count_states
+from tests.chaos.stage import SHORT, Stage, wait_until
+from tests.fakes.comfyui import FakeComfyUI
+from tests.fakes.replicate import FakeReplicate, Fault
 
 pytestmark = pytest.mark.e2e
 

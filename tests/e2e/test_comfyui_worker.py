@@ -13,17 +13,17 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.chaos.points import Point
-from benchmarks.chaos.stage import Actor, Stage, wait_until
 from imagen.domain.job import Job, JobState
-from imagen.ledger.control import request_cancel
-from imagen.ledger.lookup import count_states, get_job, has_unfinished
-from imagen.ledger.scope import EVERYTHING, Scope
-from imagen.ledger.tables import jobs
-from imagen.ledger.workers import live_workers, unreachable_backends
-from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_comfyui.device import Speed
-from imagen.testing.fake_comfyui.execution import Prompt
+from imagen.domain.scope import EVERYTHING, Scope
+from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
+from imagen.ledger.queries.jobs import count_states, get_job, has_unfinished
+from imagen.ledger.store.tables import jobs
+from tests.chaos.points import Point
+from tests.chaos.stage import Actor, Stage, wait_until
+from tests.fakes.comfyui import FakeComfyUI
+from tests.fakes.comfyui.device import Speed
+from tests.fakes.comfyui.execution import Prompt
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -31,11 +31,13 @@ PATIENCE_S = 90.0
 
 #: Where a worker dies that has nobody else to wait for, in the order of a job's life.
 STEPS = {
-    "before the post": Point("imagen.backends.comfyui.drawing:post_prompt", "before"),
-    "posted": Point("imagen.backends.comfyui.drawing:post_prompt", "after"),
-    "finished but not fetched": Point("imagen.backends.comfyui.drawing:fetch_picture", "before"),
-    "fetched but not kept": Point("imagen.services.generate:record_generated", "before"),
-    "kept": Point("imagen.services.generate:record_generated", "after"),
+    "before the post": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "before"),
+    "posted": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "after"),
+    "finished but not fetched": Point(
+        "imagen.backends.comfyui.run.prompt_run:fetch_picture", "before"
+    ),
+    "fetched but not kept": Point("imagen.services.draw.draw:record_generated", "before"),
+    "kept": Point("imagen.services.draw.draw:record_generated", "after"),
 }
 
 

@@ -20,11 +20,11 @@ import pytest
 import redis
 import requests
 
-from imagen.bootstrap import Imagen, open_imagen
 from imagen.domain.job import Wakeup
-from imagen.ledger.submit import submit_job
-from imagen.services.settle import Ask, make_draft, resolve
-from imagen.testing.servers import RedisServer
+from imagen.ledger.jobs.submit import submit_job
+from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.wiring.bootstrap import Imagen, open_imagen
+from tests.servers.redis_and_postgres import RedisServer
 
 pytestmark = pytest.mark.e2e
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.schema import ensure_schema
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import ensure_schema
 
 pytestmark = pytest.mark.e2e
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.points import Point
-from benchmarks.money.play import Ending, Scene, perform
-from benchmarks.money.points import POINTS
+from tests.chaos.money.play import Ending, Scene, perform
+from tests.chaos.money.points import POINTS
+from tests.chaos.points import Point
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from imagen.testing.servers import PostgresServer, RedisServer
+from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.e2e
 

@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from imagen.ledger.indexes import whole_metadata
-from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.servers import PostgresServer, RedisServer
+from imagen.ledger.store.indexes import whole_metadata
+from tests.fakes.comfyui import FakeComfyUI
+from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from benchmarks.money.stage import PaidStage
 from imagen.cli.main import run
-from imagen.cli.screen import Screen
+from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
-from imagen.ledger.sinks import imagen_usage
-from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_replicate import FakeReplicate
-from imagen.testing.servers import PostgresAddress, RedisAddress
+from imagen.ledger.store.outgoing_tables import imagen_usage
+from tests.chaos.money.stage import PaidStage
+from tests.fakes.comfyui import FakeComfyUI
+from tests.fakes.replicate import FakeReplicate
+from tests.servers.redis_and_postgres import PostgresAddress, RedisAddress
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

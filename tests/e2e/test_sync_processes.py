@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imagen.testing.fake_supabase import FakeSupabase, Fault
+from tests.fakes.supabase import FakeSupabase, Fault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 CONFIG = f"""

@@ -18,13 +18,13 @@ import pytest
 import redis
 from psycopg import sql
 
-from benchmarks.chaos.stage import HOST, wait_until
-from benchmarks.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
-from imagen.ledger.control import paused_backends
-from imagen.ledger.lookup import has_unfinished
-from imagen.ledger.scope import EVERYTHING
-from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.servers import RedisServer
+from imagen.domain.scope import EVERYTHING
+from imagen.ledger.jobs.control import paused_backends
+from imagen.ledger.queries.jobs import has_unfinished
+from tests.chaos.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
+from tests.chaos.stage import HOST, wait_until
+from tests.fakes.replicate import FakeReplicate, Fault
+from tests.servers.redis_and_postgres import RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -17,9 +17,10 @@ from sqlalchemy import select
 from sqlalchemy import text as sql_text
 from uuid_utils.compat import uuid7
 
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.images import put_image
-from imagen.ledger.schema import (
+from imagen.ledger.outbox.images import put_image
+from imagen.ledger.queries.usage import read_usage, sum_in_database
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.migrate import (
     HEAD_REVISION,
     _alembic_config,
     current_revision,
@@ -27,9 +28,8 @@ from imagen.ledger.schema import (
     ledger_id,
     upgrade,
 )
-from imagen.ledger.schema_sql import render_sql
-from imagen.ledger.sinks import imagen_usage, images
-from imagen.ledger.usage import read_usage, sum_in_database
+from imagen.ledger.store.outgoing_tables import imagen_usage, images
+from imagen.ledger.store.schema_sql import render_sql
 
 A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 
@@ -145,8 +145,8 @@ def image_values(owner: str = A) -> dict[str, Any]:
 
 def write_usage(ledger: Ledger) -> None:
     """As a delivery does."""
-    from imagen.ledger.types import now_plus
-    from imagen.ledger.upsert import insert_on
+    from imagen.ledger.store.types import now_plus
+    from imagen.ledger.store.upsert import insert_on
 
     values = usage_values()
     for _ in range(2):

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.chaos.stage import wait_until
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.schema import upgrade
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import upgrade
+from tests.chaos.stage import wait_until
 
 LINES = 80
 CONFIG = """

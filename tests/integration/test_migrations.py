@@ -13,8 +13,8 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 from imagen.errors import LedgerOutdated
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.schema import (
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.migrate import (
     HEAD_REVISION,
     _alembic_config,
     current_revision,
@@ -28,8 +28,8 @@ from imagen.ledger.schema import (
 OPEN_AT_ONCE = """
 import sys
 from pathlib import Path
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.schema import ensure_schema, ledger_id
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import ensure_schema, ledger_id
 sys.stdin.readline()
 ledger = open_ledger(sys.argv[1], default_path=Path(sys.argv[2]))
 {do}
@@ -233,7 +233,7 @@ def test_a_sqlite_ledger_made_by_several_processes_at_once_is_made_once(tmp_path
 def test_a_postgresql_ledger_upgraded_by_several_processes_at_once_is_upgraded_once(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    do = "from imagen.ledger.schema import upgrade; upgrade(ledger)"
+    do = "from imagen.ledger.store.migrate import upgrade; upgrade(ledger)"
 
     ids = open_in_processes(3, postgres_url, tmp_path / "unused", do=do)
 

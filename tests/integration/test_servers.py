@@ -16,14 +16,19 @@ import psycopg
 import pytest
 import redis
 
-from imagen.testing import binaries
-from imagen.testing.binaries import BinaryMissing, find_postgres, find_redis, is_reachable
-from imagen.testing.server_process import ServerFailed
-from imagen.testing.servers import PostgresAddress, PostgresServer, RedisAddress, RedisServer
+from tests.servers import binaries
+from tests.servers.binaries import BinaryMissing, find_postgres, find_redis, is_reachable
+from tests.servers.redis_and_postgres import (
+    PostgresAddress,
+    PostgresServer,
+    RedisAddress,
+    RedisServer,
+)
+from tests.servers.server_process import ServerFailed
 
 _START_BOTH_AND_WAIT = """
 import sys
-from imagen.testing.servers import PostgresServer, RedisServer
+from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 with RedisServer() as one, PostgresServer() as other:
     print(one.pid, one.folder, other.pid, other.folder, flush=True)

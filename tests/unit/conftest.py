@@ -19,18 +19,18 @@ from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn
 from imagen.domain.job import Claim, Job, JobDraft, JobState, Output
 from imagen.domain.request import ImageRequest
-from imagen.ledger.artifacts import artifact_of
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.generated import Finish, record_generated
-from imagen.ledger.indexes import whole_metadata
-from imagen.ledger.leases import take_back
-from imagen.ledger.lookup import attempts_of, get_job
-from imagen.ledger.schema import upgrade
-from imagen.ledger.submit import submit_job
-from imagen.ledger.tables import artifacts, jobs
-from imagen.services.recording import record_drawing
-from imagen.testing.servers import PostgresAddress
+from imagen.ledger.jobs.artifacts import artifact_of
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.generated import Finish, record_generated
+from imagen.ledger.jobs.leases import take_back
+from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.queries.jobs import attempts_of, get_job
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.indexes import whole_metadata
+from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.tables import artifacts, jobs
+from imagen.services.draw.drawing_record import record_drawing
+from tests.servers.redis_and_postgres import PostgresAddress
 from tests.total_order import queries_with_ties
 
 HOST = "here"
@@ -243,7 +243,7 @@ class Desk:
 @pytest.fixture
 def kept_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A SQLite ledger keeps each image as a file, however small."""
-    monkeypatch.setattr("imagen.ledger.artifacts.SMALL_BYTES", -1)
+    monkeypatch.setattr("imagen.ledger.jobs.artifacts.SMALL_BYTES", -1)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from imagen.config.schema import Config, WorkersConfig
-from imagen.ledger.indexes import whole_metadata
+from imagen.ledger.store.indexes import whole_metadata
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.bootstrap import Imagen, open_imagen
+from imagen.wiring.bootstrap import Imagen, open_imagen
 
 HOSTED = {
     "SUPABASE_URL": "https://abcdefghijklmnopqrst.supabase.co",

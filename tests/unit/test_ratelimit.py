@@ -10,7 +10,7 @@ import pytest
 
 from imagen.errors import RateLimited
 from imagen.ratelimit import SharedLimiter, make_limiter
-from imagen.testing.servers import RedisServer
+from tests.servers.redis_and_postgres import RedisServer
 
 FEW = ("3/hour",)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.comfyui.fitting import fit_request, options_for
-from imagen.backends.comfyui.headers import read_headers
-from imagen.backends.comfyui.library import is_built_in, load_workflow
-from imagen.backends.comfyui.pace import Pace
+from imagen.backends.comfyui.run.stuck import StuckSign
+from imagen.backends.comfyui.run.timings import Pace
+from imagen.backends.comfyui.server.headers import read_headers
 from imagen.backends.comfyui.settings import ComfyUISettings
-from imagen.backends.comfyui.stuck import StuckSign
-from imagen.backends.comfyui.workflow import Workflow, models_in
+from imagen.backends.comfyui.workflow.fitting import fit_request, options_for
+from imagen.backends.comfyui.workflow.library import is_built_in, load_workflow
+from imagen.backends.comfyui.workflow.workflow import Workflow, models_in
 from imagen.domain.cost import FREE, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Backend, Run
@@ -25,7 +25,7 @@ from imagen.domain.secret_names import hide_secrets
 from imagen.errors import ConfigError, CredentialError, ImagenError
 
 if TYPE_CHECKING:
-    from imagen.backends.comfyui.client import ComfyClient
+    from imagen.backends.comfyui.server.client import ComfyClient
 
 # What talks to the server is imported where it is first needed: requests, the websocket and Pillow
 # take 0.1 s, which a command that only submits a job need not wait for.
@@ -87,9 +87,9 @@ class ComfyUIBackend:
             JobCanceled: passed on, once the prompt is stopped.
             LeaseLost: passed on; the server is left alone.
         """
-        from imagen.backends.comfyui.drawing import Drawing  # noqa: PLC0415
-        from imagen.backends.comfyui.events import EventSocket  # noqa: PLC0415
-        from imagen.backends.comfyui.watch import Limits  # noqa: PLC0415
+        from imagen.backends.comfyui.run.follow import Limits  # noqa: PLC0415
+        from imagen.backends.comfyui.run.prompt_run import Drawing  # noqa: PLC0415
+        from imagen.backends.comfyui.server.websocket import EventSocket  # noqa: PLC0415
 
         workflow = self._load_here()
         fitted = fit_request(request, workflow, self._settings)
@@ -138,7 +138,7 @@ class ComfyUIBackend:
 
     def check(self) -> Health:
         """Whether the server runs and has what the workflow needs; under 5 s."""
-        from imagen.backends.comfyui.health import check_server  # noqa: PLC0415
+        from imagen.backends.comfyui.server.health import check_server  # noqa: PLC0415
 
         try:
             workflow = self._load_here()
@@ -154,7 +154,7 @@ class ComfyUIBackend:
         Raises:
             BackendUnavailable: the server cannot be told; it may go on.
         """
-        from imagen.backends.comfyui.stopping import stop_prompt  # noqa: PLC0415
+        from imagen.backends.comfyui.run.interrupt import stop_prompt  # noqa: PLC0415
 
         client = self._connect()
         if stop_prompt(client, external_id, wait_s=self._pace.stop_s) is None:
@@ -205,8 +205,8 @@ class ComfyUIBackend:
         return self._make_client(url, {})
 
     def _make_client(self, url: str, headers: Mapping[str, str]) -> ComfyClient:
-        from imagen.backends.comfyui.client import ComfyClient  # noqa: PLC0415
-        from imagen.backends.comfyui.transport import Transport  # noqa: PLC0415
+        from imagen.backends.comfyui.server.client import ComfyClient  # noqa: PLC0415
+        from imagen.backends.comfyui.server.transport import Transport  # noqa: PLC0415
 
         transport = Transport(
             url, backend=self._name, headers=headers, headers_env=self._settings.headers_env

@@ -7,27 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 from imagen.backends.adapter import Surroundings
-from imagen.backends.replicate.client import Client
-from imagen.backends.replicate.download import (
+from imagen.backends.replicate.api.client import Client
+from imagen.backends.replicate.api.download import (
     Downloader,
     Undeliverable,
     Undelivered,
     output_urls,
 )
-from imagen.backends.replicate.health import check_health
-from imagen.backends.replicate.inputs import Plan, plan_request, require_safe_seed
-from imagen.backends.replicate.lookup import Order
-from imagen.backends.replicate.models import DEFAULT_TIMEOUT_S, ModelSpec
-from imagen.backends.replicate.outcome import details_of, require_success, why_no_url
-from imagen.backends.replicate.predictions import Prediction
-from imagen.backends.replicate.prices import derive_cost, estimate_cost, price_of
-from imagen.backends.replicate.purchase import Buyer
-from imagen.backends.replicate.secret_inputs import SecretInputs
+from imagen.backends.replicate.api.health import check_health
+from imagen.backends.replicate.api.predictions import Prediction
+from imagen.backends.replicate.models.inputs import Plan, plan_request, require_safe_seed
+from imagen.backends.replicate.models.known_models import DEFAULT_TIMEOUT_S, ModelSpec
+from imagen.backends.replicate.models.prices import derive_cost, estimate_cost, price_of
+from imagen.backends.replicate.models.secret_inputs import SecretInputs
+from imagen.backends.replicate.models.specs import SpecBook
+from imagen.backends.replicate.purchase.cancel import Unconfirmed
+from imagen.backends.replicate.purchase.create import Buyer
+from imagen.backends.replicate.purchase.find_lost import Order
+from imagen.backends.replicate.purchase.follow import Deadlines, Followed, Watcher
+from imagen.backends.replicate.purchase.outcome import details_of, require_success, why_no_url
+from imagen.backends.replicate.purchase.rate_gate import Gate, Tick
 from imagen.backends.replicate.settings import ReplicateSettings
-from imagen.backends.replicate.specs import SpecBook
-from imagen.backends.replicate.stopping import Unconfirmed
-from imagen.backends.replicate.waiting import Gate, Tick
-from imagen.backends.replicate.watch import Deadlines, Followed, Watcher
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.protocols import Run

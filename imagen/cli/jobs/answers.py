@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from imagen.cli.answer import error_of, job_facts
-from imagen.cli.running import tell_warnings
+from imagen.cli.draw.running import tell_warnings
+from imagen.cli.screen.job_answer import error_of, job_facts
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.job import Job, JobState
 from imagen.domain.printable import printable_line
 from imagen.errors import GaveUpWaiting, ImagenError
-from imagen.ledger.lookup import attempts_of, get_job
+from imagen.ledger.queries.jobs import attempts_of, get_job
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
-    from imagen.cli.progress import Count
-    from imagen.ledger.engine import Ledger
+    from imagen.cli.screen.progress import Count
+    from imagen.ledger.store.engine import Ledger
+    from imagen.wiring.bootstrap import Imagen
 
 EXIT_SOME_FAILED = 4
 

@@ -8,20 +8,20 @@ from uuid import UUID
 
 import click
 
-from imagen.cli.jobs.naming import (
+from imagen.cli.jobs.selection import (
     batch_option,
     ids_argument,
     named_jobs,
     require_one_way,
 )
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options.options import config_option, json_option
 from imagen.cli.shell import Failed, Shell
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
     from imagen.domain.job import JobState
+    from imagen.domain.scope import Scope
     from imagen.errors import ImagenError
-    from imagen.ledger.scope import Scope
+    from imagen.wiring.bootstrap import Imagen
 
 #: More lines than this would scroll away what matters.
 _MOST_NAMED = 100
@@ -41,7 +41,7 @@ def cancel(shell: Shell, ids: tuple[str, ...], every: bool, batch: str, config: 
     few seconds. What a stopped command left at a
     backend is canceled there. What is done stays done.
     """
-    from imagen.cli.log import set_up_logging
+    from imagen.cli.screen.log import set_up_logging
 
     require_one_way(ids, batch, every=every, flag="--all")
     set_up_logging(shell)
@@ -76,10 +76,10 @@ def _cancel(
     """What each job is now, and why some could not be canceled at their backends."""
     if not imagen.has_broker:
         return imagen.canceler().cancel(scope)
-    from imagen.cli.running import wake_workers
+    from imagen.cli.draw.running import wake_workers
     from imagen.domain.job import JobState
-    from imagen.ledger.control import request_cancel
-    from imagen.ledger.lookup import get_job
+    from imagen.ledger.jobs.control import request_cancel
+    from imagen.ledger.queries.jobs import get_job
 
     told = request_cancel(imagen.ledger, scope)
     imagen.queue_publisher.announce_cancel()
@@ -101,8 +101,8 @@ def _failure(errors: Mapping[UUID, ImagenError]) -> ImagenError | None:
 
 
 def _scope(imagen: Imagen, ids: Sequence[UUID], batch: str) -> Scope:
-    from imagen.ledger.batches import find_batch
-    from imagen.ledger.scope import EVERYTHING, Scope
+    from imagen.domain.scope import EVERYTHING, Scope
+    from imagen.ledger.queries.batches import find_batch
 
     if ids:
         return Scope(job_ids=tuple(ids))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli import completion
-from imagen.cli.durations import age
-from imagen.cli.jobs.naming import batch_option
-from imagen.cli.options import config_option, json_option, parse_since
-from imagen.cli.screen import Screen, clip, table, width_of
+from imagen.cli.jobs.selection import batch_option
+from imagen.cli.options.options import config_option, json_option, parse_since
+from imagen.cli.screen.durations import age
+from imagen.cli.screen.screen import Screen, clip, table, width_of
+from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
 from imagen.domain.printable import printable
 
@@ -79,9 +79,9 @@ def ls(
     config: str | None,
 ) -> None:
     """List jobs, newest first."""
-    from imagen.cli.log import set_up_logging
+    from imagen.cli.screen.log import set_up_logging
     from imagen.domain.job import JobState
-    from imagen.ledger.lookup import Filter, list_jobs
+    from imagen.ledger.queries.jobs import Filter, list_jobs
 
     now = datetime.now(UTC)
     which = Filter(
@@ -109,7 +109,7 @@ def ls(
 
 
 def _lines(screen: Screen, shown: Sequence[Job], now: datetime) -> list[str]:
-    from imagen.cli.answer import short_ids
+    from imagen.cli.screen.job_answer import short_ids
 
     if not shown:
         return []

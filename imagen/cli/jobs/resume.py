@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imagen.cli.jobs.naming import (
+from imagen.cli.jobs.selection import (
     batch_option,
     ids_argument,
     named_jobs,
@@ -12,7 +12,7 @@ from imagen.cli.jobs.naming import (
     require_ours,
     scope_of,
 )
-from imagen.cli.options import config_option, json_option, timeout_option
+from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 
@@ -37,8 +37,8 @@ def resume(
     What a backend was already working on is taken up there, not drawn twice. With a broker the
     workers draw, and this waits.
     """
-    from imagen.cli.jobs.drawing import draw_many, draw_named
-    from imagen.cli.log import set_up_logging
+    from imagen.cli.jobs.run_unfinished import draw_many, draw_named
+    from imagen.cli.screen.log import set_up_logging
 
     require_one_way(ids, batch, every=every, flag="--all")
     set_up_logging(shell)

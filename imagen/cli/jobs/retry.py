@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from imagen.cli.jobs.naming import (
+from imagen.cli.jobs.selection import (
     batch_option,
     ids_argument,
     named_jobs,
@@ -16,12 +16,12 @@ from imagen.cli.jobs.naming import (
     require_ours,
     scope_of,
 )
-from imagen.cli.options import config_option, json_option, timeout_option
+from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
-    from imagen.ledger.scope import Scope
+    from imagen.domain.scope import Scope
+    from imagen.wiring.bootstrap import Imagen
 
 #: SQLite takes at most 32,766 values in a statement, and long lists make every claim slow.
 _CHUNK = 500
@@ -52,8 +52,8 @@ def retry(
     A job whose image could not be written goes on from the image; with --output it is written
     elsewhere. With a broker the workers draw, and this prints the ids at once.
     """
-    from imagen.cli.jobs.drawing import draw_many, draw_named
-    from imagen.cli.log import set_up_logging
+    from imagen.cli.jobs.run_unfinished import draw_many, draw_named
+    from imagen.cli.screen.log import set_up_logging
 
     require_one_way(ids, batch, every=every, flag="--failed")
     if output and len(ids) != 1:
@@ -93,11 +93,11 @@ def _redirect(imagen: Imagen, job_id: UUID, text: str) -> None:
     from dataclasses import replace
     from pathlib import Path
 
-    from imagen.cli.places import explicit_output
+    from imagen.cli.options.paths import explicit_output
     from imagen.domain.request import FORMAT_BY_SUFFIX
     from imagen.errors import RequestError
-    from imagen.ledger.lookup import get_job
-    from imagen.ledger.redirect import redirect_job
+    from imagen.ledger.jobs.redirect import redirect_job
+    from imagen.ledger.queries.jobs import get_job
     from imagen.output.paths import check_length
 
     path = Path(explicit_output(text))
@@ -116,7 +116,7 @@ def _redirect(imagen: Imagen, job_id: UUID, text: str) -> None:
 def _ended(imagen: Imagen, batch: str) -> list[UUID]:
     """The failed jobs of this host; of a batch, the canceled ones as well."""
     from imagen.domain.job import JobState
-    from imagen.ledger.lookup import jobs_in
+    from imagen.ledger.queries.jobs import jobs_in
 
     states = [JobState.FAILED, JobState.CANCELED] if batch else [JobState.FAILED]
     scope = scope_of(imagen, batch)
@@ -124,7 +124,7 @@ def _ended(imagen: Imagen, batch: str) -> list[UUID]:
 
 
 def _chunks(ids: Sequence[UUID]) -> list[Scope]:
-    from imagen.ledger.scope import Scope
+    from imagen.domain.scope import Scope
 
     return [
         Scope(job_ids=tuple(ids[start : start + _CHUNK])) for start in range(0, len(ids), _CHUNK)
@@ -132,7 +132,7 @@ def _chunks(ids: Sequence[UUID]) -> list[Scope]:
 
 
 def _put_back(imagen: Imagen, scopes: Sequence[Scope]) -> None:
-    from imagen.ledger.control import retry_jobs
+    from imagen.ledger.jobs.control import retry_jobs
 
     for scope in scopes:
         retry_jobs(imagen.ledger, scope)
@@ -141,9 +141,9 @@ def _put_back(imagen: Imagen, scopes: Sequence[Scope]) -> None:
 def _answer_put_back(
     shell: Shell, imagen: Imagen, ids: Sequence[UUID], scopes: Sequence[Scope]
 ) -> None:
-    from imagen.cli.running import wake_workers
+    from imagen.cli.draw.running import wake_workers
     from imagen.domain.job import JobState
-    from imagen.ledger.lookup import jobs_in
+    from imagen.ledger.queries.jobs import jobs_in
 
     for scope in scopes:
         wake_workers(imagen, list(jobs_in(imagen.ledger, scope, states=[JobState.QUEUED])))

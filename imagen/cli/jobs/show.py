@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli import completion
-from imagen.cli.options import config_option, json_option
-from imagen.cli.screen import table
+from imagen.cli.options.options import config_option, json_option
+from imagen.cli.screen.screen import table
+from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
 from imagen.domain.job import JobState
 from imagen.domain.printable import printable
 from imagen.domain.secret_names import hide_secrets
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
     from imagen.domain.job import Attempt, Job
+    from imagen.wiring.bootstrap import Imagen
 
 
 @click.command(short_help="Everything about one job, attempts too.")
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
-    from imagen.cli.answer import job_facts
-    from imagen.cli.log import set_up_logging
-    from imagen.ledger.backlog import unsent
-    from imagen.ledger.lookup import attempts_of, find_job
-    from imagen.ledger.scope import Scope
+    from imagen.cli.screen.job_answer import job_facts
+    from imagen.cli.screen.log import set_up_logging
+    from imagen.domain.scope import Scope
+    from imagen.ledger.outbox.backlog import unsent
+    from imagen.ledger.queries.jobs import attempts_of, find_job
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
@@ -58,8 +58,8 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
 
 def _waits_for(imagen: Imagen, job: Job) -> list[str]:
     """Why the backend of a queued job draws nothing now, in sentences."""
-    from imagen.ledger.control import paused_backends
-    from imagen.services.outages import describe_outages
+    from imagen.ledger.jobs.control import paused_backends
+    from imagen.services.report.outages import describe_outages
 
     if job.state is not JobState.QUEUED:
         return []

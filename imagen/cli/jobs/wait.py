@@ -9,13 +9,13 @@ from uuid import UUID
 
 import click
 
-from imagen.cli.jobs.naming import ids_argument, named_jobs, require_ours
-from imagen.cli.options import config_option, json_option, timeout_option
+from imagen.cli.jobs.selection import ids_argument, named_jobs, require_ours
+from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:
-    from imagen.bootstrap import Imagen
-    from imagen.ledger.scope import Scope
+    from imagen.domain.scope import Scope
+    from imagen.wiring.bootstrap import Imagen
 
 _FIRST_LOOK_S = 0.25
 _LAST_LOOK_S = 1.0
@@ -34,10 +34,10 @@ def wait(shell: Shell, ids: tuple[str, ...], timeout_s: float | None, config: st
 
     Draws nothing here: without a broker that is what `imagen jobs resume` is for.
     """
+    from imagen.cli.draw.running import Watch, go_on_hint, run_jobs
     from imagen.cli.jobs.answers import answer_jobs
-    from imagen.cli.log import set_up_logging
-    from imagen.cli.running import Watch, go_on_hint, run_jobs
-    from imagen.ledger.scope import Scope
+    from imagen.cli.screen.log import set_up_logging
+    from imagen.domain.scope import Scope
 
     if not ids:
         raise click.UsageError("give at least one job id", ctx=click.get_current_context())
@@ -60,8 +60,8 @@ def _look_on(
     shell: Shell, imagen: Imagen, scope: Scope, ids: Sequence[UUID], *, timeout_s: float | None
 ) -> None:
     """Look at the rows until all are done: another process draws them, if any does."""
-    from imagen.cli.running import go_on_hint
-    from imagen.ledger.lookup import has_unfinished
+    from imagen.cli.draw.running import go_on_hint
+    from imagen.ledger.queries.jobs import has_unfinished
 
     began_s = time.monotonic()
     look_s = _FIRST_LOOK_S
@@ -78,8 +78,8 @@ def _look_on(
 
 
 def _tell_if_unattended(shell: Shell, imagen: Imagen, ids: Sequence[UUID], hint: str) -> None:
-    from imagen.ledger.lookup import get_job
-    from imagen.ledger.workers import live_workers
+    from imagen.ledger.jobs.worker_rows import live_workers
+    from imagen.ledger.queries.jobs import get_job
 
     jobs = [get_job(imagen.ledger, each) for each in ids]
     is_held = any(job is not None and job.lease_owner is not None for job in jobs)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.points import POINTS
-from benchmarks.chaos.scenes import Scene, perform
+from tests.chaos.points import POINTS
+from tests.chaos.scenes import Scene, perform
 
 pytestmark = pytest.mark.e2e
 

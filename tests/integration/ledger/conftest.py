@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.schema import upgrade
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.migrate import upgrade
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -19,21 +19,26 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import JobDraft, JobState, Output
 from imagen.domain.request import ImageRequest
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.delivery import Delivered, claim_deliveries, record_succeeded, record_targets
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.leases import renew_leases, take_back
-from imagen.ledger.lookup import count_states
-from imagen.ledger.scope import EVERYTHING
-from imagen.ledger.submit import submit_job
-from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import now_plus
+from imagen.domain.scope import EVERYTHING
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.delivery import (
+    Delivered,
+    claim_deliveries,
+    record_succeeded,
+    record_targets,
+)
+from imagen.ledger.jobs.leases import renew_leases, take_back
+from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.queries.jobs import count_states
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.types import now_plus
 
 CLAIM_ALL = """
 import sys
 from pathlib import Path
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.engine import open_ledger
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.store.engine import open_ledger
 ledger = open_ledger(sys.argv[1], default_path=Path("unused"))
 me = Claimant(sys.argv[2], ["gpu"], 30.0)
 print("ready", flush=True)

@@ -12,14 +12,14 @@ from uuid import UUID
 import pytest
 import redis
 
-from benchmarks.chaos.stage import Stage, wait_until
 from imagen.domain.job import Job, JobState
+from imagen.domain.scope import EVERYTHING
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.lookup import count_states, get_job
-from imagen.ledger.scope import EVERYTHING
-from imagen.ledger.submit import submit_job
-from imagen.services.settle import Ask, make_draft, resolve
-from imagen.services.wakeups import wakeup_for
+from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.queries.jobs import count_states, get_job
+from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.wakeups import wakeup_for
+from tests.chaos.stage import Stage, wait_until
 
 
 class HandClock:

@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 import redis
 
-from benchmarks.chaos.stage import Actor, wait_until
 from imagen.domain.job import JobState
-from imagen.queue.app import make_app
-from imagen.queue.connection import connect
-from imagen.testing.servers import RedisAddress
+from imagen.queue.broker.app import make_app
+from imagen.queue.broker.connection import connect
+from tests.chaos.stage import Actor, wait_until
 from tests.integration.queue.conftest import Theatre
+from tests.servers.redis_and_postgres import RedisAddress
 
 SECRET = "a-prompt-that-no-log-may-hold"
 Message = dict[str, Any]
@@ -217,8 +217,8 @@ def test_two_messages_of_one_delivery_tag_are_both_finished(stage, worker, put):
 _PROGRAM = """
 import sys
 from celery.bootsteps import StartStopStep
-from imagen.queue.app import make_app
-from imagen.queue.program import run, serve
+from imagen.queue.broker.app import make_app
+from imagen.queue.worker.program import run, serve
 
 class Broken(StartStopStep):
     def start(self, worker):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.chaos.outages import (
+from tests.chaos.outages import (
     Scenario,
     both_hosts_away,
     go_away_amid_jobs,

@@ -6,10 +6,10 @@ import pytest
 
 from imagen.domain.job import AttemptState
 from imagen.errors import LeaseLost
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.lookup import attempts_of
-from imagen.services.heartbeat import Heartbeat
-from imagen.services.run import LedgerRun
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.queries.jobs import attempts_of
+from imagen.services.draw.ledger_run import LedgerRun
+from imagen.services.leases.heartbeat import Heartbeat
 
 LEASE_S = 30.0
 
@@ -43,7 +43,7 @@ def test_a_process_that_stood_still_while_it_announced_a_call_does_not_send_it(
     held_run, monkeypatch
 ):
     run, clock, _ = held_run
-    from imagen.services import run as module
+    from imagen.services.draw import ledger_run as module
 
     commit = module.record_intent
 

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.stage import ROOT, wait_until
 from imagen.domain.job import JobState
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.leases import lock_owner, take_lock
-from imagen.ledger.lookup import get_job
-from imagen.ledger.schema import upgrade
-from imagen.services.presence import enter
-from imagen.services.reconcile import LOCK_NAME, Reconciler
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.leases import lock_owner, take_lock
+from imagen.ledger.queries.jobs import get_job
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import upgrade
+from imagen.services.leases.process_lock import enter
+from imagen.services.leases.reconcile import LOCK_NAME, Reconciler
+from tests.chaos.stage import ROOT, wait_until
 
 _HOLD_A_LOCK_FILE = """
 import sys
 from pathlib import Path
-from imagen.services.presence import enter
+from imagen.services.leases.process_lock import enter
 presence = enter(Path(sys.argv[1]), sys.argv[2])
 print("here", flush=True)
 sys.stdin.read()
@@ -125,7 +125,7 @@ def test_after_the_ledger_was_away_the_living_get_one_lease_to_be_heard_of(
         raise LedgerUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("imagen.services.reconcile.take_lock", is_away)
+        patch.setattr("imagen.services.leases.reconcile.take_lock", is_away)
         with pytest.raises(LedgerUnavailable):
             reconciler.tick()
     reconciler.tick()

@@ -8,12 +8,12 @@ import sys
 import pytest
 import redis
 
-from benchmarks.chaos.stage import ROOT, Stage
 from imagen.domain.job import Wakeup
-from imagen.programs import worker_program
-from imagen.queue.app import make_app
-from imagen.queue.connection import connect
-from imagen.queue.publisher import CeleryPublisher
+from imagen.queue.broker.app import make_app
+from imagen.queue.broker.connection import connect
+from imagen.queue.publish.publisher import CeleryPublisher
+from imagen.wiring.worker_programs import worker_program
+from tests.chaos.stage import ROOT, Stage
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_pool_that_loses_jobs_is_refused(environment):
 
 _START_AND_LOSE = """
 import os, sys
-from imagen.programs import worker_program
+from imagen.wiring.worker_programs import worker_program
 
 program = worker_program("cloud")
 os.rename(sys.argv[1], sys.argv[1] + ".before")

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.chaos.stage import wait_until
 from imagen.domain.cost import Cost
 from imagen.domain.drawn import Drawn
 from imagen.domain.job import JobState
-from imagen.ledger.artifacts import artifact_of
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.engine import Ledger
-from imagen.ledger.generated import Finish, record_generated
-from imagen.services.recording import record_drawing
+from imagen.ledger.jobs.artifacts import artifact_of
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.generated import Finish, record_generated
+from imagen.ledger.store.engine import Ledger
+from imagen.services.draw.drawing_record import record_drawing
+from tests.chaos.stage import wait_until
 
 MOST_BYTES = 250 * 1024 * 1024
 #: More than two drains of 64.

@@ -11,10 +11,10 @@ from uuid import UUID
 import redis
 from sqlalchemy import func, select
 
-from benchmarks.chaos.stage import SHORT, wait_until
 from imagen.domain.job import JobState
-from imagen.ledger.scope import Scope
-from imagen.ledger.tables import jobs
+from imagen.domain.scope import Scope
+from imagen.ledger.store.tables import jobs
+from tests.chaos.stage import SHORT, wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 

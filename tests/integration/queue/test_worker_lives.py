@@ -9,12 +9,12 @@ import pytest
 import redis
 from sqlalchemy import func, select, update
 
-from benchmarks.chaos.stage import HOST, SHORT, wait_until
 from imagen.domain.job import JobState
-from imagen.ledger.control import request_cancel
-from imagen.ledger.lookup import count_states
-from imagen.ledger.scope import Scope
-from imagen.ledger.tables import artifacts, jobs
+from imagen.domain.scope import Scope
+from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.queries.jobs import count_states
+from imagen.ledger.store.tables import artifacts, jobs
+from tests.chaos.stage import HOST, SHORT, wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 

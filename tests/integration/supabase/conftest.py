@@ -22,27 +22,27 @@ from imagen.domain.cost import Cost
 from imagen.domain.drawn import Drawn
 from imagen.domain.job import Job, JobDraft, Output
 from imagen.domain.request import ImageRequest
-from imagen.ledger import images as image_rows
-from imagen.ledger.artifacts import artifact_of
-from imagen.ledger.backlog import Backlog, backlog
-from imagen.ledger.claim import Claimant, claim_job
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.generated import Finish, record_generated
-from imagen.ledger.lookup import get_job
-from imagen.ledger.schema import upgrade
-from imagen.ledger.sinks import CLOUD_SINK, USAGE_SINK, imagen_usage, images, outbox
-from imagen.ledger.submit import submit_job
-from imagen.ledger.tables import jobs
-from imagen.ledger.types import now_plus
-from imagen.local import LocalPublisher
-from imagen.services.clock import SystemClock
-from imagen.services.deliver import Delivery
-from imagen.services.generate import Outcome
-from imagen.services.heartbeat import Heartbeat
-from imagen.services.recording import record_drawing
-from imagen.services.sinks import CloudCopies, UsageOverRest, image_rows_over
-from imagen.services.sync import Sync, SyncReport
-from imagen.testing.fake_supabase import FakeSupabase
+from imagen.ledger.jobs.artifacts import artifact_of
+from imagen.ledger.jobs.claim import Claimant, claim_job
+from imagen.ledger.jobs.generated import Finish, record_generated
+from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.outbox.backlog import Backlog, backlog
+from imagen.ledger.outbox.outbox import images as image_rows
+from imagen.ledger.queries.jobs import get_job
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK, imagen_usage, images, outbox
+from imagen.ledger.store.tables import jobs
+from imagen.ledger.store.types import now_plus
+from imagen.local.executor import LocalPublisher
+from imagen.services.deliver.deliver import Delivery
+from imagen.services.draw.draw import Outcome
+from imagen.services.draw.drawing_record import record_drawing
+from imagen.services.leases.clock import SystemClock
+from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.sync.destinations import CloudCopies, UsageOverRest, image_rows_over
+from imagen.services.sync.send import Sync, SyncReport
+from tests.fakes.supabase import FakeSupabase
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 LEASE_S = 30.0

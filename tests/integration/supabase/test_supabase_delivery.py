@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select, update
 
 from imagen.domain.prompt import hash_prompt
-from imagen.ledger.sinks import imagen_usage, outbox
-from imagen.ledger.tables import jobs
-from imagen.testing.fake_supabase import FakeSupabase, Fault
+from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
+from imagen.ledger.store.tables import jobs
+from tests.fakes.supabase import FakeSupabase, Fault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from imagen.domain.job import JobState
-from imagen.ledger.sinks import CLOUD_SINK, USAGE_SINK
-from imagen.testing.fake_supabase import FakeSupabase, Fault, Service
+from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
+from tests.fakes.supabase import FakeSupabase, Fault, Service
 
 
 def always(fault: Fault, **where: Any) -> Callable[[FakeSupabase], None]:

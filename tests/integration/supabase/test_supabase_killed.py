@@ -10,38 +10,38 @@ from typing import Any
 import pytest
 
 from imagen.domain.job import JobState
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.schema import upgrade
-from imagen.ledger.sinks import outbox
-from imagen.services.clock import SystemClock
-from imagen.testing.servers import PostgresServer
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.outgoing_tables import outbox
+from imagen.services.leases.clock import SystemClock
+from tests.servers.redis_and_postgres import PostgresServer
 
 #: Everything that delivering and sending do, by the name under which they do it.
 DELIVERY = [
-    "imagen.ledger.delivery.claim_deliveries",
-    "imagen.services.deliver.record_usage",
-    "imagen.services.packing.load_artifacts",
-    "imagen.services.deliver.pack",
-    "imagen.services.deliver.pick_target",
-    "imagen.ledger.delivery.record_targets",
-    "imagen.services.deliver.write_temp",
-    "imagen.services.deliver.sync_files",
-    "imagen.services.deliver.place",
-    "imagen.services.deliver.sync_folder",
-    "imagen.ledger.delivery.record_succeeded",
-    "imagen.services.deliver.drop_files",
+    "imagen.ledger.jobs.delivery.claim_deliveries",
+    "imagen.services.deliver.deliver.record_usage",
+    "imagen.services.deliver.finish_images.load_artifacts",
+    "imagen.services.deliver.deliver.pack",
+    "imagen.services.deliver.deliver.pick_target",
+    "imagen.ledger.jobs.delivery.record_targets",
+    "imagen.services.deliver.deliver.write_temp",
+    "imagen.services.deliver.deliver.sync_files",
+    "imagen.services.deliver.deliver.place",
+    "imagen.services.deliver.deliver.sync_folder",
+    "imagen.ledger.jobs.delivery.record_succeeded",
+    "imagen.services.deliver.deliver.drop_files",
 ]
 SENDING = [
-    "imagen.services.sync.claim_outgoing",
-    "imagen.services.sinks.make_copy",
+    "imagen.services.sync.send.claim_outgoing",
+    "imagen.services.sync.destinations.make_copy",
     "imagen.cloud.storage.Storage.find_bucket",
     "imagen.cloud.storage.Storage._make_bucket",
     "imagen.cloud.storage.Storage._post_object",
-    "imagen.services.sync.record_sent",
-    "imagen.services.sync.drop_artifacts_of",
+    "imagen.services.sync.send.record_sent",
+    "imagen.services.sync.send.drop_artifacts_of",
 ]
 REST_ONLY = ["imagen.cloud.rest.Rest.insert"]
-DIRECT_ONLY = ["imagen.ledger.images.put_image"]
+DIRECT_ONLY = ["imagen.ledger.outbox.images.put_image"]
 
 
 class Killed(BaseException):
@@ -166,13 +166,13 @@ def test_the_database_down_between_file_and_commit_is_waited_for(
     office = make_office(ledger, is_same_project=True, clock=Restarting())
     job_id = office.draw()
     with pytest.MonkeyPatch.context() as patch:
-        real = _resolve("imagen.services.deliver").sync_folder
+        real = _resolve("imagen.services.deliver.deliver").sync_folder
 
         def last_step_before_the_commit(folder: Path) -> None:
             real(folder)
             own_postgres.kill()
 
-        patch.setattr("imagen.services.deliver.sync_folder", last_step_before_the_commit)
+        patch.setattr("imagen.services.deliver.deliver.sync_folder", last_step_before_the_commit)
         [outcome] = office.deliver()
 
     office.send()

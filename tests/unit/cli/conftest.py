@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from imagen.cli.main import run
-from imagen.cli.screen import Screen
+from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.schema import ensure_schema
+from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.migrate import ensure_schema
 
 
 @dataclass(frozen=True)

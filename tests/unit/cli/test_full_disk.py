@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagen.services import full_disks
+from imagen.services.deliver import full_disks
 
 
 @pytest.fixture

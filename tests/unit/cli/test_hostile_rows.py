@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import String, insert, select, update
 
 from imagen.cli.main import cli
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.indexes import whole_metadata
-from imagen.ledger.tables import attempts, batches, jobs, pauses, workers
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.indexes import whole_metadata
+from imagen.ledger.store.tables import attempts, batches, jobs, pauses, workers
 
 #: A window title (OSC), colours and hidden text (CSI), the same as C1 codes, a bell, a cursor that
 #: goes back, text that runs the other way, and a line that looks like one of ours.

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import imagen as package
-from imagen.cli import errors, main
+from imagen.cli import main
+from imagen.cli.screen import error_lines as errors
 
 
 def test_help_imports_no_slow_library():
@@ -76,7 +77,7 @@ def test_an_unexpected_error_is_one_line_without_its_message(imagen, monkeypatch
     def explode(*_: object, **__: object) -> None:
         raise RuntimeError("a password: hunter2")
 
-    monkeypatch.setattr("imagen.bootstrap.open_imagen", explode)
+    monkeypatch.setattr("imagen.wiring.bootstrap.open_imagen", explode)
     done = imagen("generate", "a fox")
 
     assert done.code == 1
@@ -87,7 +88,7 @@ def test_an_unexpected_error_is_one_line_without_its_message(imagen, monkeypatch
 
 
 def test_the_traceback_is_there_for_those_who_ask(imagen, monkeypatch):
-    monkeypatch.setattr("imagen.bootstrap.open_imagen", lambda *_: 1 / 0)
+    monkeypatch.setattr("imagen.wiring.bootstrap.open_imagen", lambda *_: 1 / 0)
 
     assert "Traceback" in imagen("generate", "a fox", env={"IMAGEN_DEBUG": "1"}).err
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.control import pause_backend, paused_backends
-from imagen.ledger.engine import Ledger, open_ledger
-from imagen.ledger.workers import OpenCircuit, report_worker
+from imagen.ledger.jobs.control import pause_backend, paused_backends
+from imagen.ledger.jobs.worker_rows import OpenCircuit, report_worker
+from imagen.ledger.store.engine import Ledger, open_ledger
 
 # Its check succeeds, and every drawing is refused: a server that answers and draws nothing.
 REFUSES = """

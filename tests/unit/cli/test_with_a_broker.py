@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.ledger.engine import open_ledger
-from imagen.ledger.workers import report_worker
-from imagen.testing.fake_comfyui import FakeComfyUI
+from imagen.ledger.jobs.worker_rows import report_worker
+from imagen.ledger.store.engine import open_ledger
+from tests.fakes.comfyui import FakeComfyUI
 
 NOWHERE = "redis://127.0.0.1:1/0"
 FOX = ("generate", "a fox", "--backend", "mock", "--size", "64x64")

@@ -10,7 +10,7 @@ import pytest
 from imagen.cloud.rest import Rest
 from imagen.cloud.settings import SupabaseSettings, read_settings
 from imagen.cloud.storage import Storage
-from imagen.testing.fake_supabase import FakeSupabase
+from tests.fakes.supabase import FakeSupabase
 
 
 @pytest.fixture

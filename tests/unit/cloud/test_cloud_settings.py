@@ -11,7 +11,7 @@ from imagen.cloud.settings import (
     read_settings,
 )
 from imagen.errors import ConfigError, CredentialError
-from imagen.testing.fake_supabase.keyring import make_jwt
+from tests.fakes.supabase.keyring import make_jwt
 
 URL = "https://abcdefgh.supabase.co"
 KEY = "sb_secret_test-token"

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
 
-from imagen.testing.fake_supabase import FakeSupabase, Fault, Service
-from imagen.testing.fake_supabase.keyring import make_jwt
+from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase.keyring import make_jwt
+
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -243,10 +246,11 @@ def test_chance_is_repeatable():
 
 def test_it_runs_as_a_process_with_controls():
     process = subprocess.Popen(
-        [sys.executable, "-m", "imagen.testing.fake_supabase", "--chance", "paused=0"],
+        [sys.executable, "-m", "tests.fakes.supabase", "--chance", "paused=0"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "error"},
+        cwd=CHECKOUT,
     )
     with process:
         try:

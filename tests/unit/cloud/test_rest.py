@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from imagen.errors import CloudError
-from imagen.testing.fake_supabase import Fault
+from tests.fakes.supabase import Fault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from imagen.cloud.http import Answer
 from imagen.cloud.rest_refusals import rest_refusal
 from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
-from imagen.testing.fake_supabase import Fault
-from imagen.testing.fake_supabase.keyring import make_jwt
+from tests.fakes.supabase import Fault
+from tests.fakes.supabase.keyring import make_jwt
 
 SECRET_PROMPT = "the secret fox"
 ROW = {

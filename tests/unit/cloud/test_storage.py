@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from imagen.errors import CloudError
-from imagen.testing.fake_supabase import FakeSupabase, Fault, Service
-from imagen.testing.fake_supabase.world import Stored
+from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase.world import Stored
 
 KEY = "owner/job-fox.png"
 PNG = b"\x89PNG" + bytes(range(256)) * 100

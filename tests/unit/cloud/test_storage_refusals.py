@@ -9,8 +9,8 @@ import pytest
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import CloudError
-from imagen.testing.fake_supabase import Fault
-from imagen.testing.fake_supabase.keyring import make_jwt
+from tests.fakes.supabase import Fault
+from tests.fakes.supabase.keyring import make_jwt
 
 KEY = "owner/job-fox.png"
 PNG = b"\x89PNG" * 100

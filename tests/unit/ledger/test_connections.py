@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.engine import open_ledger
+from imagen.ledger.store.engine import open_ledger
 
 
 def connections(url: str) -> int:
@@ -50,7 +50,7 @@ def test_a_process_holds_two_connections_when_busy_and_one_when_idle(
         thread.join()
     ledger.close_idle()
     assert connections(postgres_url) == 2, "they were used just now"
-    monkeypatch.setattr("imagen.ledger.engine._IDLE_S", 0.0)
+    monkeypatch.setattr("imagen.ledger.store.engine._IDLE_S", 0.0)
     ledger.close_idle()
     ledger.close_idle()
     deadline_s = time.monotonic() + 60
@@ -91,7 +91,7 @@ def test_a_database_that_stays_full_is_unavailable(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("imagen.ledger.engine.FULL_PATIENCE_S", 0.1)
+    monkeypatch.setattr("imagen.ledger.store.engine.FULL_PATIENCE_S", 0.1)
     url, _ = full_database
     ledger = open_ledger(url, default_path=tmp_path / "unused")
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 def test_no_error_of_the_database_repeats_a_prompt(desk: Any) -> None:
     draft = desk.draft(request=desk.request(prompt="my secret wish"), backend=None)
 
-    from imagen.ledger.submit import submit_job
+    from imagen.ledger.jobs.submit import submit_job
 
     with pytest.raises(DBAPIError) as caught:
         submit_job(desk.ledger, draft)

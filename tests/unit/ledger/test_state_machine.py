@@ -13,15 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select, update
 
 from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.scope import Scope
 from imagen.errors import LeaseLost
-from imagen.ledger import delivery, held
-from imagen.ledger.artifacts import drop_files, forget_artifacts, leftover_keys
-from imagen.ledger.control import request_cancel, retry_jobs
-from imagen.ledger.held import Ending, Rest
-from imagen.ledger.leases import end_canceled, renew_leases, take_back
-from imagen.ledger.scope import Scope
-from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.types import now_plus
+from imagen.ledger.jobs import delivery, fenced_writes
+from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, leftover_keys
+from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.fenced_writes import Ending, Rest
+from imagen.ledger.jobs.leases import end_canceled, renew_leases, take_back
+from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.types import now_plus
 
 MAX_CRASHES = 3
 OWNERS = st.sampled_from(["one", "two", "three"])
@@ -143,7 +143,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def intend(self, which: int) -> None:
-        self._write(which, "running", lambda claim: held.record_intent(self.desk.ledger, claim))
+        self._write(
+            which, "running", lambda claim: fenced_writes.record_intent(self.desk.ledger, claim)
+        )
 
     @rule(which=WHICH)
     def send(self, which: int) -> None:
@@ -151,7 +153,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: held.record_submitted(
+            lambda claim: fenced_writes.record_submitted(
                 self.desk.ledger, claim, f"paid-{self.sent}", place="shop"
             ),
             # The next holder needs the id, so it is kept even when the lease is lost.
@@ -175,7 +177,9 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: held.record_retry(self.desk.ledger, claim, NO, wait_s=wait_s, rest=rest),
+            lambda claim: fenced_writes.record_retry(
+                self.desk.ledger, claim, NO, wait_s=wait_s, rest=rest
+            ),
             after,
         )
 
@@ -184,7 +188,9 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: held.record_failed(self.desk.ledger, claim, Ending("x", "x", state)),
+            lambda claim: fenced_writes.record_failed(
+                self.desk.ledger, claim, Ending("x", "x", state)
+            ),
             lambda expected: expected.release(state.value),
         )
 
@@ -193,7 +199,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: held.give_back(self.desk.ledger, claim),
+            lambda claim: fenced_writes.give_back(self.desk.ledger, claim),
             lambda expected: expected.release("queued"),
         )
 

@@ -14,11 +14,15 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from imagen.domain.job import AttemptState
-from imagen.ledger.artifacts import leftover_keys, load_artifacts
-from imagen.ledger.backlog import backlog, put_kept_usage_in_outbox, read_unsent_usage
-from imagen.ledger.batches import batch_names, find_batch
-from imagen.ledger.history import AttemptHistory
-from imagen.ledger.lookup import (
+from imagen.domain.scope import EVERYTHING
+from imagen.ledger.jobs.artifacts import leftover_keys, load_artifacts
+from imagen.ledger.jobs.submit import open_batch
+from imagen.ledger.jobs.worker_rows import live_workers
+from imagen.ledger.outbox.backlog import backlog, put_kept_usage_in_outbox, read_unsent_usage
+from imagen.ledger.outbox.outbox import claim_outgoing, hosts_to_send
+from imagen.ledger.queries.batches import batch_names, find_batch
+from imagen.ledger.queries.history import AttemptHistory
+from imagen.ledger.queries.jobs import (
     Filter,
     attempts_of,
     hosts_to_deliver,
@@ -26,13 +30,9 @@ from imagen.ledger.lookup import (
     unfinished_places,
     waiting_jobs,
 )
-from imagen.ledger.outbox import claim_outgoing, hosts_to_send
-from imagen.ledger.scope import EVERYTHING
-from imagen.ledger.sinks import imagen_usage, outbox
-from imagen.ledger.submit import open_batch
-from imagen.ledger.tables import attempts, jobs
-from imagen.ledger.usage import read_usage, sum_in_database
-from imagen.ledger.workers import live_workers
+from imagen.ledger.queries.usage import read_usage, sum_in_database
+from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
+from imagen.ledger.store.tables import attempts, jobs
 from tests.total_order import queries_with_ties
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)

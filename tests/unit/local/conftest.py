@@ -14,15 +14,15 @@ import pytest
 
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
-from imagen.local import LocalExecutor, LocalPublisher
-from imagen.services.circuit import Circuits
-from imagen.services.clock import SystemClock
-from imagen.services.deliver import Delivery
-from imagen.services.generate import Drawing, Outcome
-from imagen.services.heartbeat import Heartbeat
-from imagen.services.presence import new_owner
-from imagen.services.reconcile import Reconciler
-from imagen.services.retry_policy import RetryPolicy
+from imagen.local.executor import LocalExecutor, LocalPublisher
+from imagen.services.deliver.deliver import Delivery
+from imagen.services.draw.circuit import Circuits
+from imagen.services.draw.draw import Drawing, Outcome
+from imagen.services.draw.retry_policy import RetryPolicy
+from imagen.services.leases.clock import SystemClock
+from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.process_lock import new_owner
+from imagen.services.leases.reconcile import Reconciler
 
 DEADLINE_S = 60.0
 

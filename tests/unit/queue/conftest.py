@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 import redis
 
-from imagen.queue.app import make_app
-from imagen.queue.connection import connect
-from imagen.queue.publisher import CeleryPublisher
-from imagen.queue.routing import queue_key
+from imagen.queue.broker.app import make_app
+from imagen.queue.broker.connection import connect
+from imagen.queue.broker.routing import queue_key
+from imagen.queue.publish.publisher import CeleryPublisher
 
 LEDGER = UUID("01900000-0000-7000-8000-00000000000a")
 

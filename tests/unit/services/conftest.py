@@ -16,13 +16,13 @@ from imagen.domain.cost import FREE, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
-from imagen.services.circuit import Circuits
-from imagen.services.deliver import Delivery
-from imagen.services.full_disks import FullDisks
-from imagen.services.generate import Drawing
-from imagen.services.heartbeat import Heartbeat
-from imagen.services.reconcile import Reconciler
-from imagen.services.retry_policy import RetryPolicy
+from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.full_disks import FullDisks
+from imagen.services.draw.circuit import Circuits
+from imagen.services.draw.draw import Drawing
+from imagen.services.draw.retry_policy import RetryPolicy
+from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.reconcile import Reconciler
 
 LEASE_S = 30.0
 

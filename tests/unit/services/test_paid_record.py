@@ -13,13 +13,13 @@ from imagen.backends.adapter import Surroundings
 from imagen.backends.replicate import adapter
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.job import AttemptState, JobState
-from imagen.ledger.control import request_cancel, retry_jobs
-from imagen.ledger.history import AttemptHistory
-from imagen.ledger.outbox import count_pending
-from imagen.ledger.scope import EVERYTHING
-from imagen.ledger.usage import read_usage
+from imagen.domain.scope import EVERYTHING
+from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.outbox.outbox import count_pending
+from imagen.ledger.queries.history import AttemptHistory
+from imagen.ledger.queries.usage import read_usage
 from imagen.ratelimit import SharedLimiter
-from imagen.testing.fake_replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, Fault
 
 PRICE = Cost(Decimal("0.003"), "list")
 BILL = Bill(PRICE, model="flux", seed=7, steps=4)

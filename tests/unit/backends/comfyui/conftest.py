@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from imagen.backends.comfyui.backend import ComfyUIBackend
-from imagen.backends.comfyui.pace import Pace
+from imagen.backends.comfyui.run.timings import Pace
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.request import ImageRequest
-from imagen.testing.fake_comfyui import FakeComfyUI
+from tests.fakes.comfyui import FakeComfyUI
 
 QUICK = Pace(
     tick_s=0.02,

@@ -11,9 +11,9 @@ import pytest
 from imagen.backends.comfyui.backend import ComfyUIBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendUnavailable, JobCanceled
-from imagen.testing.fake_comfyui import FakeComfyUI
-from imagen.testing.fake_comfyui.execution import Prompt
 from imagen.testing.runs import RecordingRun
+from tests.fakes.comfyui import FakeComfyUI
+from tests.fakes.comfyui.execution import Prompt
 
 MakeBackend = Callable[..., ComfyUIBackend]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagen.backends.comfyui.backend import ComfyUIBackend
-from imagen.testing.fake_comfyui import FakeComfyUI
+from tests.fakes.comfyui import FakeComfyUI
 
 MakeBackend = Callable[..., ComfyUIBackend]
 
@@ -86,7 +86,7 @@ def test_an_old_version_on_a_cpu_can_draw_and_is_warned_about(
     make_backend: MakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = {"system": {"comfyui_version": "0.3.9"}, "devices": [{"name": "cpu", "type": "cpu"}]}
-    monkeypatch.setattr("imagen.testing.fake_comfyui.views._stats", lambda _version: stats)
+    monkeypatch.setattr("tests.fakes.comfyui.views._stats", lambda _version: stats)
 
     health = make_backend().check()
 

@@ -17,15 +17,17 @@ from PIL import Image
 from imagen.backends.comfyui.backend import ComfyUIBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, ConfigError, CredentialError, RequestError
-from imagen.testing.fake_comfyui import FakeComfyUI
 from imagen.testing.runs import RecordingRun
+from tests.fakes.comfyui import FakeComfyUI
 
 MakeBackend = Callable[..., ComfyUIBackend]
 
 
 def write_own_workflow(path: Path) -> None:
     """An exported graph, without our bindings, whose image is twice the size asked for."""
-    text = resources.files("imagen.backends.comfyui").joinpath("workflows/flux-schnell.json")
+    text = resources.files("imagen.backends.comfyui.workflow").joinpath(
+        "workflows/flux-schnell.json"
+    )
     graph = json.loads(text.read_text())["graph"]
     graph["6"]["_meta"] = {"title": "imagen:prompt"}
     graph["25"]["_meta"] = {"title": "imagen:seed"}

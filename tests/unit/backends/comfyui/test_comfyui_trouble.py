@@ -21,8 +21,8 @@ from imagen.errors import (
 )
 from imagen.images.verify import inspect_image
 from imagen.testing.contract import resume
-from imagen.testing.fake_comfyui import FakeComfyUI
 from imagen.testing.runs import RecordingRun
+from tests.fakes.comfyui import FakeComfyUI
 
 MakeBackend = Callable[..., ComfyUIBackend]
 

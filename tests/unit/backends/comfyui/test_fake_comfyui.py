@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,8 +20,10 @@ from PIL import Image
 
 from imagen.backends.comfyui.backend import ComfyUIBackend
 from imagen.domain.request import ImageRequest
-from imagen.testing.fake_comfyui import FakeComfyUI
 from imagen.testing.runs import RecordingRun
+from tests.fakes.comfyui import FakeComfyUI
+
+CHECKOUT = Path(__file__).parents[4]
 
 
 def smoke_graph(color: int = 255, prefix: str = "smoke") -> dict[str, Any]:
@@ -352,9 +355,10 @@ def test_an_unknown_fault_is_refused(fake: FakeComfyUI) -> None:
 
 def test_it_runs_as_a_program_and_ends_when_told() -> None:
     program = subprocess.Popen(
-        [sys.executable, "-m", "imagen.testing.fake_comfyui", "--port", "0", "--draw-s", "0"],
+        [sys.executable, "-m", "tests.fakes.comfyui", "--port", "0", "--draw-s", "0"],
         stdout=subprocess.PIPE,
         text=True,
+        cwd=CHECKOUT,
     )
     try:
         assert program.stdout is not None

@@ -13,8 +13,8 @@ from imagen.backends.replicate import adapter
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
 from imagen.ratelimit import SharedLimiter
-from imagen.testing.fake_replicate import FakeReplicate
-from imagen.testing.fake_replicate.book import Book, BookRun
+from tests.fakes.replicate import FakeReplicate
+from tests.fakes.replicate.book import Book, BookRun
 
 TOKEN = "test-token"
 

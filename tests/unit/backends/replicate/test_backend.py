@@ -12,8 +12,8 @@ from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, ConfigError, CredentialError, RequestError
 from imagen.images.verify import inspect_image
-from imagen.testing.fake_replicate import FakeReplicate
-from imagen.testing.fake_replicate.book import BookRun
+from tests.fakes.replicate import FakeReplicate
+from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]

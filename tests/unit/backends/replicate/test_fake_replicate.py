@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
 
-from imagen.testing.fake_replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, Fault
+
+CHECKOUT = Path(__file__).parents[4]
 
 HEADERS = {"Authorization": "Bearer test-token"}
 SCHNELL = "/v1/models/black-forest-labs/flux-schnell/predictions"
@@ -108,8 +111,8 @@ def test_a_limit_on_creates_is_kept(fake: FakeReplicate) -> None:
 
 
 def test_as_a_process_it_tells_its_counts_and_takes_orders() -> None:
-    command = [sys.executable, "-m", "imagen.testing.fake_replicate", "--chance", "no_credit=0.0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.fakes.replicate", "--chance", "no_credit=0.0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[1]
         inject = {"fault": "no_credit", "times": 1}

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from imagen.backends.replicate.backend import ReplicateBackend
-from imagen.backends.replicate.lookup import Order
+from imagen.backends.replicate.purchase.find_lost import Order
 from imagen.domain.request import ImageRequest
-from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.fake_replicate.book import Book, BookRun, Killed
+from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate.book import Book, BookRun, Killed
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from imagen.backends.replicate.answers import quote, read_retry_after_s, refusal_of
+from imagen.backends.replicate.api.client import Answer
+from imagen.backends.replicate.api.predictions import read_prediction
+from imagen.backends.replicate.api.refusals import quote, read_retry_after_s, refusal_of
 from imagen.backends.replicate.backend import ReplicateBackend
-from imagen.backends.replicate.client import Answer
-from imagen.backends.replicate.predictions import read_prediction
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.errors import (
@@ -21,8 +21,8 @@ from imagen.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.fake_replicate.book import BookRun
+from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]
@@ -69,7 +69,7 @@ def test_a_poll_that_trickles_is_given_up_and_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its answer would take ten minutes; no silence in it is longer than a second."""
-    monkeypatch.setattr("imagen.backends.replicate.watch._CALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("imagen.backends.replicate.purchase.follow._CALL_TIMEOUT_S", 0.3)
     fake.inject(Fault.POLL_TRICKLES)
 
     assert build().generate(request_, new_run()).data
@@ -80,7 +80,7 @@ def test_a_poll_that_trickles_is_given_up_and_asked_again(
 def test_a_cancel_is_over_in_time_when_its_answers_trickle(
     build: Build, fake: FakeReplicate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagen.backends.replicate.stopping._TIMEOUT_S", 0.3)
+    monkeypatch.setattr("imagen.backends.replicate.purchase.cancel._TIMEOUT_S", 0.3)
     one = fake.world.create("acme/x", {"prompt": "x"}, fault=Fault.NEVER_ENDS)
     fake.inject(Fault.POLL_TRICKLES, times=99)
 

@@ -17,8 +17,8 @@ from imagen.errors import (
     OutOfCredit,
     RateLimited,
 )
-from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.fake_replicate.book import Book, BookRun
+from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate.book import Book, BookRun
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]

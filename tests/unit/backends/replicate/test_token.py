@@ -12,8 +12,8 @@ import pytest
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import ImagenError
-from imagen.testing.fake_replicate import FakeReplicate, Fault
-from imagen.testing.fake_replicate.book import BookRun
+from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]

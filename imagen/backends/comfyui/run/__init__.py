@@ -1,0 +1,1 @@
+"""One prompt on the server: post, follow, interrupt, fetch."""

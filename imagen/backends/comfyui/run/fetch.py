@@ -1,0 +1,65 @@
+"""Getting a drawn image off the server, whole and of the right size."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from imagen.backends.comfyui.run.timings import Pace
+from imagen.backends.comfyui.run.waiting import Waiting
+from imagen.backends.comfyui.server.client import ComfyClient
+from imagen.backends.comfyui.server.history import ImageFile
+from imagen.backends.comfyui.workflow.workflow import Workflow
+from imagen.domain.size import Size
+from imagen.errors import BackendUnavailable
+from imagen.images.verify import BrokenImage, inspect_image
+
+log = logging.getLogger(__name__)
+
+_FETCHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Verified bytes, and what the user should know about them."""
+
+    data: bytes
+    warnings: tuple[str, ...] = ()
+
+
+def fetch_picture(
+    client: ComfyClient,
+    images: tuple[ImageFile, ...],
+    *,
+    workflow: Workflow,
+    size: Size,
+    waiting: Waiting,
+    patience_s: float,
+    pace: Pace,
+) -> Picture | None:
+    """The first image; nothing when the server has no whole copy of it.
+
+    Tried three times. A server that is gone meanwhile is waited for, since its files survive a
+    restart (observed on ComfyUI 0.3.64).
+    """
+    for _ in range(_FETCHES):
+        try:
+            return _verify(client.view(images[0]), len(images), workflow=workflow, size=size)
+        except (BrokenImage, BackendUnavailable) as exc:
+            log.warning("comfyui_image_broken", extra={"url": client.url, "why": str(exc)})
+        waiting.until_answered(client.prove, patience_s=patience_s)
+        waiting.pause(pace.fetch_s)
+    return None
+
+
+def _verify(data: bytes, count: int, *, workflow: Workflow, size: Size) -> Picture:
+    info = inspect_image(data)
+    warnings = []
+    drawn_size = f"{info.width}x{info.height}"
+    if drawn_size != str(size):
+        if workflow.exact_size:
+            raise BrokenImage(f"the image is {drawn_size}, not {size}")
+        warnings.append(f"asked for {size}, the workflow drew {drawn_size}")
+    if count > 1:
+        warnings.append(f"the workflow drew {count} images; kept the first")
+    return Picture(data, tuple(warnings))

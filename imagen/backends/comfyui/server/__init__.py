@@ -1,0 +1,1 @@
+"""The ComfyUI server's HTTP API and websocket."""

@@ -1,0 +1,182 @@
+"""ComfyUI's endpoints, one method each. What is said of the server was observed on 0.3.64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote
+
+from imagen.backends.comfyui.server.error_text import explain_refusal
+from imagen.backends.comfyui.server.history import ImageFile
+from imagen.backends.comfyui.server.transport import Transport, json_object
+from imagen.errors import BackendRejected
+from imagen.http.exchange import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A prompt in the server's queue; ``is_imagen`` when an imagen posted it, here or elsewhere."""
+
+    prompt_id: str
+    is_imagen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a prompt was last seen. ``ahead`` is what the server runs before it, in order."""
+
+    where: Literal["pending", "running", "ended", "nowhere"]
+    entry: Mapping[str, Any] | None = None
+    ahead: tuple[Queued, ...] = ()
+
+
+class ComfyClient:
+    """One ComfyUI server. Threads may share it; nothing is retried here.
+
+    Every method may raise ``BackendUnavailable`` (no answer, or none of ComfyUI's) and
+    ``CredentialError`` (401, 403).
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    @property
+    def who(self) -> str:
+        """The backend and its url, as messages name them."""
+        return self._transport.who
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def system_stats(self, *, timeout_s: float) -> dict[str, Any]:
+        """Version, memory and devices."""
+        stats = self._transport.get_json("/system_stats", limits=_within(timeout_s))
+        if not isinstance(stats.get("system"), dict):
+            self._transport.not_comfyui("/system_stats names no system")
+        return stats
+
+    def object_info(self, node_class: str, *, timeout_s: float) -> dict[str, Any]:
+        """The description of a node class; empty when the server does not have it."""
+        path = f"/object_info/{quote(node_class, safe='')}"
+        info = self._transport.get_json(path, limits=_within(timeout_s)).get(node_class)
+        return info if isinstance(info, dict) else {}
+
+    def prove(self) -> None:
+        """Return once ComfyUI has answered, in about a millisecond.
+
+        Called before a prompt is posted: when it raises, nothing has begun.
+        """
+        if not isinstance(self._transport.get_json("/prompt").get("exec_info"), dict):
+            self._transport.not_comfyui("/prompt has no exec_info")
+
+    def running_ids(self, *, timeout_s: float = 2.5) -> tuple[str, ...]:
+        """The prompts in execution, or stuck in it."""
+        queue = self._transport.get_json("/queue", limits=_within(timeout_s))
+        return _ids(queue.get("queue_running"))
+
+    def submit(self, body: Mapping[str, Any]) -> str:
+        """Queue a prompt; its id as the server has it. Not idempotent.
+
+        The same id posted twice runs twice, and a 5xx does not prove that nothing was queued:
+        the server can answer 500 and run the prompt all the same. So look up, then post again.
+
+        Raises:
+            BackendRejected: the graph is wrong; says where. After a 200 with ``node_errors``
+                its good part runs nevertheless.
+            BackendUnavailable: certainly not queued.
+            OutcomeUnknown: may have been queued.
+        """
+        answer = self._transport.post_once("/prompt", body)
+        data = json_object(answer)
+        if answer.status == 413:
+            self._refuse("it is too large")
+        if answer.status == 400 and data and "error" in data:
+            self._refuse(explain_refusal(data))
+        self._transport.check(answer)
+        if not data or not isinstance(data.get("prompt_id"), str):
+            raise self._transport.unknown("its answer is not ComfyUI's")
+        if data.get("node_errors"):
+            self._refuse(explain_refusal(data))
+        return str(data["prompt_id"])
+
+    def look_up(self, prompt_id: str) -> Sighting:
+        """Where the prompt is: history, then queue, then history again.
+
+        The move from running to history is atomic at the server, two requests are not, so one
+        look at each could miss a prompt that is just ending.
+        """
+        if entry := self._entry(prompt_id):
+            return Sighting("ended", entry)
+        queue = self._transport.get_json("/queue")
+        if prompt_id in _ids(queue.get("queue_running")):
+            return Sighting("running")
+        pending = _items(queue.get("queue_pending"))
+        ids = [str(item[1]) for item in pending]
+        if prompt_id in ids:
+            ahead = [*_items(queue.get("queue_running")), *pending[: ids.index(prompt_id)]]
+            return Sighting("pending", ahead=tuple(_queued(item) for item in ahead))
+        if entry := self._entry(prompt_id):
+            return Sighting("ended", entry)
+        return Sighting("nowhere")
+
+    def view(self, image: ImageFile) -> bytes:
+        """The bytes of an image on the server, unverified."""
+        return self._transport.download(
+            "/view",
+            {"filename": image.filename, "subfolder": image.subfolder, "type": image.type},
+        )
+
+    def delete_queued(self, prompt_id: str) -> None:
+        """Take a waiting prompt, or one copy of it, out of the queue; no error if there is none."""
+        self._transport.order("/queue", {"delete": [prompt_id]})
+
+    def interrupt(self, prompt_id: str) -> None:
+        """Stop the prompt if it runs. Without an id the server would stop whatever runs."""
+        self._transport.order("/interrupt", {"prompt_id": prompt_id})
+
+    def forget(self, prompt_id: str) -> None:
+        """Drop the prompt's history entry; its files stay."""
+        self._transport.order("/history", {"delete": [prompt_id]})
+
+    def free_memory(self) -> None:
+        """Have models and caches dropped; the server does it between prompts."""
+        self._transport.order("/free", {"unload_models": True, "free_memory": True})
+
+    def _entry(self, prompt_id: str) -> Mapping[str, Any] | None:
+        path = f"/history/{quote(prompt_id, safe='')}"
+        entry = self._transport.get_json(path).get(prompt_id)
+        return entry if isinstance(entry, Mapping) else None
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise BackendRejected(f"{self.who} refused the workflow: {what}", "try: imagen doctor")
+
+
+def _within(timeout_s: float) -> Limits:
+    return Limits(connect_s=timeout_s, stall_s=timeout_s, whole_s=timeout_s)
+
+
+def _items(queue: object) -> list[list[Any]]:
+    """Items of a queue, ``[number, prompt_id, graph, extra_data, outputs]``, next one first.
+
+    The server sends them as its heap lies in memory.
+    """
+    items = [
+        item
+        for item in (queue if isinstance(queue, list) else [])
+        if isinstance(item, list) and len(item) > 1 and isinstance(item[0], (int, float))
+    ]
+    return sorted(items, key=lambda item: (item[0], str(item[1])))
+
+
+def _queued(item: list[Any]) -> Queued:
+    extra_data = item[3] if len(item) > 3 else None
+    return Queued(str(item[1]), isinstance(extra_data, Mapping) and "imagen" in extra_data)
+
+
+def _ids(queue: object) -> tuple[str, ...]:
+    return tuple(str(item[1]) for item in _items(queue))

@@ -1,0 +1,1 @@
+"""Replicate's HTTP API: calls, answers, downloads."""

@@ -1,0 +1,1 @@
+"""One paid prediction: created once, followed, canceled."""

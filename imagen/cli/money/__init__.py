@@ -1,0 +1,1 @@
+"""Commands about what was spent and what is sent to Supabase."""

@@ -1,0 +1,100 @@
+"""Sums of usage as they are shown: a table for people, an object or CSV for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from imagen.cli.screen.csv_line import csv_line
+from imagen.cli.screen.screen import table, width_of
+from imagen.domain.printable import printable
+
+if TYPE_CHECKING:
+    from imagen.ledger.queries.usage import UsageSum
+    from imagen.services.report.usage import UsageReport
+
+_FIGURES = ("count", "cost_usd", "unpriced", "median_latency_ms")
+_LEAST_DECIMALS, _MOST_DECIMALS = 2, 6
+
+
+def facts(report: UsageReport) -> dict[str, Any]:
+    """The documented keys of ``--json``; a cost is null where no price is known at all."""
+    groups = [
+        dict(zip(report.by, group.key, strict=True)) | _figures(group) for group in report.groups
+    ]
+    return {"by": list(report.by), "groups": groups, "total": _figures(report.total)}
+
+
+def csv_lines(report: UsageReport) -> list[str]:
+    """A header, and a line for each group; programs add up themselves."""
+    lines = [csv_line((*report.by, *_FIGURES))]
+    groups = report.groups if report.by else [report.total]
+    for group in groups:
+        figures = _figures(group) | {"cost_usd": _plain_cost(group)}
+        lines.append(csv_line((*group.key, *figures.values())))
+    return lines
+
+
+def table_lines(report: UsageReport) -> list[str]:
+    """Aligned columns and a last line with the totals; nothing where there is no usage."""
+    if not report.total.count:
+        return []
+    sums = [*report.groups, report.total]
+    decimals = _decimals(sums)
+    columns = {
+        "IMAGES": [f"{each.count:,}" for each in sums],
+        "COST": [_cost(each, decimals) for each in sums],
+        "UNPRICED": [f"{each.unpriced:,}" if each.unpriced else "" for each in sums],
+        "MEDIAN": [_latency(each) for each in sums],
+    }
+    if not report.total.unpriced:
+        del columns["UNPRICED"]
+    aligned = [_to_the_right(name, cells) for name, cells in columns.items()]
+    keys = [tuple(map(printable, group.key)) for group in report.groups]
+    keys.append(("total", *[""] * (len(report.by) - 1)))
+    header = [*(name.upper() for name in report.by or ("",)), *(cells[0] for cells in aligned)]
+    rows = [
+        (*key, *(cells[number] for cells in aligned)) for number, key in enumerate(keys, start=1)
+    ]
+    return table(header, rows)
+
+
+def _figures(each: UsageSum) -> dict[str, Any]:
+    return {
+        "count": each.count,
+        "cost_usd": None if _is_unknown(each) else float(each.cost_usd),
+        "unpriced": each.unpriced,
+        "median_latency_ms": each.median_latency_ms,
+    }
+
+
+def _is_unknown(each: UsageSum) -> bool:
+    """A sum of nothing but unknown prices is unknown, not 0."""
+    return each.count > 0 and each.unpriced == each.count
+
+
+def _plain_cost(each: UsageSum) -> str:
+    return "" if _is_unknown(each) else f"{each.cost_usd:f}"
+
+
+def _cost(each: UsageSum, decimals: int) -> str:
+    return "unknown" if _is_unknown(each) else f"${each.cost_usd:,.{decimals}f}"
+
+
+def _decimals(sums: Iterable[UsageSum]) -> int:
+    """So many that no sum is shown shorter than it is, but as few as prices usually have."""
+    most = _LEAST_DECIMALS
+    for each in sums:
+        exponent = Decimal(each.cost_usd).normalize().as_tuple().exponent
+        most = max(most, -exponent if isinstance(exponent, int) else 0)
+    return min(most, _MOST_DECIMALS)
+
+
+def _latency(each: UsageSum) -> str:
+    return "" if each.median_latency_ms is None else f"{each.median_latency_ms:,} ms"
+
+
+def _to_the_right(header: str, cells: Sequence[str]) -> list[str]:
+    width = max(map(width_of, (header, *cells)))
+    return [cell.rjust(width) for cell in (header, *cells)]

@@ -1,0 +1,1 @@
+"""Options that several commands share, and values as people type them."""

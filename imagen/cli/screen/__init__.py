@@ -1,0 +1,1 @@
+"""What commands write: answers on stdout, everything for people on stderr."""

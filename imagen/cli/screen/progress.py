@@ -1,0 +1,209 @@
+"""How far the drawing is: a live line on a terminal, now and then a plain one elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+from imagen.cli.screen.durations import brief
+from imagen.cli.screen.screen import Screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress, TaskID
+
+_LOOK_EVERY_S = 0.5
+_LINE_EVERY_S = 5.0
+_SAY_PHASE_AFTER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many jobs of a run are drawn, how many failed, and how many were canceled."""
+
+    drawn: int
+    failed: int
+    canceled: int = 0
+
+    @property
+    def over(self) -> int:
+        return self.drawn + self.failed + self.canceled
+
+    @property
+    def without_image(self) -> str:
+        """``3 failed, 2 canceled``; "" where all are drawn."""
+        parts = [(self.failed, "failed"), (self.canceled, "canceled")]
+        return ", ".join(f"{number:,} {what}" for number, what in parts if number)
+
+
+class StepDisplay(Protocol):
+    """Hears of every progress event of a job, from any thread."""
+
+    def step(self, done: int, total: int, *, phase: str = "") -> None: ...
+
+
+class PlainSteps:
+    """Says a phase that lasts, once; steps are not worth a line each."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._phase = ""
+        self._since_s = 0.0
+        self._is_said = False
+
+    def step(self, done: int, total: int, *, phase: str = "") -> None:  # noqa: ARG002
+        now_s = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._since_s, self._is_said = phase, now_s, False
+        elif phase and not self._is_said and now_s - self._since_s >= _SAY_PHASE_AFTER_S:
+            self._is_said = True
+            self._screen.say(phase)
+
+
+@contextmanager
+def one_job(screen: Screen, title: str) -> Iterator[StepDisplay]:
+    """Shows one job's steps on a terminal, and leaves no trace of it; elsewhere a lasting phase."""
+    if not screen.is_terminal:
+        yield PlainSteps(screen)
+        return
+    # 60 ms to import: only where somebody sees it.
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24, complete_style="cyan", finished_style="green"),
+        TextColumn("{task.fields[steps]}"),
+        TimeElapsedColumn(),
+    )
+    with _live(screen, *columns, transient=True) as progress:
+        yield _Steps(progress, progress.add_task(title, total=None, steps=""))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    progress: Progress
+    task: TaskID
+
+    def step(self, done: int, total: int, *, phase: str = "") -> None:
+        # None of the steps is over until the first is, however long that takes.
+        steps = phase or (f"{done}/{total} steps" if done else "")
+        self.progress.update(self.task, completed=done, total=total or None, steps=steps)
+
+
+class Meter:
+    """Shows how far ``total`` jobs are while the block runs; ``count`` asks the ledger.
+
+    The ledger knows what other processes did to the same jobs, too. ``phase`` says what goes on
+    while no job makes a step.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        total: int,
+        count: Callable[[], Count],
+        phase: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._screen = screen
+        self._total = total
+        self._count = count
+        self._phase = phase
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="imagen-meter", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        if self._screen.is_terminal:
+            self._run_live()
+        else:
+            self._run_plain()
+
+    def _run_live(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("drawing"),
+            BarColumn(32, complete_style="cyan", finished_style="green"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failed]}", style="red"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left", style="dim"),
+            TextColumn("{task.fields[phase]}", style="dim", markup=False),
+        )
+        with _live(self._screen, *columns, transient=True) as progress:
+            task = progress.add_task("drawing", total=self._total, failed="", phase="")
+            for count in self._counts(_LOOK_EVERY_S):
+                failed = count.without_image
+                phase = f"({told})" if (told := self._phase()) else ""
+                progress.update(task, completed=count.over, failed=failed, phase=phase)
+
+    def _run_plain(self) -> None:
+        began_s = time.monotonic()
+        before: int | None = None
+        for count in self._counts(_LINE_EVERY_S):
+            if before is None:
+                before = count.over
+                continue
+            spent_s = time.monotonic() - began_s
+            line = progress_line(count, self._total, before=before, spent_s=spent_s)
+            self._screen.say(", ".join(filter(None, [line, self._phase()])))
+
+    def _counts(self, every_s: float) -> Iterator[Count]:
+        """A count now, and then every so often; seldom where counting itself takes long."""
+        while True:
+            asked_s = time.monotonic()
+            try:
+                count = self._count()
+            except Exception:
+                # Whoever draws will meet the same trouble, and say so.
+                return
+            took_s = time.monotonic() - asked_s
+            yield count
+            if self._over.wait(max(every_s, 10 * took_s)):
+                return
+
+
+def progress_line(count: Count, total: int, *, before: int, spent_s: float) -> str:
+    """``512 of 1,632 drawn, 3 failed, 4.1/s, about 4 min 33 s left``."""
+    parts = [f"{count.drawn:,} of {total:,} drawn"]
+    if count.without_image:
+        parts.append(count.without_image)
+    rate = (count.over - before) / spent_s if spent_s > 0 else 0.0
+    if rate > 0:
+        parts.append(f"{rate:.3g}/s")
+        parts.append(f"about {brief((total - count.over) / rate)} left")
+    return ", ".join(parts)
+
+
+@contextmanager
+def _live(screen: Screen, *columns: object, transient: bool) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+    console = Console(file=screen.err)
+    progress = Progress(*columns, console=console, transient=transient)  # type: ignore[arg-type]  # whoever calls passes columns
+
+    def above(text: str) -> None:
+        progress.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    with progress:
+        screen.above_display = above
+        try:
+            yield progress
+        finally:
+            screen.above_display = None

@@ -1,0 +1,27 @@
+"""Which jobs a process may take: everything of some queues, or only what a command named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """All jobs, unless narrowed to some ids or to what a run of a batch named.
+
+    A batch stamps the rows of its file with the number of the run; rows that a later run named too
+    carry a larger number, so two runs of one file share the work and neither draws what was taken
+    out of the file.
+    """
+
+    job_ids: tuple[UUID, ...] | None = None
+    batch_id: UUID | None = None
+    run: int = 0
+    #: Only jobs that this host has to deliver: nobody here could finish the others.
+    delivery_host: str | None = None
+    #: No jobs that these hosts have to deliver, in alphabetical order.
+    without_hosts: tuple[str, ...] = ()
+
+
+EVERYTHING = Scope()

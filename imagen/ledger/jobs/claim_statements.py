@@ -1,0 +1,167 @@
+"""The SQL of a claim, built once for each kind of claimant: it runs for every job that is drawn.
+
+Building a statement costs SQLAlchemy more than running it, so these are kept, with their values as
+parameters. On PostgreSQL the whole claim is one statement and so one round trip; SQLite, which has
+no data-changing CTEs, runs its two parts in one transaction.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Float,
+    FromClause,
+    Insert,
+    Select,
+    String,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.jobs.claimable import Choice, group_rows, heads, is_eligible, waiting
+from imagen.ledger.store.engine import Kind
+from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.types import now_plus, seconds_since
+
+#: A waiting job is passed over for the loaded model's sake at most this often …
+MAX_PASSED_OVER = 16
+#: … and for at most this long.
+MAX_PASSED_OVER_S = 300
+
+
+@lru_cache(maxsize=256)
+def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool, bool]]:
+    """The job that comes first by lane and age, whatever is loaded.
+
+    ``may_prefer`` says whether another one of its lane may need ``b_model``.
+    """
+    # Counted from the first time, not from the submission: late in a long batch every row is old.
+    is_fed_up = or_(
+        jobs.c.passed_over >= MAX_PASSED_OVER,
+        func.coalesce(jobs.c.passed_over_since, now_plus()) < now_plus(-MAX_PASSED_OVER_S),
+    )
+    head = heads(choice)
+    first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).scalar_subquery()
+    # Behind one whose wait is over others may stand that need the model.
+    fits = or_(head.c.affinity == bindparam("b_model", type_=Text), head.c.is_single)
+    may_prefer = exists().where(head.c.lane == jobs.c.lane, fits)
+    columns = (
+        *(jobs.c.id, jobs.c.lane, jobs.c.affinity),
+        *(is_fed_up.label("is_fed_up"), may_prefer.label("may_prefer")),
+    )
+    return select(*columns).where(jobs.c.id == first)
+
+
+@lru_cache(maxsize=256)
+def take(choice: Choice, kind: Kind, *, model: bool) -> Executable:
+    """Lease the job that comes first, or the first in lane ``b_lane`` that needs ``b_model``.
+
+    Parameters: b_owner, b_lease_s, b_attempt (the id of an attempt to open). Returns the whole row
+    and ``limited_s``; on PostgreSQL the new attempt is opened by the same statement.
+    """
+    head = heads(choice, model=model)
+    ordered = select(head).order_by(head.c.lane, head.c.id)
+    first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).subquery()
+    if kind == "postgresql":
+        first = _first_unlocked(choice, ordered.subquery("head")).subquery()
+    claimed = _lease(select(first.c.id))
+    if kind == "sqlite":
+        return claimed
+    row = claimed.cte("claimed")
+    opened = (
+        insert(attempts)
+        .from_select(
+            ["id", "job_id", "number", "backend", "worker", "state", "place", "created_at"],
+            select(
+                row.c.attempt_id,
+                row.c.id,
+                row.c.attempt_count,
+                row.c.backend,
+                bindparam("b_owner", type_=Text),
+                literal(AttemptState.STARTED.value, String),
+                literal("", Text),
+                now_plus(),
+            ).where(row.c.attempt_id == bindparam("b_attempt", type_=Uuid)),
+        )
+        .cte("opened")
+    )
+    claim: Executable = select(row, relaxed().label("relaxed")).add_cte(opened)
+    return claim
+
+
+def _first_unlocked(choice: Choice, head: FromClause) -> Select[tuple[UUID]]:
+    """The first job that no other claim is about to take, locked: of the first head that has one.
+
+    A nested loop, as the inner query speaks of the outer one: it ends with the first row.
+    """
+    is_one = and_(jobs.c.id == head.c.id, waiting(), is_eligible(choice))
+    rows = [
+        group_rows(choice, head, without_model=False).where(~head.c.is_single),
+        group_rows(choice, head, without_model=True).where(
+            ~head.c.is_single, head.c.affinity.is_(null())
+        ),
+        select(jobs.c.id).where(is_one, head.c.is_single).correlate(head),
+    ]
+    locked = [each.limit(1).with_for_update(skip_locked=True, of=jobs).subquery() for each in rows]
+    found = union_all(*(select(each.c.id) for each in locked)).lateral("unlocked")
+    return select(found.c.id).join_from(head, found, true()).limit(1)
+
+
+def _lease(chosen: Select[tuple[UUID]]) -> ReturningUpdate[Any]:
+    return (
+        update(jobs)
+        .where(jobs.c.id == chosen.scalar_subquery(), jobs.c.state == JobState.QUEUED)
+        .values(
+            state=JobState.RUNNING.value,
+            lease_owner=bindparam("b_owner", type_=Text),
+            lease_expires_at=now_plus(bindparam("b_lease_s", type_=Float)),
+            fence=jobs.c.fence + 1,
+            not_before=null(),
+            started_at=func.coalesce(jobs.c.started_at, now_plus()),
+            attempt_count=jobs.c.attempt_count + case((jobs.c.attempt_id.is_(null()), 1), else_=0),
+            attempt_id=func.coalesce(jobs.c.attempt_id, bindparam("b_attempt", type_=Uuid)),
+        )
+        .returning(jobs, seconds_since(jobs.c.limited_since).label("limited_s"))
+    )
+
+
+#: SQLite's second part: the attempt of a claim that found none open.
+OPEN_ATTEMPT: Insert = insert(attempts).values(
+    id=bindparam("b_id"),
+    job_id=bindparam("b_job_id"),
+    number=bindparam("b_number"),
+    backend=bindparam("b_backend"),
+    worker=bindparam("b_owner"),
+    state=AttemptState.STARTED.value,
+    place="",
+    created_at=now_plus(),
+)
+
+
+def relaxed() -> ColumnElement[str]:
+    """As a column of a PostgreSQL statement: its own commit need not wait for the disk.
+
+    A setting that is local to the transaction, and the statement is the transaction; so it works
+    through a transaction pooler and costs no round trip.
+    """
+    return func.set_config("synchronous_commit", "off", true())

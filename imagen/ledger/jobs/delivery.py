@@ -1,0 +1,176 @@
+"""The delivery side of the ledger: generated jobs of one host, taken up to 64 at once.
+
+A delivery claim is another statement than a drawing claim, with states of its own: a generate
+message can never take a generated job and draw it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, null, update
+
+from imagen.domain.job import AttemptState, Claim, JobState, Phase
+from imagen.ledger.jobs.artifacts import forget_artifacts
+from imagen.ledger.jobs.claim import Claimant
+from imagen.ledger.jobs.delivery_statements import aim, rows_of, shaky_waits, succeed, take
+from imagen.ledger.jobs.fenced_writes import holds
+from imagen.ledger.outbox.outbox import put_in_outbox
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.outgoing_tables import CLOUD_SINK
+from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_attempts
+from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.types import now_plus
+
+#: How many deliveries one claim takes at most.
+DRAIN_SIZE = 64
+
+
+def claim_deliveries(
+    ledger: Ledger, claimant: Claimant, *, host: str, limit: int = DRAIN_SIZE
+) -> list[Claim]:
+    """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first.
+
+    A job whose delivery was begun several times without an end comes alone. It comes first, as it
+    waits after each end of a worker: so neither it nor the sound ones starve.
+    """
+    given = {"b_host": host}
+    with ledger.read() as connection:
+        shaky = connection.execute(shaky_waits(claimant.scope), given).first() is not None
+    values = given | {
+        "b_owner": claimant.owner,
+        "b_lease_s": claimant.lease_s,
+        "b_limit": 1 if shaky else limit,
+    }
+    with ledger.write(durable=False) as connection:
+        rows = connection.execute(take(claimant.scope, shaky=shaky), values).all()
+        if not rows:
+            return []
+        found = connection.execute(
+            select_attempts().where(attempts.c.id.in_([row.attempt_id for row in rows]))
+        ).all()
+    by_id = {row.id: attempt_from_row(row) for row in found}
+    claims = [
+        Claim(job_from_row(row), by_id[row.attempt_id], claimant.owner, row.limited_s or 0.0)
+        for row in rows
+    ]
+    return sorted(claims, key=lambda claim: claim.job.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A delivery whose files are on disk."""
+
+    claim: Claim
+    output_path: str
+    file_sha256: str
+    artifact_key: str
+    #: A copy is to go to the cloud; the artifact stays until it arrived.
+    goes_to_cloud: bool = False
+
+
+def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
+    """Commit, synced, which path each claim is about to write; says which still held theirs."""
+    given = rows_of((claim, {"output_path": path}) for claim, path in targets)
+    with ledger.write_one() as connection:
+        held = set(connection.scalars(aim(ledger.kind), given))
+    return [claim.job.id in held for claim, _ in targets]
+
+
+def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[bool]:
+    """Commit, synced, that the files exist, what still has to leave, and drop the artifacts.
+
+    One transaction for all. Says which claims still held their job. A claim that did not changes
+    nothing: its file is the next holder's own earlier try.
+    """
+    given = rows_of(
+        (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})
+        for done in delivered
+    )
+    with ledger.write() as connection:
+        held = set(connection.scalars(succeed(ledger.kind), given))
+        ours = [done for done in delivered if done.claim.job.id in held]
+        put_in_outbox(
+            ledger, connection, [done.claim for done in ours if done.goes_to_cloud], sink=CLOUD_SINK
+        )
+        keys = [done.artifact_key for done in ours if not done.goes_to_cloud]
+        if keys:
+            forget_artifacts(connection, keys)
+    return [done.claim.job.id in held for done in delivered]
+
+
+def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: str) -> bool:
+    """The job's end for now: ``failed`` in phase ``deliver``; the artifact is kept.
+
+    Says whether the claim still held the job.
+    """
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(holds(claim, JobState.GENERATED))
+            .values(
+                state=JobState.FAILED.value,
+                error_code=code,
+                error_message=message,
+                finished_at=now_plus(),
+                lease_owner=null(),
+                lease_expires_at=null(),
+            )
+        )
+    return changed.rowcount == 1
+
+
+def put_off_deliveries(
+    ledger: Ledger, claims: Sequence[Claim], *, wait_s: float, code: str, message: str
+) -> None:
+    """Nothing is wrong with these jobs, but they cannot be written now: not for ``wait_s`` seconds.
+
+    The time of the first such wait is kept. Not synced: one that a power cut undoes is tried
+    sooner.
+    """
+    with ledger.write(durable=False) as connection:
+        for claim in sorted(claims, key=lambda claim: claim.job.id):
+            connection.execute(
+                update(jobs)
+                .where(holds(claim, JobState.GENERATED))
+                .values(
+                    not_before=now_plus(wait_s),
+                    limited_since=func.coalesce(jobs.c.limited_since, now_plus()),
+                    # It came to an end, which is what the count is about.
+                    delivery_count=jobs.c.delivery_count - 1,
+                    error_code=code,
+                    error_message=message,
+                    lease_owner=null(),
+                    lease_expires_at=null(),
+                )
+            )
+
+
+def draw_again(ledger: Ledger, claim: Claim) -> bool:
+    """Back to ``queued`` because the bytes are gone, with the same attempt opened again.
+
+    A backend that still has the image hands it over once more; a free one draws it again. Says
+    whether the claim still held the job.
+    """
+    attempt_state = AttemptState.SUBMITTED if claim.attempt.external_id else AttemptState.STARTED
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(holds(claim, JobState.GENERATED))
+            .values(
+                state=JobState.QUEUED.value,
+                phase=Phase.DRAW.value,
+                limited_since=null(),
+                lease_owner=null(),
+                lease_expires_at=null(),
+            )
+        )
+        if changed.rowcount != 1:
+            return False
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.id == claim.attempt.id)
+            .values(state=attempt_state.value, finished_at=null())
+        )
+    return True

@@ -1,0 +1,195 @@
+"""The step from ``running`` to ``generated``: state, attempt and image bytes, or none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    Executable,
+    Integer,
+    LargeBinary,
+    String,
+    Update,
+    Uuid,
+    bindparam,
+    insert,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from imagen.domain.drawing_record import DrawingRecord
+from imagen.domain.drawn import Drawn
+from imagen.domain.job import AttemptState, Claim, JobState, Phase
+from imagen.errors import LeaseLost
+from imagen.ledger.jobs.artifacts import Artifact, drop_files, has_artifact, write_artifact_file
+from imagen.ledger.jobs.claim_statements import relaxed
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.tables import artifacts, attempts, jobs
+from imagen.ledger.store.types import now_plus
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is known about an attempt that drew its image."""
+
+    drawn: Drawn
+    record: DrawingRecord
+    artifact: Artifact
+    latency_ms: int
+    is_metered: bool = True
+
+
+def record_generated(ledger: Ledger, claim: Claim, finish: Finish, *, durable: bool) -> None:
+    """Commit the image's bytes and the state ``generated`` together, and give the lease back.
+
+    Raises:
+        LeaseLost: another worker holds the job; the attempt is kept as ``late``, the bytes are not.
+        LedgerUnavailable: nothing was written, or it is unknown: safe to call again.
+    """
+    values = _values(claim, finish)
+    if write_artifact_file(ledger, finish.artifact, durable=durable):
+        values["b_data"] = None
+    with ledger.write_one(durable=durable) as connection:
+        if ledger.kind == "postgresql":
+            is_held = connection.execute(_in_one(durable=durable), values).first() is not None
+        else:
+            is_held = connection.execute(_HELD, values).first() is not None
+            if is_held:
+                connection.execute(_DRAWN, values)
+                connection.execute(_KEPT, values)
+    if not is_held:
+        _record_late(ledger, claim, values)
+        # An earlier try of this very write may have been committed although its answer was lost:
+        # then a row names the file.
+        if not has_artifact(ledger, finish.artifact.key):
+            drop_files(ledger, [finish.artifact.key])
+        raise LeaseLost(f"job {claim.job.id} is no longer held by this worker")
+
+
+def _values(claim: Claim, finish: Finish) -> dict[str, Any]:
+    return {
+        "b_job": claim.job.id,
+        "b_fence": claim.job.fence,
+        "b_owner": claim.owner,
+        "b_attempt": claim.attempt.id,
+        "b_model": finish.record.model,
+        "b_seed": finish.record.seed,
+        "b_steps": finish.record.steps,
+        "b_latency_ms": finish.latency_ms,
+        "b_details": dict(finish.drawn.details),
+        "b_record": finish.record.to_json(),
+        "b_is_metered": finish.is_metered,
+        "b_cost_usd": finish.drawn.cost.usd,
+        "b_cost_source": finish.drawn.cost.source,
+        "b_key": finish.artifact.key,
+        "b_size_bytes": len(finish.artifact.data),
+        "b_sha256": finish.artifact.sha256,
+        "b_data": finish.artifact.data,
+    }
+
+
+def _facts(state: AttemptState) -> Update:
+    """What the attempt learned, under ``state``."""
+    return (
+        update(attempts)
+        .where(attempts.c.id == bindparam("b_attempt"))
+        .values(
+            state=state.value,
+            model=bindparam("b_model"),
+            seed=bindparam("b_seed"),
+            steps=bindparam("b_steps"),
+            latency_ms=bindparam("b_latency_ms"),
+            details=bindparam("b_details"),
+            record=bindparam("b_record"),
+            is_metered=bindparam("b_is_metered"),
+            cost_usd=bindparam("b_cost_usd"),
+            cost_source=bindparam("b_cost_source"),
+            finished_at=now_plus(),
+        )
+    )
+
+
+_HELD: ReturningUpdate[Any] = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("b_job"),
+        jobs.c.fence == bindparam("b_fence"),
+        jobs.c.lease_owner == bindparam("b_owner"),
+        jobs.c.state == JobState.RUNNING.value,
+    )
+    .values(
+        state=JobState.GENERATED.value,
+        phase=Phase.DELIVER.value,
+        lease_owner=null(),
+        lease_expires_at=null(),
+        limited_since=null(),
+        error_code=null(),
+        error_message=null(),
+    )
+    .returning(jobs.c.id)
+)
+_DRAWN = _facts(AttemptState.DRAWN)
+_KEPT = insert(artifacts).values(
+    key=bindparam("b_key"),
+    job_id=bindparam("b_job"),
+    size_bytes=bindparam("b_size_bytes"),
+    sha256=bindparam("b_sha256"),
+    data=bindparam("b_data"),
+    created_at=now_plus(),
+)
+
+
+@lru_cache(maxsize=2)
+def _in_one(*, durable: bool) -> Executable:
+    """PostgreSQL's form: one statement, where the rest hangs on the fenced update's row."""
+    held = _HELD.cte("held")
+    drawn = _DRAWN.where(select(held.c.id).exists()).returning(attempts.c.id).cte("drawn")
+    kept = (
+        insert(artifacts)
+        .from_select(
+            ["key", "job_id", "size_bytes", "sha256", "data", "created_at"],
+            select(
+                bindparam("b_key", type_=String),
+                bindparam("b_job", type_=Uuid),
+                bindparam("b_size_bytes", type_=Integer),
+                bindparam("b_sha256", type_=String),
+                bindparam("b_data", type_=LargeBinary),
+                now_plus(),
+            ).select_from(held),
+        )
+        .cte("kept")
+    )
+    columns = (held.c.id,) if durable else (held.c.id, relaxed().label("relaxed"))
+    return select(*columns).add_cte(drawn, kept)
+
+
+def _record_late(ledger: Ledger, claim: Claim, values: dict[str, Any]) -> None:
+    """What a worker without a lease learned; the new holder's attempt is left alone."""
+    ended = {key: value for key, value in values.items() if key in _LATE_VALUES}
+    with ledger.write() as connection:
+        connection.execute(
+            _facts(AttemptState.LATE).where(
+                attempts.c.state == AttemptState.CANCELED, attempts.c.job_id == claim.job.id
+            ),
+            ended,
+        )
+
+
+_LATE_VALUES = frozenset(
+    {
+        "b_attempt",
+        "b_model",
+        "b_seed",
+        "b_steps",
+        "b_latency_ms",
+        "b_details",
+        "b_record",
+        "b_is_metered",
+        "b_cost_usd",
+        "b_cost_source",
+    }
+)

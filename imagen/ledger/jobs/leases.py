@@ -1,0 +1,178 @@
+"""Leases: renewing one's own, and giving back what the dead held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, null, or_, select, update
+
+from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.jobs.crashes import crash_values, note_deaths, recent_deaths
+from imagen.ledger.jobs.delivery_statements import SHAKY_AFTER
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.lock_order import in_order
+from imagen.ledger.store.tables import attempts, jobs, locks
+from imagen.ledger.store.types import now_plus
+from imagen.ledger.store.upsert import insert_on
+
+#: How long a delivery that keeps ending its worker is left alone.
+SHAKY_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A job whose lease was renewed, as it stands now."""
+
+    fence: int
+    cancel_requested: bool
+
+
+def renew_leases(ledger: Ledger, owner: str, *, lease_s: float) -> dict[UUID, Renewed]:
+    """Renew every lease of ``owner`` in one statement; what is not in the answer is lost.
+
+    An expired lease is renewed too, as long as nobody has taken it back.
+    """
+    with ledger.write(durable=False) as connection:
+        rows = connection.execute(
+            update(jobs)
+            .where(in_order(jobs.c.lease_owner == owner))
+            .values(lease_expires_at=now_plus(lease_s))
+            .returning(jobs.c.id, jobs.c.fence, jobs.c.cancel_requested_at)
+        ).all()
+    return {row.id: Renewed(row.fence, row.cancel_requested_at is not None) for row in rows}
+
+
+def lease_owners(ledger: Ledger) -> set[str]:
+    """Everybody who holds a lease now, alive or not."""
+    with ledger.read() as connection:
+        return set(
+            connection.scalars(
+                select(jobs.c.lease_owner).where(jobs.c.lease_owner.is_not(null())).distinct()
+            )
+        )
+
+
+def take_back(
+    ledger: Ledger,
+    *,
+    max_crashes: int,
+    dead: Iterable[str] = (),
+    alive: Iterable[str] = (),
+    only_dead: bool = False,
+) -> int:
+    """Return expired running jobs to ``queued``, and those of owners known to be dead.
+
+    Each counts a crash, and in the end fails with ``worker_crashed`` (see ``crashes``), but not
+    where the owner is known to be ``alive``: it was only stopped. Expired deliveries are freed
+    without counting: a paid image is never failed for a crash. The attempt stays open, so the next
+    claim resumes it. ``only_dead`` leaves the expired leases of others alone. Says how many jobs
+    were taken back.
+    """
+    overdue: ColumnElement[bool] = jobs.c.lease_owner.in_(list(dead))
+    if not only_dead:
+        overdue = or_(overdue, jobs.c.lease_expires_at < now_plus())
+    overdue = and_(jobs.c.lease_owner.is_not(null()), overdue)
+    with ledger.write() as connection:
+        running = and_(jobs.c.state == JobState.RUNNING, overdue)
+        stopped = jobs.c.lease_owner.in_(list(alive))
+        taken = _free(
+            connection,
+            and_(running, stopped),
+            {"state": JobState.QUEUED.value, "not_before": null()},
+        )
+        taken += _take_back_crashed(ledger, connection, and_(running, ~stopped), max_crashes)
+        shaky = jobs.c.delivery_count >= SHAKY_AFTER
+        taken += _free(
+            connection,
+            and_(jobs.c.state == JobState.GENERATED, overdue),
+            {"not_before": case((shaky, now_plus(SHAKY_WAIT_S)), else_=null())},
+        )
+    return taken
+
+
+def _take_back_crashed(
+    ledger: Ledger, connection: Connection, crashed: ColumnElement[bool], max_crashes: int
+) -> int:
+    deaths = recent_deaths(connection)
+    note_deaths(ledger, connection, crashed)
+    values = crash_values(max_crashes=max_crashes, deaths=deaths)
+    return _free(connection, crashed, {**values, "not_before": null()})
+
+
+def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[str, Any]) -> int:
+    """Let go of jobs whose holders are gone; says how many."""
+    rows = connection.execute(
+        update(jobs)
+        .where(in_order(those))
+        .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1, **values)
+        .returning(jobs.c.id)
+    ).all()
+    return len(rows)
+
+
+def end_canceled(ledger: Ledger) -> int:
+    """End queued jobs whose cancel was asked for and which no backend has heard of."""
+    nothing_sent: ColumnElement[bool] = ~(
+        select(attempts.c.id)
+        .where(
+            attempts.c.id == jobs.c.attempt_id,
+            attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
+        )
+        .exists()
+    )
+    with ledger.write() as connection:
+        changed = connection.execute(
+            update(jobs)
+            .where(
+                in_order(
+                    and_(
+                        jobs.c.state == JobState.QUEUED,
+                        jobs.c.cancel_requested_at.is_not(null()),
+                        nothing_sent,
+                    )
+                )
+            )
+            .values(
+                state=JobState.CANCELED.value,
+                finished_at=now_plus(),
+                error_code="canceled",
+                error_message="canceled before it was drawn",
+            )
+        )
+    return changed.rowcount
+
+
+def take_lock(ledger: Ledger, name: str, owner: str, *, lease_s: float) -> bool:
+    """Take or renew a named lock that expires by itself; False when somebody else has it.
+
+    A row, not a session lock: a hung leader would hold that for ever, and a transaction pooler
+    knows no sessions.
+    """
+    with ledger.write(durable=False) as connection:
+        statement = insert_on(ledger, locks).values(
+            name=name, owner=owner, expires_at=now_plus(lease_s)
+        )
+        # RETURNING, because psycopg's count of an INSERT is not handed on by SQLAlchemy.
+        taken = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"owner": owner, "expires_at": now_plus(lease_s)},
+                where=(locks.c.owner == owner) | (locks.c.expires_at < now_plus()),
+            ).returning(locks.c.name)
+        ).first()
+    return taken is not None
+
+
+def lock_owner(ledger: Ledger, name: str) -> str | None:
+    """Who has a named lock, or had it last; nothing when it was given back."""
+    with ledger.read() as connection:
+        return connection.scalar(select(locks.c.owner).where(locks.c.name == name))
+
+
+def release_lock(ledger: Ledger, name: str, owner: str) -> None:
+    """Give a lock back; nothing happens when it is not ours any more."""
+    with ledger.write(durable=False) as connection:
+        connection.execute(delete(locks).where(locks.c.name == name, locks.c.owner == owner))

@@ -1,0 +1,1 @@
+"""What still has to leave the ledger: usage rows and copies of images."""

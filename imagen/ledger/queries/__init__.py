@@ -1,0 +1,1 @@
+"""Questions that commands, reports and adapters ask."""

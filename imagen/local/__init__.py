@@ -1,0 +1,1 @@
+"""Runs the services in one process: threads that draw, deliver and send, without a broker."""

@@ -1,0 +1,1 @@
+"""Celery, kombu and Redis as imagen uses them: settings, connections, message format."""

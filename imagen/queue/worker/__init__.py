@@ -1,0 +1,1 @@
+"""A worker process: its Celery tasks, its start and its end."""

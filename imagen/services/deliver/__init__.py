@@ -1,0 +1,1 @@
+"""From an image in the ledger to its file and sidecar."""

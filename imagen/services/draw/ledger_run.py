@@ -1,0 +1,117 @@
+"""The ``Run`` that a backend is given: its attempt's line to the ledger and to whoever waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from imagen.domain.cost import Bill
+from imagen.domain.job import Attempt, AttemptState, Lane
+from imagen.domain.protocols import Clock, Publisher
+from imagen.errors import LeaseLost
+from imagen.ledger.jobs.fenced_writes import record_adopted, record_intent, record_submitted
+from imagen.ledger.store.engine import Ledger
+from imagen.services.draw.drawing_record import spent_before_s
+from imagen.services.leases.heartbeat import Heartbeat, Lease
+from imagen.services.leases.ledger_retries import persist
+
+#: Progress is told to waiting commands at most this often, in seconds.
+_ANNOUNCE_EVERY_S = 0.1
+_ANNOUNCE_BULK_EVERY_S = 1.0
+_MOST_PHASE_CHARS = 200
+
+
+@dataclass
+class LedgerRun:
+    """Implements ``imagen.domain.protocols.Run``; see there."""
+
+    ledger: Ledger
+    lease: Lease
+    heartbeat: Heartbeat
+    publisher: Publisher
+    clock: Clock
+    external_id: str | None = None
+    #: The job was canceled while a paid call was on its way whose id is not on record: the backend
+    #: may look for it before it hears of the cancel.
+    may_look_first: bool = False
+    #: What the attempt costs, once the backend has drawn it.
+    bill: Bill | None = None
+    #: Whether a paid call was announced in this run.
+    has_intended: bool = False
+    _announced_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self._began_s = self.clock.boottime_s()
+
+    @property
+    def attempt_id(self) -> UUID:
+        return self.lease.claim.attempt.id
+
+    @property
+    def previous(self) -> Attempt | None:
+        claim = self.lease.claim
+        if not claim.resumed or claim.attempt.state is AttemptState.STARTED:
+            return None
+        return claim.attempt
+
+    def intend(self, *, timeout_s: float) -> None:
+        # Half a lease is enough even for a longer call: who takes the job over then waits until
+        # the call's own deadline is past before it decides anything.
+        needed_s = min(timeout_s, self.lease.lease_s / 2)
+        if self.lease.left_s() < needed_s:
+            self.heartbeat.beat()
+        self._require_lease(needed_s)
+        self.has_intended = True
+        persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
+        # The commit may have taken as long as the ledger was away, or this process was stopped.
+        self._require_lease(needed_s)
+
+    def _require_lease(self, needed_s: float) -> None:
+        self.lease.check()
+        if self.lease.left_s() < needed_s:
+            raise LeaseLost(
+                f"the lease of job {self.lease.claim.job.id} may end before a paid call would"
+            )
+
+    def submitted(self, external_id: str, *, place: str = "") -> None:
+        self.external_id = external_id
+        persist(
+            lambda: record_submitted(self.ledger, self.lease.claim, external_id, place=place),
+            clock=self.clock,
+        )
+
+    def adopted(self, external_id: str, *, place: str = "") -> None:
+        persist(
+            lambda: record_adopted(self.ledger, self.lease.claim, external_id, place=place),
+            clock=self.clock,
+        )
+        self.external_id = external_id
+
+    @property
+    def age_ms(self) -> int:
+        """For how long the attempt has been under way, in whichever workers' hands."""
+        here_s = self.clock.boottime_s() - self._began_s
+        return round((here_s + spent_before_s(self.lease.claim)) * 1000)
+
+    def billed(self, bill: Bill) -> None:
+        self.bill = bill
+
+    def progress(self, done: int, total: int, *, phase: str = "") -> None:
+        if self.lease.is_lost or self.external_id is not None or not self.may_look_first:
+            self.lease.check()
+        now_s = self.clock.boottime_s()
+        job = self.lease.claim.job
+        if job.lane is Lane.BULK:
+            # Somebody may look at a batch; quick jobs of one are worth no message.
+            told_s, every_s = max(self._announced_s, self._began_s), _ANNOUNCE_BULK_EVERY_S
+        else:
+            told_s, every_s = self._announced_s, _ANNOUNCE_EVERY_S
+        if now_s - told_s >= every_s:
+            self._announced_s = now_s
+            event: dict[str, object] = {"event": "progress", "done": done, "total": total}
+            if phase:
+                event["phase"] = phase[:_MOST_PHASE_CHARS]
+            self.publisher.announce(job, event)
+
+    def lease_left_s(self) -> float:
+        return self.lease.left_s()

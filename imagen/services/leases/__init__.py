@@ -1,0 +1,1 @@
+"""Which process holds which jobs, and what becomes of the jobs of a dead one."""

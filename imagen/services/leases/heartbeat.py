@@ -1,0 +1,127 @@
+"""One thread a process that renews every lease it holds, and learns which jobs were canceled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from imagen.domain.job import Claim
+from imagen.domain.protocols import Clock
+from imagen.errors import JobCanceled, LeaseLost, LedgerError
+from imagen.ledger.jobs.leases import renew_leases
+from imagen.ledger.store.engine import Ledger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lease:
+    """The hold on one job, as this process last heard of it."""
+
+    claim: Claim
+    lease_s: float
+    renewed_at_s: float
+    clock: Clock
+    is_canceled: bool = False
+    is_lost: bool = False
+
+    def left_s(self) -> float:
+        """Seconds until the lease may run out, judged from before the last renewal was sent."""
+        return self.renewed_at_s + self.lease_s - self.clock.boottime_s()
+
+    def check(self) -> None:
+        """Raises ``LeaseLost`` or ``JobCanceled`` when the last heartbeat said so."""
+        job_id = self.claim.job.id
+        if self.is_lost:
+            raise LeaseLost(f"job {job_id} is no longer held by this worker")
+        if self.is_canceled:
+            raise JobCanceled(f"job {job_id} was canceled on request")
+
+
+@dataclass
+class Heartbeat:
+    """Renews the leases of ``owner`` every ``every_s`` seconds, from its own thread.
+
+    ``on_beat`` is called after each renewal; what it raises is logged and ends nothing.
+    """
+
+    ledger: Ledger
+    owner: str
+    lease_s: float
+    every_s: float
+    clock: Clock
+    on_beat: Callable[[], None] | None = None
+    _leases: dict[UUID, Lease] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="imagen-heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; leases that are still held run out."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    @contextmanager
+    def holding(self, claims: Sequence[Claim], *, claimed_at_s: float) -> Iterator[list[Lease]]:
+        """Keep these claims alive while the block runs.
+
+        ``claimed_at_s`` is the clock's reading from before the claim was sent.
+        """
+        leases = [Lease(claim, self.lease_s, claimed_at_s, self.clock) for claim in claims]
+        with self._lock:
+            for lease in leases:
+                self._leases[lease.claim.job.id] = lease
+        try:
+            yield leases
+        finally:
+            with self._lock:
+                for lease in leases:
+                    if self._leases.get(lease.claim.job.id) is lease:
+                        del self._leases[lease.claim.job.id]
+
+    def held(self) -> list[Lease]:
+        with self._lock:
+            return list(self._leases.values())
+
+    def beat(self) -> None:
+        """Renew once, now.
+
+        Raises:
+            LedgerError: the ledger did not answer; the leases run on without renewal.
+        """
+        # What is claimed after this look is not judged: its row may not have been there yet.
+        leases = self.held()
+        if not leases:
+            return
+        sent_at_s = self.clock.boottime_s()
+        renewed = renew_leases(self.ledger, self.owner, lease_s=self.lease_s)
+        for lease in leases:
+            found = renewed.get(lease.claim.job.id)
+            if found is None or found.fence != lease.claim.job.fence:
+                lease.is_lost = True
+            else:
+                lease.renewed_at_s = sent_at_s
+                lease.is_canceled = found.cancel_requested
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.every_s):
+            try:
+                self.beat()
+                if self.on_beat is not None:
+                    self.on_beat()
+                self.ledger.close_idle()
+            except LedgerError as error:
+                log.warning("heartbeat_failed", extra={"error": str(error)})
+            except Exception:
+                # A heartbeat that ends lets every lease of the process run out.
+                log.exception("heartbeat_failed")

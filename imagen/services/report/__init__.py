@@ -1,0 +1,1 @@
+"""What imagen tells about itself: usage, health, images, outages."""

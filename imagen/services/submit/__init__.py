@@ -1,0 +1,1 @@
+"""From a request as typed to accepted rows: settings resolved, inputs read, workers woken."""

@@ -1,0 +1,78 @@
+"""Whether the process that will write an image may write it there, asked before it is drawn.
+
+Over the queue that process is the results worker of the submitting host, which may run as another
+user with another configuration; so it reports its folders in the workers table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagen.domain.job import Output
+from imagen.errors import RequestError
+from imagen.ledger.jobs.worker_rows import live_workers
+from imagen.ledger.store.engine import Ledger
+from imagen.output.paths import check_target
+from imagen.services.leases.process_lock import dead_among
+
+
+@dataclass
+class DeliveryFolders:
+    """The folders of each process that may deliver here; no rule at all means any path."""
+
+    rules: Sequence[tuple[Path, ...]]
+    #: Whose rules they are, for the message; "" for this process's own.
+    whose: str = ""
+    _passed: set[Path] = field(default_factory=set)
+
+    def require(self, output: Output) -> None:
+        """Return when the image of a job with this output may be written.
+
+        Raises:
+            RequestError: its path is outside the folders; says which they are.
+        """
+        path = Path(output.folder, output.name.replace("{ext}", "png"))
+        # A batch of 100,000 lines has few folders, and its names are new ones.
+        if path.parent in self._passed and not output.replace and not path.name.startswith("."):
+            return
+        for allowed_dirs in self.rules:
+            try:
+                check_target(path, allowed_dirs=allowed_dirs)
+            except RequestError as error:
+                raise RequestError(self.whose + error.message, error.hint) from error
+        self._passed.add(path.parent)
+
+
+def delivery_folders(
+    ledger: Ledger,
+    *,
+    host: str,
+    own: Sequence[Path] | None,
+    within_s: float,
+    presence_folder: Path,
+) -> DeliveryFolders:
+    """What the live results workers of ``host`` report; ``own`` where none does.
+
+    ``own`` is what this process's configuration says, None where it says nothing.
+    """
+    workers = [
+        worker
+        for worker in live_workers(ledger, within_s=within_s)
+        if worker.host == host and worker.role == "results" and worker.allowed_dirs is not None
+    ]
+    gone = dead_among(presence_folder, [worker.owner for worker in workers])
+    reported = {
+        tuple(Path(folder) for folder in worker.allowed_dirs or ())
+        for worker in workers
+        if worker.owner not in gone
+    }
+    if reported:
+        return DeliveryFolders(sorted(reported), f"the results worker of {host!r} refuses it: ")
+    return own_folders(own)
+
+
+def own_folders(own: Sequence[Path] | None) -> DeliveryFolders:
+    """What this process may write itself."""
+    return DeliveryFolders([] if own is None else [tuple(own)])

@@ -1,0 +1,276 @@
+"""Settles everything about a request that can be settled before it is accepted.
+
+Seed, style, size, backend, format, and the absolute output path: what a worker on another host
+draws and delivers later must not depend on anything it would have to look up again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from imagen.domain.drawing_record import Requested
+from imagen.domain.job import JobDraft, Lane, Output
+from imagen.domain.prompt import clean_prompt, require_prompt
+from imagen.domain.request import (
+    FORMAT_BY_SUFFIX,
+    MAX_DRAWN_SEED,
+    MAX_SEED,
+    ImageRequest,
+)
+from imagen.domain.secret_names import is_secret_name
+from imagen.domain.size import DEFAULT_SIZE, Size, parse_size
+from imagen.domain.style import Style
+from imagen.errors import RequestError, SecretOption
+from imagen.output.naming import render_name, slugify, split_suffix
+from imagen.output.paths import check_length
+from imagen.services.draw.draw import BackendLookup
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person asked for; "" and 0 and None mean "the default"."""
+
+    prompt: str
+    backend: str = ""
+    size: str = ""
+    seed: int = 0
+    steps: int = 0
+    style: str = ""
+    negative: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    #: ``--output``: the absolute path of a file; replaced when it exists.
+    output: str = ""
+    sidecar: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the submitting process and its configuration add to every request."""
+
+    default_backend: str
+    #: Raises RequestError for a name it does not know.
+    style_of: Callable[[str], Style]
+    #: Absolute.
+    output_folder: Path
+    naming: str
+    format: str
+    sidecar: bool
+    metadata: str
+    caller: str
+    delivery_host: str
+    owner_user_id: str = ""
+    sync: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlace:
+    """Where in a batch a request stands."""
+
+    batch_id: UUID
+    name: str
+    run: int
+    position: int
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What is to be drawn and by whom, and what the user should be told about it."""
+
+    request: ImageRequest
+    backend: str
+    queue: str
+    affinity: str | None
+    #: Before the backend fitted it, with the sentences for the user.
+    requested: Requested
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.requested.warnings
+
+
+class Backends(BackendLookup, Protocol):
+    """A lookup that also knows the queues."""
+
+    def queue_of(self, name: str) -> str: ...
+
+
+def resolve(ask: Ask, house: House, backends: Backends) -> Resolved:
+    """The request that ``ask`` comes to: flags over style, style over backend. No I/O.
+
+    Raises:
+        RequestError: something asked for cannot be; the message says what to type instead.
+        ConfigError: the chosen backend is configured wrongly.
+    """
+    style = house.style_of(ask.style) if ask.style else Style("")
+    name = ask.backend or style.backend or house.default_backend
+    backend = backends.get(name)
+    request, warnings = _request(ask, style, house, name)
+    fitted = backend.fit(request)
+    return Resolved(
+        fitted.request,
+        name,
+        backends.queue_of(name),
+        backend.affinity(fitted.request),
+        Requested(
+            request.width,
+            request.height,
+            request.steps,
+            request.negative,
+            tuple(dict.fromkeys(warnings + fitted.warnings)),
+        ),
+    )
+
+
+def make_draft(
+    resolved: Resolved,
+    ask: Ask,
+    house: House,
+    *,
+    now: datetime,
+    place: BatchPlace | None = None,
+) -> JobDraft:
+    """The job, ready to be accepted; ``now`` is the submitting shell's local time."""
+    job_id = uuid7()
+    return JobDraft(
+        id=job_id,
+        request=resolved.request,
+        output=_output(resolved, ask, house, job_id=job_id, now=now, place=place),
+        backend=resolved.backend,
+        queue=resolved.queue,
+        caller=house.caller,
+        delivery_host=house.delivery_host,
+        lane=Lane.BULK if place else Lane.INTERACTIVE,
+        affinity=resolved.affinity,
+        batch_id=place.batch_id if place else None,
+        position=place.position if place else None,
+        run=place.run if place else 0,
+        dedupe_key=place.dedupe_key if place else None,
+        owner_user_id=house.owner_user_id,
+        sync=house.sync,
+        requested=resolved.requested,
+    )
+
+
+def draw_seed() -> int:
+    """A seed nobody asked for: 1..2**32-1."""
+    return 1 + secrets.randbelow(MAX_DRAWN_SEED)
+
+
+def _request(
+    ask: Ask, style: Style, house: House, backend_name: str
+) -> tuple[ImageRequest, tuple[str, ...]]:
+    prompt, warnings = require_prompt(ask.prompt)
+    negative, more = clean_prompt(ask.negative or style.negative, what="negative prompt")
+    options, even_more = _clean_options(ask.options)
+    dressed, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
+    size: Size = parse_size(ask.size) if ask.size else style.size or DEFAULT_SIZE
+    if not 0 <= ask.seed <= MAX_SEED:
+        raise RequestError(
+            f"seed {ask.seed} is outside 0..{MAX_SEED}", "0, or no --seed, draws one"
+        )
+    if ask.steps < 0:
+        raise RequestError(f"steps {ask.steps} is negative", f"0 is the default of {backend_name}")
+    request = ImageRequest(
+        prompt=dressed,
+        user_prompt=prompt,
+        width=size.width,
+        height=size.height,
+        seed=ask.seed or draw_seed(),
+        steps=ask.steps or style.steps,
+        negative=negative,
+        format=_format(ask.output) or house.format,
+        style=style.name,
+        options=options,
+    )
+    return request, warnings + more + even_more
+
+
+def _clean_options(options: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The options as they can be stored; a shell may hand over bytes that are not UTF-8."""
+    cleaned: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+    for key, value in options.items():
+        clean_key, about_key = clean_prompt(key, what="name of an option")
+        if is_secret_name(clean_key):
+            raise SecretOption(
+                f"option {clean_key!r} looks like a secret: it would be stored with the image",
+                "a replicate backend takes it from the environment; configure"
+                f" input_env: {{{clean_key}: {clean_key.upper()}}}, and export the variable",
+                (clean_key,),
+            )
+        cleaned[clean_key], about_value = clean_prompt(value, what=f"option {clean_key}")
+        warnings += about_key + about_value
+    return cleaned, warnings
+
+
+def _format(output: str) -> str:
+    """The format that an explicit output file asks for; "" where none is given."""
+    if not output:
+        return ""
+    suffix = Path(output).suffix.lower()
+    if suffix not in FORMAT_BY_SUFFIX:
+        raise RequestError(
+            f"--output {output!r} does not end in an image suffix",
+            "use .png, .jpg or .webp",
+        )
+    return FORMAT_BY_SUFFIX[suffix]
+
+
+def _output(
+    resolved: Resolved,
+    ask: Ask,
+    house: House,
+    *,
+    job_id: UUID,
+    now: datetime,
+    place: BatchPlace | None,
+) -> Output:
+    sidecar = house.sidecar if ask.sidecar is None else ask.sidecar
+    folder = _storable(str(house.output_folder))
+    if ask.output:
+        path = Path(_storable(ask.output))
+        check_length(path, sidecar=sidecar)
+        return Output(str(path.parent), path.name, True, sidecar, house.metadata)
+    request = resolved.request
+    name = render_name(
+        house.naming,
+        {
+            "date": now.strftime("%Y-%m-%d"),
+            "time": now.strftime("%H%M%S"),
+            "slug": slugify(request.user_prompt),
+            "seed": request.seed,
+            "backend": resolved.backend,
+            "id": job_id,
+            "n": place.position if place else 1,
+            "batch": slugify(place.name) if place else "single",
+            "width": request.width,
+            "height": request.height,
+            "model": slugify(resolved.affinity or resolved.backend),
+            "style": request.style or "plain",
+        },
+    )
+    if not split_suffix(name)[1]:
+        # A name of the template's own making; without a suffix the image could not be written.
+        name += ".{ext}"
+    check_length(Path(folder, name), sidecar=sidecar, numbered=True)
+    return Output(folder, name, False, sidecar, house.metadata)
+
+
+def _storable(path: str) -> str:
+    """The path, which is going to stand in the ledger, in the sidecar and on a terminal."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"output {path!r} is not UTF-8", "choose another path, or rename its folder"
+        ) from None
+    return path

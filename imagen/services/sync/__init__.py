@@ -1,0 +1,1 @@
+"""From the outbox to Supabase: usage rows and copies of images."""

@@ -1,0 +1,137 @@
+"""Where parcels of the outbox go: usage rows to their table, copies to Supabase Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from imagen.cloud.keys import object_key
+from imagen.cloud.rest import Filter, Rest
+from imagen.cloud.storage import Storage
+from imagen.domain.job import Claim
+from imagen.errors import CloudError
+from imagen.ledger.outbox.outbox import Outgoing
+from imagen.ledger.queries.usage import UsageRow, usage_of
+from imagen.ledger.store.engine import Ledger
+from imagen.services.sync.cloud_copy import make_copy
+
+USAGE_SCHEMA, USAGE_TABLE = "mai", "imagen_usage"
+IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
+_USAGE_COLUMNS = (
+    *("created_at", "backend", "model", "seed", "prompt_hash"),
+    *("latency_ms", "cost_usd_estimate", "caller", "attempt_id"),
+)
+
+
+def missing_usage_columns(rest: Rest) -> tuple[str, ...]:
+    """Those of our columns that the usage table lacks; looks at the table of images, too.
+
+    Raises:
+        CloudError: a table cannot be reached with this key.
+    """
+    rest.missing_columns(IMAGES_SCHEMA, IMAGES_TABLE, ("id",))
+    return rest.missing_columns(USAGE_SCHEMA, USAGE_TABLE, _USAGE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class UsageOverRest:
+    """Sends usage rows to a project's ``mai.imagen_usage``; the attempt's id makes them one."""
+
+    rest: Rest
+
+    def send(self, outgoing: Outgoing) -> None:
+        row = usage_of(Claim(outgoing.job, outgoing.attempt, owner=""))
+        row["created_at"] = outgoing.attempt.finished_at or outgoing.job.created_at
+        self.rest.insert(USAGE_SCHEMA, USAGE_TABLE, [row], on_conflict="attempt_id", merge=False)
+
+    def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
+        """The rows of a time span, oldest first, a page in memory at a time.
+
+        A table that is older than some of our columns is read without them.
+
+        Raises:
+            CloudError: they cannot be read.
+        """
+        filters: list[Filter] = []
+        if since is not None:
+            filters.append(("created_at", "gte", since.isoformat()))
+        if until is not None:
+            filters.append(("created_at", "lt", until.isoformat()))
+        missing = self.rest.missing_columns(USAGE_SCHEMA, USAGE_TABLE, _USAGE_COLUMNS)
+        columns = [name for name in _USAGE_COLUMNS if name not in missing]
+        pages = self.rest.select_pages(
+            USAGE_SCHEMA, USAGE_TABLE, columns, filters, order=("created_at", "id")
+        )
+        return map(_usage_row, pages)
+
+
+class UsageInLedger:
+    """Accepts usage rows that wait in the outbox of a ledger that is the project's database.
+
+    They were put there while the ledger was taken for another database. The row itself is written
+    with the delivery.
+    """
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Nothing is left to do."""
+
+
+@dataclass(frozen=True)
+class CloudCopies:
+    """Sends images: first the object, then its row, so that a row always has its object."""
+
+    ledger: Ledger
+    storage: Storage
+    #: Writes the row of ``imagen.images``.
+    put_row: Callable[[Mapping[str, Any]], None]
+    #: Whose the images of jobs are that were submitted without an owner.
+    owner_user_id: str = ""
+
+    def send(self, outgoing: Outgoing) -> None:
+        job = outgoing.job
+        if not job.owner_user_id:
+            job = replace(job, owner_user_id=self._owner_here())
+        copy = make_copy(self.ledger, job, outgoing.attempt)
+        key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
+        self.storage.ensure_bucket()
+        self.storage.upload(key, copy.image, copy.mime)
+        self.put_row(copy.row(key))
+
+    def _owner_here(self) -> str:
+        if not self.owner_user_id:
+            raise CloudError(
+                "it has no owner",
+                "set owner_user_id in the configuration to your user id in the Supabase project",
+                False,
+                True,
+            )
+        return self.owner_user_id
+
+
+def image_rows_over(rest: Rest) -> Callable[[Mapping[str, Any]], None]:
+    """Writes image rows over REST; the job's id makes two of the same one."""
+
+    def put(row: Mapping[str, Any]) -> None:
+        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, [row], on_conflict="id", merge=True)
+
+    return put
+
+
+def _usage_row(row: Mapping[str, Any]) -> UsageRow:
+    created_at = datetime.fromisoformat(row["created_at"])
+    cost, attempt_id = row.get("cost_usd_estimate"), row.get("attempt_id")
+    return UsageRow(
+        created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
+        backend=row.get("backend") or "unknown",
+        model=row.get("model"),
+        seed=row.get("seed"),
+        prompt_hash=row.get("prompt_hash") or "",
+        latency_ms=row.get("latency_ms"),
+        cost_usd=None if cost is None else Decimal(str(cost)),
+        caller=row.get("caller") or "unknown",
+        attempt_id=UUID(attempt_id) if attempt_id else None,
+    )

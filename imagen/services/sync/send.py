@@ -1,0 +1,143 @@
+"""Empties the outbox: usage rows and cloud copies go where they belong, sooner or later.
+
+Best effort, never lossy: whatever a sink says, the parcel stays until it arrived. Any process that
+sees the bytes may send it, on any day, and twice is the same as once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from imagen.domain.protocols import Clock
+from imagen.domain.scope import EVERYTHING, Scope
+from imagen.errors import CloudError, ImagenError, LedgerError
+from imagen.images.verify import BrokenImage
+from imagen.ledger.jobs.artifacts import drop_artifacts_of
+from imagen.ledger.outbox.outbox import (
+    Outgoing,
+    claim_outgoing,
+    give_back_parcels,
+    put_off,
+    record_sent,
+)
+from imagen.ledger.outbox.silence import forget_silence
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.outgoing_tables import CLOUD_SINK
+
+log = logging.getLogger(__name__)
+
+_ROUND = 16
+_FIRST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 3600.0
+
+
+class Sink(Protocol):
+    """Somewhere that parcels of one kind go to."""
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Deliver one parcel; sending it again changes nothing.
+
+        Raises:
+            CloudError: it did not arrive; ``only_this`` tells whether others may.
+            ArtifactLost: its bytes cannot be seen from here.
+        """
+
+
+@dataclass
+class SyncReport:
+    """What a drain did: parcels that arrived and that did not, and why not, by sink."""
+
+    sent: int = 0
+    failed: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Sends what waits in the outbox through the sinks that are configured here."""
+
+    ledger: Ledger
+    owner: str
+    clock: Clock
+    #: By the outbox's name of the sink; one that is missing is not configured.
+    sinks: Mapping[str, Sink]
+    #: What is missing, for people: "set SUPABASE_URL", or what is wrong with it.
+    missing: str = ""
+    should_stop: Callable[[], bool] = lambda: False
+
+    def drain(
+        self, scope: Scope = EVERYTHING, *, now: bool = False, timeout_s: float | None = None
+    ) -> SyncReport:
+        """Send what is due of the scope's jobs; with ``now`` also what was put off.
+
+        Each parcel is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
+        stop; the one that is under way may block for a minute.
+
+        Raises:
+            LedgerError: the ledger is away.
+        """
+        report = SyncReport()
+        ends_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
+        after = None
+        while not self._is_over(ends_s):
+            parcels = claim_outgoing(
+                self.ledger, self.owner, limit=_ROUND, scope=scope, now=now, after=after
+            )
+            if not parcels:
+                break
+            after = parcels[-1].place
+            self._send_all(parcels, report, ends_s)
+        if report.sent:
+            forget_silence(self.ledger)
+        return report
+
+    def _is_over(self, ends_s: float | None) -> bool:
+        return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
+
+    def _send_all(self, parcels: list[Outgoing], report: SyncReport, ends_s: float | None) -> None:
+        # Why a whole sink refuses: the rest of the round would be refused for the same reason.
+        closed: dict[str, str] = {}
+        for number, parcel in enumerate(parcels):
+            if self._is_over(ends_s):
+                give_back_parcels(self.ledger, parcels[number:], self.owner)
+                return
+            reason = closed.get(parcel.sink) or self._send(parcel, closed)
+            if reason is None:
+                report.sent += 1
+                continue
+            report.failed += 1
+            report.reasons[parcel.sink] = reason
+            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(parcel.tries, 16))
+            put_off(self.ledger, parcel, self.owner, wait_s=wait_s, reason=reason)
+            # No warning: a command tells it in a sentence of its own.
+            log.info(
+                "parcel_put_off",
+                extra={"job_id": str(parcel.job.id), "sink": parcel.sink, "why": reason},
+            )
+
+    def _send(self, parcel: Outgoing, closed: dict[str, str]) -> str | None:
+        """Nothing when it arrived, else why not."""
+        sink = self.sinks.get(parcel.sink)
+        if sink is None:
+            return closed.setdefault(parcel.sink, f"not configured here; {self.missing}")
+        try:
+            sink.send(parcel)
+        except CloudError as error:
+            if not error.only_this:
+                closed[parcel.sink] = str(error)
+            return str(error)
+        except LedgerError:
+            raise
+        except (ImagenError, BrokenImage) as error:
+            return str(error)
+        except Exception as error:
+            # A sink's bug must not keep other parcels from going out.
+            log.exception("sink_raised", extra={"job_id": str(parcel.job.id)})
+            return f"failed with {type(error).__name__}, a bug of imagen's"
+        record_sent(self.ledger, parcel)
+        if parcel.sink == CLOUD_SINK:
+            drop_artifacts_of(self.ledger, parcel.job.id)
+        return None

@@ -1,0 +1,199 @@
+"""What must be true when all is over; every breach is a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import redis
+from sqlalchemy import func, select
+
+from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.outgoing_tables import imagen_usage
+from imagen.ledger.store.tables import artifacts, attempts, jobs
+from imagen.output import metadata
+from imagen.queue.broker.routing import KEY_PREFIX
+from imagen.services.leases.reconcile import Reconciler
+from tests.chaos.stage import HOST, Stage
+
+_MOST_NAMED = 5
+_ENDED = [state.value for state in TERMINAL_STATES]
+
+
+@dataclass
+class Audit:
+    """``breaches`` is empty when nothing was lost, doubled or left behind."""
+
+    jobs: int = 0
+    images: int = 0
+    sidecars: int = 0
+    attempts: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    #: Messages that a dead worker had fetched; they come back after the visibility timeout and
+    #: find nothing to do.
+    unacked: int = 0
+    #: Retries that a worker with a wrong clock held until it stopped; no-ops as well.
+    stale_messages: int = 0
+    crashes: int = 0
+    breaches: list[str] = field(default_factory=list)
+
+    def blame(self, what: str, who: list[object]) -> None:
+        if who:
+            named = ", ".join(str(each) for each in who[:_MOST_NAMED])
+            self.breaches.append(f"{len(who)} {what}: {named}")
+
+
+def sweep_once(stage: Stage) -> None:
+    """What reconcilers do each minute, now: leftovers are aged so that they count as settled."""
+    imagen = stage.imagen()
+    folder = imagen.ledger.artifact_folder
+    if folder is not None and folder.is_dir():
+        for path in folder.iterdir():
+            old_s = time.time() - 3600
+            os.utime(path, (old_s, old_s))
+    reconciler: Reconciler = imagen._reconciler()
+    reconciler.tick()
+    reconciler.leave()
+
+
+def audit(stage: Stage, *, calls_log: Path | None = None) -> Audit:
+    """Look at every row and every file. Nobody may be at work any more."""
+    found = Audit()
+    ledger = stage.imagen().ledger
+    _check_jobs(found, ledger, stage.output)
+    _check_attempts(found, ledger)
+    _check_leftovers(found, ledger)
+    if calls_log is not None:
+        _check_calls(found, ledger, calls_log)
+    _check_redis(found, ledger, stage.redis_url)
+    _check_usage(found, ledger)
+    return found
+
+
+def _check_jobs(found: Audit, ledger: Ledger, folder: Path) -> None:
+    with ledger.read() as connection:
+        rows = connection.execute(select(jobs)).all()
+    found.jobs = len(rows)
+    found.crashes = sum(row.crash_count for row in rows)
+    unfinished = [row for row in rows if row.state != JobState.SUCCEEDED]
+    found.blame(
+        "jobs did not succeed", [(row.id.hex, row.state, row.error_message) for row in unfinished]
+    )
+    found.blame("leases are left", [row.id for row in rows if row.lease_owner is not None])
+    paths = [row.output_path for row in rows if row.state == JobState.SUCCEEDED]
+    doubled = [path for path, number in Counter(paths).items() if number > 1]
+    found.blame("files belong to two jobs", list(doubled))
+    for row in rows:
+        if row.state == JobState.SUCCEEDED:
+            for breach in _file_breaches(row.id, Path(row.output_path)):
+                found.breaches.append(breach)
+    images = {str(path) for path in folder.rglob("*.png")}
+    sidecars = {str(path) for path in folder.rglob("*.json")}
+    found.images, found.sidecars = len(images), len(sidecars)
+    found.blame("images belong to no job", sorted(images - set(paths)))
+    found.blame("sidecars belong to no job", sorted(sidecars - {f"{path}.json" for path in paths}))
+    others = [path for path in folder.rglob("*") if path.suffix not in (".png", ".json")]
+    found.blame("temporary files are left", [path for path in others if path.is_file()])
+
+
+def _file_breaches(job_id: UUID, path: Path) -> Iterator[str]:
+    if not path.exists():
+        yield f"job {job_id} has no file {path}"
+        return
+    record = metadata.read(path.read_bytes())
+    if record is None or record.get("job_id") != str(job_id):
+        yield f"{path} is not of job {job_id}"
+    sidecar = path.with_name(f"{path.name}.json")
+    if not sidecar.exists():
+        yield f"job {job_id} has no sidecar {sidecar}"
+    elif json.loads(sidecar.read_text()).get("job_id") != str(job_id):
+        yield f"{sidecar} is not of job {job_id}"
+
+
+def _check_attempts(found: Audit, ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        rows = connection.execute(select(attempts)).all()
+    found.attempts = Counter(row.state for row in rows)
+    drawn = Counter(row.job_id for row in rows if row.state == AttemptState.DRAWN)
+    found.blame("jobs were drawn twice", [job for job, number in drawn.items() if number > 1])
+    with ledger.read() as connection:
+        succeeded = connection.scalars(
+            select(jobs.c.id).where(jobs.c.state == JobState.SUCCEEDED)
+        ).all()
+    found.blame(
+        "jobs succeeded without a drawn attempt", [job for job in succeeded if job not in drawn]
+    )
+    found.blame("attempts are open", [row.id for row in rows if row.finished_at is None])
+
+
+def _check_usage(found: Audit, ledger: Ledger) -> None:
+    """Each paid image is on the bill once."""
+    with ledger.read() as connection:
+        billed = Counter(connection.scalars(select(imagen_usage.c.attempt_id)))
+        drawn = set(
+            connection.scalars(
+                select(attempts.c.id).where(
+                    attempts.c.state == AttemptState.DRAWN, attempts.c.is_metered
+                )
+            )
+        )
+    found.blame("attempts are billed twice", [key for key, n in billed.items() if n > 1])
+    found.blame("images are not billed", sorted(drawn - set(billed), key=str))
+
+
+def _check_leftovers(found: Audit, ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        rows = connection.scalar(select(func.count()).select_from(artifacts)) or 0
+    if rows:
+        found.breaches.append(f"{rows} artifact rows are left")
+    folder = ledger.artifact_folder
+    if folder is not None and folder.is_dir():
+        found.blame("artifact files are left", [path.name for path in folder.iterdir()])
+
+
+def _check_calls(found: Audit, ledger: Ledger, calls_log: Path) -> None:
+    """The provider's own list: one paid call for each attempt, one attempt for each job."""
+    lines = calls_log.read_text().splitlines() if calls_log.exists() else []
+    called = Counter(line.split("\t")[0] for line in lines)
+    found.calls = len(lines)
+    found.blame("attempts were paid twice", [a for a, number in called.items() if number > 1])
+    with ledger.read() as connection:
+        paid = connection.execute(
+            select(attempts.c.id, attempts.c.job_id).where(attempts.c.cost_usd > 0)
+        ).all()
+    known = {str(row.id) for row in paid}
+    found.blame("calls were paid for nothing", sorted(set(called) - known))
+    found.blame("images were not paid for", sorted(known - set(called)))
+
+
+def _check_redis(found: Audit, ledger: Ledger, redis_url: str) -> None:
+    """Messages may be left only where they would wake nobody for anything."""
+    with ledger.read() as connection:
+        unfinished = set(connection.scalars(select(jobs.c.id).where(~jobs.c.state.in_(_ENDED))))
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{KEY_PREFIX}*"):
+            # The rate limiter keeps its calls in lists as well.
+            if client.type(key) != b"list" or key.startswith(f"{KEY_PREFIX}limit".encode()):
+                continue
+            for message in client.lrange(key, 0, -1):
+                found.stale_messages += 1
+                task_id = json.loads(message)["headers"]["id"]
+                if UUID(task_id) in unfinished:
+                    found.breaches.append(f"job {task_id} still has a message in {key.decode()}")
+        found.unacked = int(client.hlen(f"{KEY_PREFIX}unacked"))
+
+
+def queue_lengths(stage: Stage) -> int:
+    """How many messages wait in all queues of the stage."""
+    with redis.Redis.from_url(stage.redis_url) as client:
+        return sum(
+            int(client.llen(f"{KEY_PREFIX}{queue}"))
+            for queue in ("gpu", "cloud", f"results.{HOST}")
+        )

@@ -1,0 +1,141 @@
+"""Worker processes that are killed, and stopped for longer than a lease, while they work."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from imagen.domain.job import AttemptState, JobState
+from imagen.ledger.store.tables import attempts, jobs
+from tests.chaos.points import Point
+from tests.chaos.stage import HOST, Actor, Stage
+
+#: Role and host of each process. On a host of its own nobody's lock file says that it has died:
+#: there the lease decides.
+PLACES: Sequence[tuple[str, str]] = (
+    ("cloud", HOST),
+    ("cloud", HOST),
+    ("cloud", "far-away"),
+    ("results", HOST),
+)
+
+
+@dataclass
+class Crew:
+    """Keeps every place filled; cloud workers die at one of ``points`` while there are any left."""
+
+    stage: Stage
+    dice: random.Random
+    places: Sequence[tuple[str, str]] = PLACES
+    say: Callable[[str], None] = lambda _: None
+    points: list[Point] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    died_at: list[Point] = field(default_factory=list)
+    _cast: dict[int, Actor] = field(default_factory=dict)
+    _frozen: list[tuple[float, Actor]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Fill every place, and wait until all serve."""
+        for number in range(len(self.places)):
+            self._fill(number)
+        self.stage.wait_ready(*self._cast.values())
+
+    def tend(self) -> None:
+        """Put somebody where one has died, and let who was stopped for long enough go on."""
+        for number, actor in list(self._cast.items()):
+            if not actor.is_alive:
+                self._note_death(actor)
+                self._fill(number)
+        now_s = time.monotonic()
+        for thaw_s, actor in [each for each in self._frozen if each[0] <= now_s]:
+            self._frozen.remove((thaw_s, actor))
+            self._thaw(actor)
+
+    def kill(self, role: str) -> None:
+        """SIGKILL somebody of that role who is at work."""
+        if (actor := self._at_work(role)) is not None:
+            self.say(f"SIGKILL {role} {actor.pid}")
+            actor.kill()
+            self.counts[f"SIGKILL {role}"] += 1
+
+    def freeze(self, *, for_s: float) -> None:
+        """SIGSTOP a cloud worker, best in the middle of a purchase; ``tend`` sends SIGCONT."""
+        if (actor := self._buying() or self._at_work("cloud")) is not None:
+            self.say(f"SIGSTOP cloud {actor.pid} for {for_s:.1f} s")
+            actor.send(signal.SIGSTOP)
+            actor.stopped = True
+            self._frozen.append((time.monotonic() + for_s, actor))
+            self.counts["SIGSTOP cloud"] += 1
+
+    def thaw_all(self) -> None:
+        for _, actor in self._frozen:
+            self._thaw(actor)
+        self._frozen.clear()
+
+    def end(self) -> list[int]:
+        """Stop everybody as an administrator would; the exit statuses are what you get."""
+        return self.stage.stop(actor for actor in self._cast.values() if actor.is_alive)
+
+    @property
+    def are_doomed(self) -> bool:
+        """Whether somebody is still to die at a point."""
+        doomed = any(actor.point is not None for actor in self._cast.values())
+        return doomed or bool(self.points)
+
+    def _note_death(self, actor: Actor) -> None:
+        if actor.wait() != -signal.SIGKILL:
+            self.counts[f"{actor.role} ended by itself"] += 1
+        elif actor.point is not None and not actor.killed:
+            self.say(f"died {actor.point}")
+            self.died_at.append(actor.point)
+
+    def _fill(self, number: int) -> None:
+        role, host = self.places[number]
+        point = self.points.pop() if self.points and role == "cloud" else None
+        times = self.dice.randint(1, 2)
+        self._cast[number] = self.stage.start(role, host=host, point=point, number=times)
+
+    def _thaw(self, actor: Actor) -> None:
+        actor.stopped = False
+        actor.send(signal.SIGCONT)
+
+    def _buying(self) -> Actor | None:
+        """Who announced a paid call last and has not told its answer."""
+        latest = (
+            select(jobs.c.lease_owner)
+            .join(attempts, attempts.c.id == jobs.c.attempt_id)
+            .where(
+                attempts.c.state == AttemptState.INTENDED,
+                jobs.c.state == JobState.RUNNING,
+            )
+            .order_by(attempts.c.intended_at.desc())
+            .limit(1)
+        )
+        with self.stage.imagen().ledger.read() as connection:
+            owner = connection.scalar(latest) or ""
+        buying = (a for a in self._available("cloud") if owner.startswith(a.owner_prefix))
+        return next(buying, None)
+
+    def _at_work(self, role: str) -> Actor | None:
+        actors = self._available(role)
+        held = select(jobs.c.lease_owner).where(
+            jobs.c.state.in_([JobState.RUNNING.value, JobState.GENERATED.value])
+        )
+        with self.stage.imagen().ledger.read() as connection:
+            owners = [owner for owner in connection.scalars(held) if owner]
+        busy = [a for a in actors if any(owner.startswith(a.owner_prefix) for owner in owners)]
+        chosen = busy or actors
+        return self.dice.choice(chosen) if chosen else None
+
+    def _available(self, role: str) -> list[Actor]:
+        return [
+            actor
+            for actor in self._cast.values()
+            if actor.role == role and actor.is_alive and not actor.stopped
+        ]

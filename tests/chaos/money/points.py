@@ -1,0 +1,15 @@
+"""The steps of a purchase, on either side of which a worker is made to die."""
+
+from __future__ import annotations
+
+from tests.chaos.points import Point
+
+_STEPS = (
+    "imagen.services.draw.ledger_run:record_intent",
+    "imagen.backends.replicate.api.client:Client.post",
+    "imagen.services.draw.ledger_run:record_submitted",
+    "imagen.services.draw.ledger_run:record_adopted",
+    "imagen.backends.replicate.api.download:Downloader.fetch",
+    "imagen.services.draw.draw:record_generated",
+)
+POINTS = tuple(Point(step, side) for step in _STEPS for side in ("before", "after"))

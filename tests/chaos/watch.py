@@ -1,0 +1,133 @@
+"""Sees which jobs a death interrupts, and how long it takes until each is held by the living."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select
+
+from imagen.domain.job import JobState
+from imagen.errors import ImagenError
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.tables import jobs
+
+_HELD = (JobState.RUNNING.value, JobState.GENERATED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A job that a process held when it died."""
+
+    job_id: UUID
+    owner: str
+    state: str
+    fence: int
+    died_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Seconds from the death to the next claim of the job, or its end."""
+
+    job_id: UUID
+    state: str
+    seconds: float
+
+
+@dataclass
+class Watch:
+    """Follows interrupted jobs in a thread of its own, with a look every 20 ms or so."""
+
+    ledger: Ledger
+    recovered: list[Recovered] = field(default_factory=list)
+    _open: list[Interrupted] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def interrupted(self) -> int:
+        with self._lock:
+            return len(self._open) + len(self.recovered)
+
+    @property
+    def still_open(self) -> int:
+        with self._lock:
+            return len(self._open)
+
+    def note_death(self, owner_prefix: str) -> int:
+        """Look what the dead process held; says how many jobs."""
+        died_s = time.monotonic()
+        found = [
+            Interrupted(row.id, row.lease_owner, row.state, row.fence, died_s)
+            for row in self._rows(owner_prefix)
+        ]
+        with self._lock:
+            self._open += found
+        return len(found)
+
+    def _rows(self, owner_prefix: str) -> Sequence[object]:
+        columns = (jobs.c.id, jobs.c.lease_owner, jobs.c.state, jobs.c.fence)
+        statement = select(*columns).where(
+            jobs.c.state.in_(_HELD), jobs.c.lease_owner.startswith(owner_prefix, autoescape=True)
+        )
+        try:
+            with self.ledger.read() as connection:
+                return connection.execute(statement).all()
+        except ImagenError:
+            # The database is being restarted: who was interrupted now is not counted.
+            return []
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            with self._lock:
+                pending = list(self._open)
+            if pending:
+                self._look(pending)
+
+    def _look(self, pending: list[Interrupted]) -> None:
+        columns = (jobs.c.id, jobs.c.lease_owner, jobs.c.state)
+        ids = [each.job_id for each in pending]
+        try:
+            with self.ledger.read() as connection:
+                rows = connection.execute(select(*columns).where(jobs.c.id.in_(ids))).all()
+        except ImagenError:
+            return
+        now = {row.id: row for row in rows}
+        for each in pending:
+            row = now[each.job_id]
+            if not _is_recovered(each, owner=row.lease_owner, state=row.state):
+                continue
+            found = Recovered(each.job_id, each.state, time.monotonic() - each.died_s)
+            with self._lock:
+                self._open.remove(each)
+                self.recovered.append(found)
+
+
+def _is_recovered(each: Interrupted, *, owner: str | None, state: str) -> bool:
+    if state not in (JobState.QUEUED.value, *_HELD):
+        return True
+    if each.state == JobState.RUNNING.value and state == JobState.GENERATED.value:
+        return True
+    return owner is not None and owner != each.owner
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of all are at or below; nan for none."""
+    if not values:
+        return float("nan")
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]

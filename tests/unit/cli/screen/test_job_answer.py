@@ -1,0 +1,25 @@
+"""A job as commands answer it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagen.cli.screen.job_answer import short_ids
+
+
+@given(st.sets(st.uuids(), min_size=1, max_size=30))
+def test_short_ids_tell_jobs_apart_and_begin_like_them(ids: set[UUID]):
+    shorts = short_ids(ids)
+
+    assert len(set(shorts.values())) == len(ids)
+    assert all(str(each).startswith(short) for each, short in shorts.items())
+    assert all(len(short) >= 13 and not short.endswith("-") for short in shorts.values())
+
+
+def test_jobs_of_one_millisecond_get_longer_ids():
+    twins = [UUID(f"01a1f858-75d1-75aa-a12f-d8581b1abce{n}") for n in (1, 2)]
+
+    assert {len(short) for short in short_ids(twins).values()} == {36}

@@ -1,0 +1,89 @@
+"""What else could draw, asked quickly and in parallel."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from imagen.domain.drawn import Health
+from imagen.errors import ConfigError
+from imagen.services.submit.alternatives import alternatives, check_all
+
+
+@dataclass
+class Backend:
+    health: Health
+
+    def check(self) -> Health:
+        return self.health
+
+
+class Hanging:
+    def check(self) -> Health:
+        threading.Event().wait()
+        raise AssertionError
+
+
+class Buggy:
+    def check(self) -> Health:
+        raise RuntimeError("a bug")
+
+
+@dataclass
+class Spec:
+    type: str
+
+
+@dataclass
+class FakeRegistry:
+    """Backends by name; a name's first part is its type."""
+
+    backends: dict[str, object] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        return list(self.backends)
+
+    def spec(self, name: str) -> Spec:
+        return Spec(name.partition("-")[0])
+
+    def get(self, name: str) -> object:
+        found = self.backends[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def test_one_of_each_other_type_is_offered_if_it_can_draw_or_says_what_it_lacks():
+    registry = FakeRegistry(
+        {
+            "local-a": Backend(Health("unreachable")),
+            "local-b": Backend(Health("ok")),
+            "paid-a": Backend(Health("not configured", "no token", "set SOME_TOKEN")),
+            "paid-b": Backend(Health("ok")),
+            "mock": Backend(Health("ok")),
+        }
+    )
+
+    assert alternatives(registry, "local-a") == [
+        "--backend mock",
+        "set SOME_TOKEN, for --backend paid-a",
+    ]
+
+
+def test_a_check_that_fails_hangs_or_cannot_be_built_spoils_nothing():
+    registry = FakeRegistry(
+        {
+            "buggy": Buggy(),
+            "hanging": Hanging(),
+            "wrong": ConfigError("wrong", "fix it"),
+            "fine": Backend(Health("ok")),
+        }
+    )
+    found = check_all(registry, registry.names(), patience_s=0.3)
+
+    assert found["hanging"] is None
+    assert found["fine"] == Health("ok")
+    assert found["wrong"] == Health("not configured", "wrong", "fix it")
+    buggy = found["buggy"]
+    assert buggy is not None
+    assert "RuntimeError" in buggy.reason
