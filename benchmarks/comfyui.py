@@ -19,7 +19,7 @@ from imagen.domain.scope import Scope
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.services.draw.loaded_model import LoadedModel
-from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.wiring.bootstrap import Imagen
 from tests.fakes.comfyui import FakeComfyUI
 
@@ -116,10 +116,10 @@ def _submit(imagen: Imagen, backends: Sequence[str]) -> Scope:
     """One job for each, in that order."""
     ids = []
     for number, backend in enumerate(backends):
-        ask = Ask(f"a lighthouse, view {number}", backend, "64x64")
-        resolved = resolve(ask, imagen.house(), imagen.registry)
+        ask = RequestInput(f"a lighthouse, view {number}", backend, "64x64")
+        resolved = resolve(ask, imagen.submit_context(), imagen.registry)
         now = datetime.now().astimezone()
-        draft = make_draft(resolved, ask, imagen.house(), now=now)
+        draft = make_draft(resolved, ask, imagen.submit_context(), now=now)
         submit_job(imagen.ledger, draft)
         ids.append(draft.id)
     return Scope(job_ids=tuple(ids))

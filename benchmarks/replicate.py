@@ -13,7 +13,7 @@ import requests
 from benchmarks.bench import Bench
 from benchmarks.provider import fake_replicate, stats_of
 from benchmarks.rows import Aim, Row
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate import adapter
 from imagen.domain.protocols import Backend
 from imagen.domain.request import ImageRequest
@@ -105,7 +105,7 @@ def _backend(place: dict[str, str]) -> Backend:
     settings = adapter.settings_type.model_validate(
         {"model": MODEL, "base_url": place["base_url"], "download_hosts": [place["download_hosts"]]}
     )
-    surroundings = Surroundings(
+    surroundings = AdapterContext(
         env={"REPLICATE_API_TOKEN": TOKEN},
         limiter=SharedLimiter(),
         durations=_NoPast(),

@@ -9,20 +9,20 @@ from pathlib import Path
 from imagen.domain.job import JobDraft
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.submit import submit_job
-from imagen.queue.publish.queue_filler import Feeder
+from imagen.queue.publish.queue_filler import QueueFiller
 from imagen.services.submit.prompt_file import open_prompts
-from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.services.submit.submit_batch import BatchRun
 from imagen.services.submit.wakeups import wakeup_for
 from imagen.wiring.bootstrap import Imagen
 
 #: The same for every job of the benchmarks: as little drawing as there can be.
-_ASK = Ask(prompt="a red fox", backend="mock", size="64x64")
+_ASK = RequestInput(prompt="a red fox", backend="mock", size="64x64")
 
 
 def submit_batch(imagen: Imagen, prompts: Path, *, key: str = "bench") -> Scope:
     """Accept a file of prompts; wakes nobody."""
-    run = BatchRun(imagen.ledger, imagen.house(), imagen.registry, _ASK, _now())
+    run = BatchRun(imagen.ledger, imagen.submit_context(), imagen.registry, _ASK, _now())
     with open_prompts(str(prompts), sys.stdin.buffer) as lines:
         return run.submit(lines.lines(), key=key, name="bench").scope
 
@@ -30,14 +30,16 @@ def submit_batch(imagen: Imagen, prompts: Path, *, key: str = "bench") -> Scope:
 def wake_all(imagen: Imagen) -> None:
     """Send a wake-up for every job that waits, at once instead of a window at a time."""
     publisher = imagen.queue_publisher
-    Feeder(imagen.ledger, publisher, publisher.client, publisher.broker_url, 1_000_000).top_up()
+    QueueFiller(
+        imagen.ledger, publisher, publisher.client, publisher.broker_url, 1_000_000
+    ).top_up()
 
 
 def submit_one(imagen: Imagen, output: Path | None = None) -> JobDraft:
     """Commit one interactive job; wakes nobody."""
-    ask = Ask(_ASK.prompt, _ASK.backend, _ASK.size, output=str(output or ""))
-    resolved = resolve(ask, imagen.house(), imagen.registry)
-    draft = make_draft(resolved, ask, imagen.house(), now=_now())
+    ask = RequestInput(_ASK.prompt, _ASK.backend, _ASK.size, output=str(output or ""))
+    resolved = resolve(ask, imagen.submit_context(), imagen.registry)
+    draft = make_draft(resolved, ask, imagen.submit_context(), now=_now())
     submit_job(imagen.ledger, draft)
     return draft
 

@@ -12,7 +12,7 @@ from imagen.domain.protocols import AttemptIndex, Backend, Durations, Limiter
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class AdapterContext:
     """What an adapter may need from outside its own sub-block of the configuration."""
 
     env: Mapping[str, str]
@@ -33,7 +33,7 @@ class Adapter(Protocol):
     default_queue: str
     settings_type: type[BaseModel]
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
         """The backend called ``name``. No I/O: a missing token is for ``check`` and ``generate``.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from imagen.backends.adapter import Adapter, Surroundings
+from imagen.backends.adapter import Adapter, AdapterContext
 from imagen.backends.installed import Adapters, Origin
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError, ImagenError, RequestError
@@ -38,7 +38,7 @@ class Registry:
     def __init__(
         self,
         specs: Iterable[BackendSpec],
-        surroundings: Surroundings,
+        surroundings: AdapterContext,
         adapters: Adapters | Mapping[str, Adapter] | None = None,
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}

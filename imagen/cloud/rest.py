@@ -21,7 +21,7 @@ _READ_TIMEOUT_S = 20.0
 _ROWS_PER_INSERT = 500
 
 
-class Rest:
+class RestClient:
     """Tables of one project. Threads may share it; each call blocks 20 s or a bit more."""
 
     def __init__(

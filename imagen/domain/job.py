@@ -157,6 +157,17 @@ class AttemptState(StrEnum):
     LATE = "late"
 
 
+class AttemptDisposition(StrEnum):
+    """What becomes of the attempt when its job goes back to the queue."""
+
+    #: It failed; the next claim opens another.
+    END = "end"
+    #: Nothing was started: it begins again, and counts as the same try.
+    REWIND = "rewind"
+    #: It may be under way at the backend: the next claim resumes it.
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try of a job at a backend.

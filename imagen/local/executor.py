@@ -30,8 +30,8 @@ from imagen.ledger.queries.jobs import (
 from imagen.ledger.store.engine import Ledger
 from imagen.local.sleepers import Sleepers
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import Drawing, Outcome
-from imagen.services.draw.isolation import Crowd
+from imagen.services.draw.draw import ClaimOutcome, DrawService
+from imagen.services.draw.isolation import IsolationGate
 from imagen.services.draw.pauses import StandstillNews, require_usable_account
 from imagen.services.draw.unavailable import require_reachable_backend
 from imagen.services.leases.heartbeat import Heartbeat
@@ -57,7 +57,7 @@ _SEND_EVERY_S = 5.0
 class Listener(Protocol):
     """Who wants to hear what happens to jobs, in this process and from its threads."""
 
-    def on_outcome(self, outcome: Outcome) -> None: ...
+    def on_outcome(self, outcome: ClaimOutcome) -> None: ...
 
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
 
@@ -110,7 +110,7 @@ class LocalExecutor:
     """
 
     ledger: Ledger
-    drawing: Drawing
+    drawing: DrawService
     delivery: Delivery
     heartbeat: Heartbeat
     reconciler: Reconciler
@@ -129,7 +129,7 @@ class LocalExecutor:
     _stop: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Event = field(default_factory=threading.Event)
     _full: threading.Event = field(default_factory=threading.Event)
-    _crowd: Crowd = field(default_factory=Crowd)
+    _crowd: IsolationGate = field(default_factory=IsolationGate)
     _broken: ImagenError | None = None
     _looked_s: float = float("-inf")
     _news: list[tuple[StandstillNews, Callable[[str, str], None]]] = field(default_factory=list)
@@ -366,6 +366,6 @@ class LocalExecutor:
         self.publisher.delivery_wanted.set()
         self.publisher.sending_wanted.set()
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: ClaimOutcome) -> None:
         if self.publisher.listener is not None:
             self.publisher.listener.on_outcome(outcome)

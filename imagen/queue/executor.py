@@ -27,9 +27,9 @@ from imagen.ledger.jobs.worker_rows import Worker, live_workers, unreachable_bac
 from imagen.ledger.queries.jobs import has_unfinished, running_ids, unfinished_places
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.publish.events import Events, listen
-from imagen.queue.worker.maintenance import Caretaker
+from imagen.queue.worker.maintenance import Maintenance
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 from imagen.services.draw.pauses import StandstillNews, require_usable_account
 from imagen.services.leases import process_lock
 from imagen.services.leases.ledger_patience import LedgerPatience
@@ -48,7 +48,7 @@ _FOLLOWED = 8
 class Listener(Protocol):
     """Who wants to hear what happens to the jobs that are waited for."""
 
-    def on_outcome(self, outcome: Outcome) -> None: ...
+    def on_outcome(self, outcome: ClaimOutcome) -> None: ...
 
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None: ...
 
@@ -65,7 +65,7 @@ class QueueExecutor:
 
     ledger: Ledger
     delivery: Delivery
-    caretaker: Caretaker
+    caretaker: Maintenance
     client: redis.Redis
     clock: Clock
     owner: str

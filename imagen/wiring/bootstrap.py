@@ -12,7 +12,7 @@ from imagen.domain.protocols import Publisher
 from imagen.errors import ConfigError
 from imagen.ledger.store.migrate import ledger_id
 from imagen.services.draw.circuit import Circuits
-from imagen.services.draw.draw import Drawing
+from imagen.services.draw.draw import DrawService
 from imagen.services.draw.retry_policy import RetryPolicy
 from imagen.services.leases.heartbeat import Heartbeat
 from imagen.services.report.check_config import backend_specs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen.queue.executor import Listener as QueueListener
     from imagen.queue.executor import QueueExecutor
     from imagen.queue.publish.publisher import CeleryPublisher
-    from imagen.queue.worker.maintenance import Caretaker
+    from imagen.queue.worker.maintenance import Maintenance
     from imagen.queue.worker.worker import QueueWorker
     from imagen.services.deliver.deliver import Delivery
     from imagen.services.draw.cancel_orphaned import Canceler
@@ -134,11 +134,11 @@ class Imagen(Foundation):
 
     def queue_worker(self, role: str) -> QueueWorker:
         """This process as a worker of ``role``; to be made after every fork."""
-        from imagen.queue.publish.coalescing_publisher import DoorbellPublisher
+        from imagen.queue.publish.coalescing_publisher import CoalescingPublisher
         from imagen.queue.worker.worker import QueueWorker
 
         publisher = self.queue_publisher
-        doorbell = DoorbellPublisher(
+        doorbell = CoalescingPublisher(
             publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
         )
         heartbeat = self._new_heartbeat()
@@ -171,7 +171,7 @@ class Imagen(Foundation):
 
     def _drawing(
         self, heartbeat: Heartbeat, publisher: Publisher, max_attempts: int | None = None
-    ) -> Drawing:
+    ) -> DrawService:
         workers = self.config.workers
         policy = RetryPolicy(
             max_attempts=max_attempts or workers.max_attempts,
@@ -181,7 +181,7 @@ class Imagen(Foundation):
             waits_for_backends=max_attempts is None,
         )
         circuits = Circuits(self.registry.get, self.clock, check_s=workers.check_s)
-        return Drawing(
+        return DrawService(
             self.ledger,
             self.registry,
             heartbeat,
@@ -222,11 +222,11 @@ class Imagen(Foundation):
             self.config.workers.lease_s,
         )
 
-    def _caretaker(self, publisher: CeleryPublisher) -> Caretaker:
-        from imagen.queue.publish.queue_filler import Feeder
-        from imagen.queue.worker.maintenance import Caretaker
+    def _caretaker(self, publisher: CeleryPublisher) -> Maintenance:
+        from imagen.queue.publish.queue_filler import QueueFiller
+        from imagen.queue.worker.maintenance import Maintenance
 
-        feeder = Feeder(
+        feeder = QueueFiller(
             self.ledger,
             publisher,
             publisher.client,
@@ -234,7 +234,7 @@ class Imagen(Foundation):
             self.config.queue.window,
             self.config.workers.lease_s,
         )
-        return Caretaker(self._reconciler(), feeder, self.config.workers.reconcile_s)
+        return Maintenance(self._reconciler(), feeder, self.config.workers.reconcile_s)
 
     def _queue_of(self, backend: str) -> str | None:
         """The queue of a backend; nothing where its adapter is missing or broken here."""

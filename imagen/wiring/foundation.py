@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.installed import Adapters
 from imagen.backends.registry import Registry
 from imagen.cloud.settings import missing_variables, project_ref, read_settings
@@ -22,10 +22,10 @@ from imagen.ledger.store.engine import Ledger, open_ledger
 from imagen.ledger.store.migrate import ensure_schema
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.leases.process_lock import Presence, dead_among, enter, new_owner
+from imagen.services.leases.process_lock import ProcessLock, dead_among, enter, new_owner
 from imagen.services.report.check_config import backend_specs
 from imagen.services.submit.caller import resolve_caller
-from imagen.services.submit.resolve import House
+from imagen.services.submit.resolve import SubmitContext
 
 if TYPE_CHECKING:
     from imagen.services.submit.delivery_folders import DeliveryFolders
@@ -42,7 +42,7 @@ class Foundation:
         self.host = env.get("IMAGEN_HOST") or socket.gethostname()
         self.owner = new_owner(self.host)
         self.clock = SystemClock()
-        self._presence: Presence | None = None
+        self._presence: ProcessLock | None = None
         self._heartbeat: Heartbeat | None = None
         self._may_hold_outgoing = False
 
@@ -91,14 +91,14 @@ class Foundation:
 
     def _registry_with(self, history: AttemptHistory | NoHistory) -> Registry:
         limiter = _LazyLimiter(self.config.queue.broker_url)
-        surroundings = Surroundings(self.env, limiter, history, history)
+        surroundings = AdapterContext(self.env, limiter, history, history)
         specs = backend_specs(self.config, self.adapters)
         return Registry(specs, surroundings, self.adapters)
 
-    def house(self) -> House:
+    def submit_context(self) -> SubmitContext:
         """What this shell and the configuration add to every request."""
         output = self.config.output
-        return House(
+        return SubmitContext(
             default_backend=self.config.default_backend,
             style_of=self.config.style,
             output_folder=Path(output.dir).expanduser().absolute(),
@@ -175,10 +175,10 @@ class Foundation:
         settings = read_settings(self.env)
         if settings is None or not self.sends_usage:
             return None
-        from imagen.cloud.rest import Rest
+        from imagen.cloud.rest import RestClient
         from imagen.services.sync.destinations import UsageOverRest
 
-        return UsageOverRest(Rest(settings))
+        return UsageOverRest(RestClient(settings))
 
     def _sinks(self) -> dict[str, Sink]:
         settings = read_settings(self.env)
@@ -186,7 +186,7 @@ class Foundation:
             return {}
         from functools import partial
 
-        from imagen.cloud.rest import Rest
+        from imagen.cloud.rest import RestClient
         from imagen.cloud.storage import Storage
         from imagen.ledger.outbox.images import put_image
         from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
@@ -197,7 +197,7 @@ class Foundation:
             image_rows_over,
         )
 
-        rest = Rest(settings)
+        rest = RestClient(settings)
         is_here = self.is_ledger_in_project
         put_row = partial(put_image, self.ledger) if is_here else image_rows_over(rest)
         return {

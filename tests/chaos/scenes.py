@@ -77,7 +77,7 @@ def perform(scene: Scene) -> Ending:
         watch.start()
         stack.callback(watch.stop)
         play.begin()
-        Feeder(stage, scene, play.dice).feed()
+        QueueFiller(stage, scene, play.dice).feed()
         _go_through(scene, play)
         play.calm_down()
         scene.say("no more harm; waiting for the rest")
@@ -89,7 +89,7 @@ def perform(scene: Scene) -> Ending:
 
 
 @dataclass
-class Feeder:
+class QueueFiller:
     """Adds jobs while there is something to be interrupted for."""
 
     stage: Stage
@@ -144,7 +144,7 @@ def _slots(scene: Scene) -> list[Slot]:
 
 def _go_through(scene: Scene, play: Play) -> None:
     """Everything that was asked for, in an order that the seed decides."""
-    feeder = Feeder(play.stage, scene, play.dice)
+    feeder = QueueFiller(play.stage, scene, play.dice)
     acts = ["kill"] * scene.kills + list(scene.faults)
     if scene.database != "postgresql":
         acts = [act for act in acts if act != "postgres"]

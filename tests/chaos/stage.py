@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from imagen.ledger.store.migrate import upgrade
 from imagen.services.submit.prompt_file import Line
-from imagen.services.submit.resolve import Ask
+from imagen.services.submit.resolve import RequestInput
 from imagen.services.submit.submit_batch import BatchRun, Submitted
 from imagen.wiring.bootstrap import Imagen, open_imagen
 from tests.chaos.actor import DIE_AT, SKEW_S
@@ -245,9 +245,9 @@ class Stage:
         imagen = self.imagen(host)
         run = BatchRun(
             imagen.ledger,
-            imagen.house(),
+            imagen.submit_context(),
             imagen.registry,
-            Ask(prompt="", backend=backend, size=size),
+            RequestInput(prompt="", backend=backend, size=size),
             datetime.now().astimezone(),
         )
         lines = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.protocols import Backend
@@ -17,7 +17,7 @@ TOKEN = "test-token"
 
 
 class _Nothing:
-    """Surroundings that a backend with its own GPU never asks."""
+    """A context that a backend with its own GPU never asks."""
 
     def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
         raise AssertionError("asked for a rate limit")
@@ -30,7 +30,7 @@ class _Nothing:
 
 
 def build(url: str, workflow: str) -> Backend:
-    surroundings = Surroundings(
+    surroundings = AdapterContext(
         env={"COMFY_TOKEN": TOKEN},
         limiter=_Nothing(),
         durations=_Nothing(),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.protocols import Backend
@@ -42,7 +42,7 @@ if _URL:
         @pytest.fixture
         def backend(self, workflow: str) -> Iterator[Backend]:
             nobody = _Nobody()
-            surroundings = Surroundings(env={}, limiter=nobody, durations=nobody, attempts=nobody)
+            surroundings = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
             settings = ComfyUISettings(url=_URL, workflow=workflow)
             backend = adapter.build(f"real-{workflow}", settings, surroundings)
             yield backend

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.mock import adapter
 from imagen.domain.protocols import Backend
 from imagen.testing.contract import BackendContract
@@ -30,7 +30,7 @@ class _Nobody:
 
 def build(**settings: Any) -> Backend:
     nobody = _Nobody()
-    surroundings = Surroundings(env={}, limiter=nobody, durations=nobody, attempts=nobody)
+    surroundings = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
     return adapter.build("mock", adapter.settings_type.model_validate(settings), surroundings)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate import adapter
 from imagen.domain.protocols import Backend
 from imagen.domain.request import ImageRequest
@@ -41,7 +41,7 @@ class ReplicateContract(BackendContract):
                 "price": "0.003",
             }
             nothing = _NothingKnown()
-            surroundings = Surroundings(
+            surroundings = AdapterContext(
                 env={"REPLICATE_API_TOKEN": "test-token"},
                 limiter=SharedLimiter(),
                 durations=nothing,

@@ -22,7 +22,7 @@ import requests
 
 from imagen.domain.job import Wakeup
 from imagen.ledger.jobs.submit import submit_job
-from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.wiring.bootstrap import Imagen, open_imagen
 from tests.servers.redis_and_postgres import RedisServer
 
@@ -243,10 +243,12 @@ def _wake(imagen: Imagen, job_id: str) -> None:
 
 def _submit_quietly(imagen: Imagen, folder: Path, backend: str) -> str:
     """Accept a job without a message for it; its id."""
-    ask = Ask(prompt="a fox", backend=backend, size="64x64", output=str(folder / "quiet.png"))
-    house = imagen.house()
+    ask = RequestInput(
+        prompt="a fox", backend=backend, size="64x64", output=str(folder / "quiet.png")
+    )
+    context = imagen.submit_context()
     draft = make_draft(
-        resolve(ask, house, imagen.registry), ask, house, now=datetime.now().astimezone()
+        resolve(ask, context, imagen.registry), ask, context, now=datetime.now().astimezone()
     )
     submit_job(imagen.ledger, draft)
     return str(draft.id)

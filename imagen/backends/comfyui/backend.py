@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.comfyui.run.stuck import StuckSign
 from imagen.backends.comfyui.run.timings import Pace
 from imagen.backends.comfyui.server.headers import read_headers
@@ -241,7 +241,7 @@ class ComfyUIAdapter:
     default_queue = "gpu"
     settings_type: type[BaseModel] = ComfyUISettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
         """A backend that has contacted nobody yet.
 
         Raises:

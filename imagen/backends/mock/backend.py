@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.mock.memory import Calls, Tries
 from imagen.backends.mock.palettes import PALETTES
 from imagen.backends.mock.settings import MockSettings
@@ -198,7 +198,7 @@ class MockAdapter:
     default_queue = "gpu"
     settings_type: type[BaseModel] = MockSettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> MockBackend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> MockBackend:
         assert isinstance(settings, MockSettings)
         return MockBackend(name, settings, surroundings.env)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.protocols import Backend
@@ -20,7 +20,7 @@ class ReplicateAdapter:
     default_queue: str = "cloud"
     settings_type: type[BaseModel] = ReplicateSettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
         """The backend called ``name``; no I/O.
 
         Raises:

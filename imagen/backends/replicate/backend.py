@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.download import (
     Downloader,
@@ -22,7 +22,7 @@ from imagen.backends.replicate.models.prices import derive_cost, estimate_cost, 
 from imagen.backends.replicate.models.secret_inputs import SecretInputs
 from imagen.backends.replicate.models.specs import SpecBook
 from imagen.backends.replicate.purchase.cancel import Unconfirmed
-from imagen.backends.replicate.purchase.create import Buyer
+from imagen.backends.replicate.purchase.create import PredictionCreator
 from imagen.backends.replicate.purchase.find_lost import Order
 from imagen.backends.replicate.purchase.follow import Deadlines, Followed, Watcher
 from imagen.backends.replicate.purchase.outcome import details_of, require_success, why_no_url
@@ -48,7 +48,9 @@ class ReplicateBackend:
     repeat_is_free = False
     is_metered = True
 
-    def __init__(self, name: str, settings: ReplicateSettings, surroundings: Surroundings) -> None:
+    def __init__(
+        self, name: str, settings: ReplicateSettings, surroundings: AdapterContext
+    ) -> None:
         self.name = name
         self.account: str | None = f"{settings.base_url} {settings.api_token_env}"
         self._settings = settings
@@ -69,7 +71,7 @@ class ReplicateBackend:
         self._watcher = Watcher(
             self._client, gate, settings, name=name, durations=surroundings.durations
         )
-        self._buyer = Buyer(
+        self._buyer = PredictionCreator(
             self._client,
             gate,
             settings,

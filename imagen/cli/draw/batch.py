@@ -31,7 +31,7 @@ from imagen.errors import (
 if TYPE_CHECKING:
     from imagen.cli.draw.batch_outcome import BatchOutcome
     from imagen.services.submit.prompt_file import PromptFile
-    from imagen.services.submit.resolve import Ask, House
+    from imagen.services.submit.resolve import RequestInput, SubmitContext
     from imagen.services.submit.submit_batch import Submitted
     from imagen.wiring.bootstrap import Imagen
 
@@ -76,7 +76,9 @@ def batch(
     with shell.imagen(config) as imagen, open_prompts(source, shell.stdin) as prompts:
         what = " with the same input" if source == "-" else ""
         shell.interrupt.how_to_go_on = f"run it again{what} to go on: {shell.command}"
-        run = _Run(shell, imagen, source, prompts, asked, _common(asked), _house(imagen, asked))
+        run = _Run(
+            shell, imagen, source, prompts, asked, _common(asked), _submit_context(imagen, asked)
+        )
         run.draw(timeout_s=timeout_s)
 
 
@@ -89,8 +91,8 @@ class _Run:
     source: str
     prompts: PromptFile
     asked: dict[str, Any]
-    common: Ask
-    house: House
+    common: RequestInput
+    context: SubmitContext
 
     @property
     def name(self) -> str:
@@ -104,8 +106,8 @@ class _Run:
         if self.asked["name"]:
             return f"name:{self.asked['name']}"
         if self.source == "-":
-            return f"sha256:{self.prompts.sha256}:{self.house.output_folder}"
-        return f"file:{Path(self.source).resolve()}:{self.house.output_folder}"
+            return f"sha256:{self.prompts.sha256}:{self.context.output_folder}"
+        return f"file:{Path(self.source).resolve()}:{self.context.output_folder}"
 
     def draw(self, *, timeout_s: float | None) -> None:
         from imagen.cli.money.outgoing import tell_outgoing, tell_unsent
@@ -148,7 +150,7 @@ class _Run:
         self._backend()
         run = BatchRun(
             self.imagen.ledger,
-            self.house,
+            self.context,
             self.imagen.registry,
             self.common,
             datetime.now().astimezone(),
@@ -163,7 +165,7 @@ class _Run:
         from imagen.services.submit.resolve import resolve
 
         probe = replace(self.common, prompt="a probe")
-        return resolve(probe, self.house, self.imagen.registry).backend
+        return resolve(probe, self.context, self.imagen.registry).backend
 
     def _tell_submitted(self, submitted: Submitted) -> None:
         if submitted.total % _TELL_EVERY_LINES == 0 and self.prompts.count > submitted.total:
@@ -211,7 +213,7 @@ class _Run:
             submitted,
             self.prompts,
             name=self.name,
-            output_folder=self.house.output_folder,
+            output_folder=self.context.output_folder,
             seconds=time.monotonic() - began_s,
         )
 
@@ -235,11 +237,11 @@ class _Run:
             screen.answer_json(outcome.facts() | {"error": None})
 
 
-def _common(asked: dict[str, Any]) -> Ask:
+def _common(asked: dict[str, Any]) -> RequestInput:
     """Every row's request but for its prompt."""
-    from imagen.services.submit.resolve import Ask
+    from imagen.services.submit.resolve import RequestInput
 
-    return Ask(
+    return RequestInput(
         prompt="",
         backend=asked["backend"],
         size=asked["size"],
@@ -252,15 +254,15 @@ def _common(asked: dict[str, Any]) -> Ask:
     )
 
 
-def _house(imagen: Imagen, asked: dict[str, Any]) -> House:
+def _submit_context(imagen: Imagen, asked: dict[str, Any]) -> SubmitContext:
     from imagen.cli.money.outgoing import require_cloud
     from imagen.cli.options.paths import absolute, require_writable
 
-    house = imagen.house()
+    context = imagen.submit_context()
     if asked["output_dir"]:
-        house = replace(house, output_folder=absolute(asked["output_dir"]))
+        context = replace(context, output_folder=absolute(asked["output_dir"]))
     if asked["no_cloud"]:
-        house = replace(house, sync="off")
-    require_cloud(imagen, sync=house.sync)
-    require_writable(house.output_folder)
-    return house
+        context = replace(context, sync="off")
+    require_cloud(imagen, sync=context.sync)
+    require_writable(context.output_folder)
+    return context

@@ -28,7 +28,7 @@ from imagen.errors import (
 
 if TYPE_CHECKING:
     from imagen.domain.job import Job, JobDraft
-    from imagen.services.submit.resolve import Ask, Resolved
+    from imagen.services.submit.resolve import RequestInput, Resolved
     from imagen.wiring.bootstrap import Imagen
 
 #: Somebody waits for one image: one retry, then say what is wrong.
@@ -81,11 +81,11 @@ def generate(
             _tell_outgoing(shell, imagen, job)
 
 
-def _ask(shell: Shell, words: tuple[str, ...], asked: dict[str, Any]) -> Ask:
+def _ask(shell: Shell, words: tuple[str, ...], asked: dict[str, Any]) -> RequestInput:
     from imagen.cli.options.paths import explicit_output
-    from imagen.services.submit.resolve import Ask
+    from imagen.services.submit.resolve import RequestInput
 
-    return Ask(
+    return RequestInput(
         prompt=_prompt(shell, words),
         backend=asked["backend"],
         size=asked["size"],
@@ -118,17 +118,17 @@ def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
         ) from None
 
 
-def _settle(imagen: Imagen, ask: Ask, *, no_cloud: bool) -> tuple[Resolved, JobDraft]:
+def _settle(imagen: Imagen, ask: RequestInput, *, no_cloud: bool) -> tuple[Resolved, JobDraft]:
     from imagen.cli.money.outgoing import require_cloud
     from imagen.cli.options.paths import require_writable
     from imagen.services.submit.resolve import make_draft, resolve
 
-    house = imagen.house()
+    context = imagen.submit_context()
     if no_cloud:
-        house = replace(house, sync="off")
-    require_cloud(imagen, sync=house.sync)
-    resolved = resolve(ask, house, imagen.registry)
-    draft = make_draft(resolved, ask, house, now=datetime.now().astimezone())
+        context = replace(context, sync="off")
+    require_cloud(imagen, sync=context.sync)
+    resolved = resolve(ask, context, imagen.registry)
+    draft = make_draft(resolved, ask, context, now=datetime.now().astimezone())
     require_writable(Path(draft.output.folder))
     imagen.delivery_folders().require(draft.output)
     return resolved, draft

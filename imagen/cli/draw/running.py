@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen.domain.scope import Scope
     from imagen.local.executor import LocalExecutor
     from imagen.queue.executor import QueueExecutor
-    from imagen.services.draw.draw import Outcome
+    from imagen.services.draw.draw import ClaimOutcome
     from imagen.wiring.bootstrap import Imagen
 
 #: With many jobs waiting for the same thing, one line about it is enough for so long.
@@ -53,7 +53,7 @@ class Watch:
     _told_s: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def on_outcome(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: ClaimOutcome) -> None:
         self.phases.drop(outcome.job_id)
         if outcome.error is None:
             return

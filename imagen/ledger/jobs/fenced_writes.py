@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exc, func, null, update
 
 from imagen.domain.cost import Bill, Cost
-from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
 from imagen.domain.protocols import AlreadyOwned
 from imagen.domain.request import ImageRequest
 from imagen.domain.secret_names import hide_secrets
@@ -144,19 +143,14 @@ class Paid:
     also_send: bool = False
 
 
-class Rest(StrEnum):
-    """What becomes of the attempt when its job goes back to the queue."""
-
-    #: It failed; the next claim opens another.
-    END = "end"
-    #: Nothing was started: it begins again, and counts as the same try.
-    REWIND = "rewind"
-    #: It may be under way at the backend: the next claim resumes it.
-    KEEP = "keep"
-
-
 def record_retry(
-    ledger: Ledger, claim: Claim, ending: Ending, *, wait_s: float, rest: Rest, limited: bool = True
+    ledger: Ledger,
+    claim: Claim,
+    ending: Ending,
+    *,
+    wait_s: float,
+    disposition: AttemptDisposition,
+    limited: bool = True,
 ) -> None:
     """Back to ``queued``, not to be claimed for ``wait_s`` seconds.
 
@@ -175,12 +169,12 @@ def record_retry(
             error_code=ending.code,
             error_message=ending.message,
             **_RELEASED,
-            **({"attempt_id": null()} if rest is Rest.END else {}),
-            limited_since=_limited_since(limited and rest is not Rest.END),
+            **({"attempt_id": null()} if disposition is AttemptDisposition.END else {}),
+            limited_since=_limited_since(limited and disposition is not AttemptDisposition.END),
         )
-        if rest is Rest.END:
+        if disposition is AttemptDisposition.END:
             _end_attempt(connection, claim, ending)
-        elif rest is Rest.REWIND:
+        elif disposition is AttemptDisposition.REWIND:
             _rewind_attempt(connection, claim)
 
 

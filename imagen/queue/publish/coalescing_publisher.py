@@ -12,7 +12,7 @@ _PAUSE_S = 0.05
 
 
 @dataclass
-class DoorbellPublisher(CeleryPublisher):
+class CoalescingPublisher(CeleryPublisher):
     """A publisher for those who draw: nobody waits for Redis before the next image.
 
     A wake-up that is still to be sent when the process dies is sent by the caretaker of another.

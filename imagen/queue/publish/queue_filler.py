@@ -28,7 +28,7 @@ from imagen.services.submit.wakeups import wakeup_for
 
 
 @dataclass(frozen=True)
-class Feeder:
+class QueueFiller:
     """Tops up every queue from what the ledger says is waiting."""
 
     ledger: Ledger

@@ -7,18 +7,18 @@ import threading
 from dataclasses import dataclass, field
 
 from imagen.errors import ImagenError
-from imagen.queue.publish.queue_filler import Feeder
+from imagen.queue.publish.queue_filler import QueueFiller
 from imagen.services.leases.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Caretaker:
+class Maintenance:
     """Ticks every ``every_s`` seconds; of all processes, one at a time really does it."""
 
     reconciler: Reconciler
-    feeder: Feeder
+    feeder: QueueFiller
     every_s: float
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None

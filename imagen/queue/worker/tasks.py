@@ -21,7 +21,7 @@ from imagen.queue.broker.routing import (
     SYNC_TASK,
 )
 from imagen.queue.worker.task_request import WakeupRequest, note_drawn
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 
 if TYPE_CHECKING:
     from imagen.queue.worker.worker import QueueWorker
@@ -88,7 +88,7 @@ def _pass_on(task: Task[Any, Any], here: QueueWorker, label: str) -> None:
         here.pass_on(queue, request.id, label, retries=request.retries)
 
 
-def _retry_if_due_soon(task: Task[Any, Any], outcome: Outcome, label: str) -> None:
+def _retry_if_due_soon(task: Task[Any, Any], outcome: ClaimOutcome, label: str) -> None:
     """Celery's own retry, after the wait that the retry policy chose and the row says too.
 
     Without a message where the wait is long, ends with a pause, or the job is another one than that
@@ -145,7 +145,7 @@ def _shown(error: ImagenError) -> ImagenError:
     return type(error)(*error.args)
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
+def _result(outcome: ClaimOutcome) -> dict[str, Any]:
     """What Flower shows of a task: no prompt, no path.
 
     Raises:

@@ -26,13 +26,13 @@ from imagen.ledger.store.engine import Ledger
 from imagen.queue.broker.routing import drain_key, outbox_key
 from imagen.queue.publish.cancel_events import CancelListener
 from imagen.queue.publish.publisher import CeleryPublisher
-from imagen.queue.worker.maintenance import Caretaker
+from imagen.queue.worker.maintenance import Maintenance
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import Drawing, Outcome
-from imagen.services.draw.isolation import Crowd
+from imagen.services.draw.draw import ClaimOutcome, DrawService
+from imagen.services.draw.isolation import IsolationGate
 from imagen.services.leases.heartbeat import Heartbeat
 from imagen.services.leases.lock_sweep import LockSweep
-from imagen.services.leases.process_lock import Presence, enter
+from imagen.services.leases.process_lock import ProcessLock, enter
 from imagen.services.leases.release import give_back_all
 from imagen.services.sync.send import Sync, SyncReport
 
@@ -61,7 +61,7 @@ class QueueWorker:
     backends: Sequence[str]
     ledger: Ledger
     ledger_id: UUID
-    drawing: Drawing
+    drawing: DrawService
     delivery: Delivery
     heartbeat: Heartbeat
     clock: Clock
@@ -76,13 +76,13 @@ class QueueWorker:
     #: Consumes these queues only, from now on; set once the program consumes at all.
     consume: Callable[[Collection[str]], None] | None = None
     #: Runs in results and cloud workers only: a GPU host need not reach that far.
-    caretaker: Caretaker | None = None
+    caretaker: Maintenance | None = None
     #: Where there is no caretaker.
     lock_sweep: LockSweep | None = None
     #: Sends usage rows and copies; results workers only.
     sync: Sync | None = None
     exit_process: Callable[[int], None] = os._exit
-    _crowd: Crowd = field(default_factory=Crowd)
+    _crowd: IsolationGate = field(default_factory=IsolationGate)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _draining: threading.Lock = field(default_factory=threading.Lock)
     _consuming: threading.Lock = field(default_factory=threading.Lock)
@@ -90,7 +90,7 @@ class QueueWorker:
     #: Hosts for which so much waits for delivery that nothing more is drawn for them.
     _full_hosts: tuple[str, ...] = ()
     _looked_s: float = float("-inf")
-    _presence: Presence | None = None
+    _presence: ProcessLock | None = None
     _cancels: CancelListener | None = None
 
     def start(self) -> None:
@@ -171,7 +171,7 @@ class QueueWorker:
             return None
         return [str(folder.absolute()) for folder in self.delivery.allowed_dirs]
 
-    def draw_one(self) -> Outcome | None:
+    def draw_one(self) -> ClaimOutcome | None:
         """Draw the best waiting job; nothing when none waits or this process is stopping."""
         if self._stopping.is_set():
             return None
@@ -226,7 +226,7 @@ class QueueWorker:
         # other through the whole window every second.
         self._stopping.wait(_REST_S)
 
-    def deliver_all(self) -> list[Outcome]:
+    def deliver_all(self) -> list[ClaimOutcome]:
         """Deliver what waits for this host, 64 at a time; one thread does it for all.
 
         After a thousand it sends a wake-up and returns: no task runs as long as a bulk run does.
@@ -234,7 +234,7 @@ class QueueWorker:
         Measured: four threads at it were half as fast as one, and drains of one or two images each
         cost twice the processor of drains that let them gather. The first drain never waits.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[ClaimOutcome] = []
         claimant = Claimant(self.owner, [], self.lease_s)
         with self._draining:
             # Dropped first: what is generated from now on sends a wake-up of its own.

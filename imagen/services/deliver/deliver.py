@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imagen.domain.job import Claim, Job, JobState
+from imagen.domain.job import AttemptDisposition, Claim, Job, JobState
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import DeliveryError, DiskFull, ImagenError, LeaseLost
 from imagen.images.verify import BrokenImage
@@ -20,7 +20,6 @@ from imagen.ledger.jobs import delivery as ledger_delivery
 from imagen.ledger.jobs.artifacts import Artifact, drop_files
 from imagen.ledger.jobs.claim import Claimant
 from imagen.ledger.jobs.delivery import Delivered
-from imagen.ledger.jobs.fenced_writes import Rest
 from imagen.ledger.queries.usage import record_usage
 from imagen.ledger.store.engine import Ledger
 from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
@@ -34,10 +33,10 @@ from imagen.services.deliver.finished_image import (
     sidecar_path,
 )
 from imagen.services.deliver.full_disks import FullDisks
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.leases.ledger_retries import persist
+from imagen.services.leases.ledger_retries import retry_while_unavailable
 from imagen.services.submit.wakeups import wakeup_for
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ class Delivery:
     full_disks: FullDisks = field(default_factory=FullDisks)
     most_bytes: int = MOST_BYTES
 
-    def deliver_next(self, claimant: Claimant, *, host: str) -> list[Outcome]:
+    def deliver_next(self, claimant: Claimant, *, host: str) -> list[ClaimOutcome]:
         """Deliver up to 64 waiting jobs of ``host``; empty when none waits.
 
         Whatever goes wrong with a job is written to the ledger and told in its outcome.
@@ -88,10 +87,10 @@ class _Drain:
 
     delivery: Delivery
     claims: list[Claim]
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ClaimOutcome] = field(default_factory=list)
     taken: set[Path] = field(default_factory=set)
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[ClaimOutcome]:
         self._record_usage()
         groups = packed_groups(
             self.delivery.ledger,
@@ -106,7 +105,7 @@ class _Drain:
     def _record_usage(self) -> None:
         """First of all: money spent is on record whatever happens to the file."""
         ledger, also_send = self.delivery.ledger, self.delivery.sends_usage
-        persist(
+        retry_while_unavailable(
             lambda: record_usage(ledger, self.claims, also_send=also_send),
             clock=self.delivery.clock,
         )
@@ -172,7 +171,7 @@ class _Drain:
         if not targets:
             return []
         ledger = self.delivery.ledger
-        return persist(
+        return retry_while_unavailable(
             lambda: ledger_delivery.record_targets(ledger, targets), clock=self.delivery.clock
         )
 
@@ -269,7 +268,7 @@ class _Drain:
             for parcel in parcels
         ]
         ledger = self.delivery.ledger
-        held = persist(
+        held = retry_while_unavailable(
             lambda: ledger_delivery.record_succeeded(ledger, done), clock=self.delivery.clock
         )
         ours = [each for each, ok in zip(done, held, strict=True) if ok]
@@ -287,7 +286,9 @@ class _Drain:
 
     def _draw_again(self, claim: Claim) -> None:
         ledger = self.delivery.ledger
-        if persist(lambda: ledger_delivery.draw_again(ledger, claim), clock=self.delivery.clock):
+        if retry_while_unavailable(
+            lambda: ledger_delivery.draw_again(ledger, claim), clock=self.delivery.clock
+        ):
             log.warning("artifact_missing", extra={"job_id": str(claim.job.id)})
             self.delivery.publisher.wake_workers(claim.job.queue, [wakeup_for(claim.job)])
             self._tell(claim, JobState.QUEUED)
@@ -310,24 +311,26 @@ class _Drain:
         if is_news:
             # No warning: a command tells it in a sentence of its own.
             log.info("disk_full", extra={"why": str(error), "wait_s": wait_s})
-            told = replace(self.outcomes[-1], error=error, retry=Retry(wait_s, Rest.KEEP))
+            told = replace(
+                self.outcomes[-1], error=error, retry=Retry(wait_s, AttemptDisposition.KEEP)
+            )
             self.outcomes[-1] = told
             event = {"event": "retry", "wait_s": wait_s, "why": str(error)}
             self.delivery.publisher.announce(claim.job, event)
 
     def _put_off(self, claims: list[Claim], error: DiskFull, *, wait_s: float) -> None:
         ledger = self.delivery.ledger
-        persist(
+        retry_while_unavailable(
             lambda: ledger_delivery.put_off_deliveries(
                 ledger, claims, wait_s=wait_s, code=error.code, message=str(error)
             ),
             clock=self.delivery.clock,
         )
-        self.outcomes += [Outcome(claim.job.id, JobState.GENERATED) for claim in claims]
+        self.outcomes += [ClaimOutcome(claim.job.id, JobState.GENERATED) for claim in claims]
 
     def _fail(self, claim: Claim, error: ImagenError) -> None:
         ledger = self.delivery.ledger
-        is_held = persist(
+        is_held = retry_while_unavailable(
             lambda: ledger_delivery.record_delivery_failed(
                 ledger, claim, code=error.code, message=str(error)
             ),
@@ -342,7 +345,7 @@ class _Drain:
     def _tell(
         self, claim: Claim, state: JobState, *, error: ImagenError | None = None, **facts: object
     ) -> None:
-        self.outcomes.append(Outcome(claim.job.id, state, error=error))
+        self.outcomes.append(ClaimOutcome(claim.job.id, state, error=error))
         self.delivery.publisher.announce(claim.job, {"event": state.value, **facts})
 
 

@@ -14,7 +14,7 @@ from imagen.ledger.jobs.claim import Claimant
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.queries.jobs import get_job
 from imagen.ledger.store.engine import Ledger
-from imagen.services.draw.draw import Drawing
+from imagen.services.draw.draw import DrawService
 from imagen.services.leases.reconcile import Reconciler
 
 #: A backend may take some 10 s to stop.
@@ -26,7 +26,7 @@ class Canceler:
     """What canceling needs where no worker does it."""
 
     ledger: Ledger
-    drawing: Drawing
+    drawing: DrawService
     reconciler: Reconciler
     owner: str
     host: str

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from imagen.domain.cost import Cost
 from imagen.domain.drawn import Drawn
-from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
 from imagen.domain.protocols import Backend, Clock, Publisher
 from imagen.errors import (
     BackendUnavailable,
@@ -46,7 +46,7 @@ from imagen.services.draw.retry_policy import (
     is_refusal,
 )
 from imagen.services.leases.heartbeat import Heartbeat, Lease
-from imagen.services.leases.ledger_retries import persist
+from imagen.services.leases.ledger_retries import retry_while_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class BackendLookup(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ClaimOutcome:
     """What came of one claim: the job's state now, and why when it is not the hoped-for one.
 
     ``retry`` is set when the job went back to the queue by the retry policy.
@@ -74,7 +74,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawService:
     """What drawing needs; one for a process, shared by its threads."""
 
     ledger: Ledger
@@ -88,7 +88,7 @@ class Drawing:
     #: Usage goes to a table that is not in the ledger.
     sends_usage: bool = False
 
-    def draw_next(self, claimant: Claimant, *, crashed: bool | None = None) -> Outcome | None:
+    def draw_next(self, claimant: Claimant, *, crashed: bool | None = None) -> ClaimOutcome | None:
         """Claim the best waiting job and draw it; nothing when none waits.
 
         Blocks for as long as the backend takes. Whatever goes wrong with the job is written to the
@@ -116,7 +116,7 @@ class Drawing:
         seconds = self.clock.boottime_s() - claimed_at_s
         return replace(outcome, seconds=seconds)
 
-    def _draw(self, claim: Claim, lease: Lease) -> Outcome:
+    def _draw(self, claim: Claim, lease: Lease) -> ClaimOutcome:
         run = LedgerRun(self.ledger, lease, self.heartbeat, self.publisher, self.clock)
         try:
             backend = self.backends.get(claim.job.backend)
@@ -147,7 +147,7 @@ class Drawing:
             log.exception("backend_raised", extra={"job_id": str(claim.job.id)})
             return self._settle(claim, meaning_of_bug(error, claim, backend, run), backend, run)
         self._forget(backend, run.external_id or claim.attempt.external_id)
-        return Outcome(claim.job.id, JobState.GENERATED)
+        return ClaimOutcome(claim.job.id, JobState.GENERATED)
 
     def _keep(self, claim: Claim, backend: Backend, drawn: Drawn, latency_ms: int) -> None:
         artifact = artifact_of(claim, drawn.data)
@@ -155,7 +155,7 @@ class Drawing:
         finish = Finish(drawn, record, artifact, latency_ms, is_metered=backend.is_metered)
         # A free image that a power cut takes is drawn again; a paid one must not be.
         durable = not backend.repeat_is_free
-        persist(
+        retry_while_unavailable(
             lambda: record_generated(self.ledger, claim, finish, durable=durable),
             clock=self.clock,
         )
@@ -163,7 +163,7 @@ class Drawing:
 
     def _settle(
         self, claim: Claim, error: ImagenError, backend: Backend, run: LedgerRun
-    ) -> Outcome:
+    ) -> ClaimOutcome:
         """Write what the retry policy makes of an error."""
         was_sent = run.external_id is not None or claim.attempt.external_id is not None
         cost = None
@@ -209,16 +209,16 @@ class Drawing:
             self.circuits.note_answer(name)
         return situation
 
-    def _put_off(self, claim: Claim, error: ImagenError, decision: Retry) -> Outcome:
+    def _put_off(self, claim: Claim, error: ImagenError, decision: Retry) -> ClaimOutcome:
         ending = fenced_writes.Ending(error.code, str(error))
         try:
-            persist(
+            retry_while_unavailable(
                 lambda: fenced_writes.record_retry(
                     self.ledger,
                     claim,
                     ending,
                     wait_s=decision.wait_s,
-                    rest=decision.rest,
+                    disposition=decision.disposition,
                     limited=decision.limited,
                 ),
                 clock=self.clock,
@@ -228,7 +228,7 @@ class Drawing:
         facts = {"job_id": str(claim.job.id), "code": error.code, "wait_s": decision.wait_s}
         log.info("job_put_back", extra=facts)
         self._announce(claim, "retry", wait_s=decision.wait_s, why=str(error))
-        return Outcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
+        return ClaimOutcome(claim.job.id, JobState.QUEUED, error=error, retry=decision)
 
     def _end(
         self,
@@ -239,11 +239,11 @@ class Drawing:
         cost: Cost | None = None,
         keep_attempt: bool = False,
         paid: fenced_writes.Paid | None = None,
-    ) -> Outcome:
+    ) -> ClaimOutcome:
         secret = error.options if isinstance(error, SecretOption) else ()
         ending = fenced_writes.Ending(error.code, str(error), state, cost, secret)
         try:
-            persist(
+            retry_while_unavailable(
                 lambda: fenced_writes.record_failed(
                     self.ledger, claim, ending, keep_attempt=keep_attempt, paid=paid
                 ),
@@ -253,9 +253,9 @@ class Drawing:
             return self._lost(claim, lost)
         final = JobState.CANCELED if state is AttemptState.CANCELED else JobState.FAILED
         self._announce(claim, final.value, code=error.code, why=str(error))
-        return Outcome(claim.job.id, final, error=error)
+        return ClaimOutcome(claim.job.id, final, error=error)
 
-    def _stop_canceled(self, claim: Claim, backend: Backend) -> Outcome:
+    def _stop_canceled(self, claim: Claim, backend: Backend) -> ClaimOutcome:
         """Cancel the work of a worker that is gone, for a job that was canceled meanwhile."""
         bill = None
         if claim.attempt.external_id is not None:
@@ -270,10 +270,12 @@ class Drawing:
         error = tell_cancel(error, paid)
         return self._end(claim, error, state=AttemptState.CANCELED, cost=cost, paid=paid)
 
-    def _cancel_again(self, claim: Claim, backend: Backend, unheard: BackendUnavailable) -> Outcome:
+    def _cancel_again(
+        self, claim: Claim, backend: Backend, unheard: BackendUnavailable
+    ) -> ClaimOutcome:
         """Keep the attempt for another try; in the end say that a paid one may still go on."""
         if claim.limited_s < self.policy.rate_limit_patience_s:
-            again = Retry(self.policy.backoff_base_s, fenced_writes.Rest.KEEP)
+            again = Retry(self.policy.backoff_base_s, AttemptDisposition.KEEP)
             return self._put_off(claim, unheard, again)
         log.warning("cancel_not_heard", extra={"job_id": str(claim.job.id)})
         if backend.repeat_is_free:
@@ -294,14 +296,14 @@ class Drawing:
         except LedgerError as error:
             log.warning("lease_not_given_back", extra={"why": str(error)})
 
-    def _lost(self, claim: Claim, error: LeaseLost) -> Outcome:
+    def _lost(self, claim: Claim, error: LeaseLost) -> ClaimOutcome:
         """Leave the job to the one that holds it now, which decides on it and tells of it."""
         log.warning("lease_lost", extra={"job_id": str(claim.job.id)})
         try:
             deny_crash(self.ledger, claim)
         except LedgerError as unwritten:
             log.debug("crash_not_denied", extra={"why": str(unwritten)})
-        return Outcome(claim.job.id, JobState.RUNNING, error=error)
+        return ClaimOutcome(claim.job.id, JobState.RUNNING, error=error)
 
     def _forget(self, backend: Backend, external_id: str | None) -> None:
         if external_id is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Crowd:
+class IsolationGate:
     """How many jobs this process draws now, and whether somebody wants to draw alone."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -13,7 +13,7 @@ from imagen.ledger.jobs.fenced_writes import record_adopted, record_intent, reco
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.drawing_record import spent_before_s
 from imagen.services.leases.heartbeat import Heartbeat, Lease
-from imagen.services.leases.ledger_retries import persist
+from imagen.services.leases.ledger_retries import retry_while_unavailable
 
 #: Progress is told to waiting commands at most this often, in seconds.
 _ANNOUNCE_EVERY_S = 0.1
@@ -62,7 +62,9 @@ class LedgerRun:
             self.heartbeat.beat()
         self._require_lease(needed_s)
         self.has_intended = True
-        persist(lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock)
+        retry_while_unavailable(
+            lambda: record_intent(self.ledger, self.lease.claim), clock=self.clock
+        )
         # The commit may have taken as long as the ledger was away, or this process was stopped.
         self._require_lease(needed_s)
 
@@ -75,13 +77,13 @@ class LedgerRun:
 
     def submitted(self, external_id: str, *, place: str = "") -> None:
         self.external_id = external_id
-        persist(
+        retry_while_unavailable(
             lambda: record_submitted(self.ledger, self.lease.claim, external_id, place=place),
             clock=self.clock,
         )
 
     def adopted(self, external_id: str, *, place: str = "") -> None:
-        persist(
+        retry_while_unavailable(
             lambda: record_adopted(self.ledger, self.lease.claim, external_id, place=place),
             clock=self.clock,
         )

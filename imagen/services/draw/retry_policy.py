@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
+from imagen.domain.job import AttemptDisposition
 from imagen.errors import (
     BackendError,
     BackendStuck,
@@ -16,7 +17,6 @@ from imagen.errors import (
     OutOfCredit,
     RateLimited,
 )
-from imagen.ledger.jobs.fenced_writes import Rest
 from imagen.services.draw.circuit import FIRST_REFUSAL, Refusal
 
 #: How long a backend whose account is empty is left alone.
@@ -68,7 +68,7 @@ class Situation:
 @dataclass(frozen=True, slots=True)
 class Retry:
     wait_s: float
-    rest: Rest
+    disposition: AttemptDisposition
     #: Every process leaves all backends of the account alone for so long.
     pause_s: float = 0.0
     #: Whether the wait counts against the patience with a backend that keeps putting us off.
@@ -90,14 +90,16 @@ def decide(
     match error:
         case OutOfCredit():
             # Nothing was started, and nothing will be until somebody pays: the job waits.
-            return Retry(CREDIT_PAUSE_S, Rest.REWIND, pause_s=CREDIT_PAUSE_S, limited=False)
+            return Retry(
+                CREDIT_PAUSE_S, AttemptDisposition.REWIND, pause_s=CREDIT_PAUSE_S, limited=False
+            )
         case CredentialError() if policy.waits_for_backends:
             # What was announced may have been begun before the token was refused: it is kept.
-            return Retry(0.0, Rest.KEEP, pause_s=UNTIL_RESUMED_S, limited=False)
+            return Retry(0.0, AttemptDisposition.KEEP, pause_s=UNTIL_RESUMED_S, limited=False)
         case RateLimited() if is_patient or policy.waits_for_backends:
             asked_s = min(max(error.retry_after_s, 0.5), _LONGEST_WAIT_S)
             pause_s = 0.0 if is_patient else max(asked_s, RATE_LIMIT_PAUSE_S)
-            return Retry(asked_s * (1 + 0.1 * draw), Rest.REWIND, pause_s=pause_s)
+            return Retry(asked_s * (1 + 0.1 * draw), AttemptDisposition.REWIND, pause_s=pause_s)
         case RateLimited():
             return Fail()
         case BackendUnavailable() if policy.waits_for_backends:
@@ -105,12 +107,12 @@ def decide(
         case BackendUnavailable():
             return _again(situation, policy, backoff_s)
         case OutcomeUnknown() if error.look_again_s > 0 and is_patient:
-            return Retry(error.look_again_s, Rest.KEEP)
+            return Retry(error.look_again_s, AttemptDisposition.KEEP)
         case OutcomeUnknown() if situation.repeat_is_free:
             # It may still be under way there: kept, the next claim takes it over by its id.
             is_asked_for = situation.is_resumed and not situation.was_sent
             if is_patient or (is_asked_for and policy.waits_for_backends):
-                return Retry(backoff_s, Rest.KEEP)
+                return Retry(backoff_s, AttemptDisposition.KEEP)
             return _again(situation, policy, backoff_s)
         case _:
             return Fail()
@@ -152,14 +154,20 @@ def _wait_for_backend(
         is_tried = situation.was_sent or situation.refusal.is_singled_out
     if is_tried:
         return _again(situation, policy, _backoff_s(situation.tries, policy, draw))
-    rest = Rest.KEEP if situation.is_resumed else Rest.REWIND
+    disposition = AttemptDisposition.KEEP if situation.is_resumed else AttemptDisposition.REWIND
     is_limited = situation.is_resumed or isinstance(error, BackendStuck)
     # Longer each time: a job that is refused for its own sake must not always be the first.
-    return Retry(_backoff_s(situation.refusal.number, policy, draw), rest, limited=is_limited)
+    return Retry(
+        _backoff_s(situation.refusal.number, policy, draw), disposition, limited=is_limited
+    )
 
 
 def _again(situation: Situation, policy: RetryPolicy, backoff_s: float) -> Retry | Fail:
-    return Retry(backoff_s, Rest.END) if situation.tries < policy.max_attempts else Fail()
+    return (
+        Retry(backoff_s, AttemptDisposition.END)
+        if situation.tries < policy.max_attempts
+        else Fail()
+    )
 
 
 def _backoff_s(tries: int, policy: RetryPolicy, jitter: float) -> float:

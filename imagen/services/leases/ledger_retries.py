@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def persist(work: Callable[[], T], *, clock: Clock, patience_s: float = 120.0) -> T:
+def retry_while_unavailable(work: Callable[[], T], *, clock: Clock, patience_s: float = 120.0) -> T:
     """The result of ``work``, tried again while the ledger is unreachable.
 
     For fenced writes only: one whose commit went through although its answer was lost finds its

@@ -24,7 +24,7 @@ def new_owner(host: str) -> str:
 
 
 @dataclass
-class Presence:
+class ProcessLock:
     """This process's lock file; the lock goes with the process."""
 
     path: Path
@@ -37,7 +37,7 @@ class Presence:
         os.close(self.handle)
 
 
-def enter(folder: Path, owner: str) -> Presence:
+def enter(folder: Path, owner: str) -> ProcessLock:
     """Take the lock of ``owner`` in ``folder``, made when missing.
 
     Raises:
@@ -53,7 +53,7 @@ def enter(folder: Path, owner: str) -> Presence:
         ) from error
 
 
-def _take_lock(folder: Path, path: Path) -> Presence:
+def _take_lock(folder: Path, path: Path) -> ProcessLock:
     while True:
         # Locked before it gets its name: nobody may find it unlocked in between.
         newborn = folder / f".{secrets.token_hex(8)}"
@@ -65,7 +65,7 @@ def _take_lock(folder: Path, path: Path) -> Presence:
             # A sweep found it before it was locked.
             os.close(handle)
             continue
-        return Presence(path, handle)
+        return ProcessLock(path, handle)
 
 
 def dead_among(folder: Path, owners: Iterable[str]) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagen.cloud.rest import Rest
+from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import ImagenError
@@ -146,7 +146,7 @@ def describe_rest(settings: SupabaseSettings) -> str:
     Raises:
         CloudError: it does not.
     """
-    missing = missing_usage_columns(Rest(settings))
+    missing = missing_usage_columns(RestClient(settings))
     if missing:
         return f"tables are there; the usage table lacks {', '.join(missing)}"
     return "tables are there"

@@ -35,7 +35,7 @@ from imagen.services.draw.draw import BackendLookup
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestInput:
     """What a person asked for; "" and 0 and None mean "the default"."""
 
     prompt: str
@@ -52,7 +52,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class SubmitContext:
     """What the submitting process and its configuration add to every request."""
 
     default_backend: str
@@ -103,17 +103,17 @@ class Backends(BackendLookup, Protocol):
     def queue_of(self, name: str) -> str: ...
 
 
-def resolve(ask: Ask, house: House, backends: Backends) -> Resolved:
+def resolve(ask: RequestInput, context: SubmitContext, backends: Backends) -> Resolved:
     """The request that ``ask`` comes to: flags over style, style over backend. No I/O.
 
     Raises:
         RequestError: something asked for cannot be; the message says what to type instead.
         ConfigError: the chosen backend is configured wrongly.
     """
-    style = house.style_of(ask.style) if ask.style else Style("")
-    name = ask.backend or style.backend or house.default_backend
+    style = context.style_of(ask.style) if ask.style else Style("")
+    name = ask.backend or style.backend or context.default_backend
     backend = backends.get(name)
-    request, warnings = _request(ask, style, house, name)
+    request, warnings = _request(ask, style, context, name)
     fitted = backend.fit(request)
     return Resolved(
         fitted.request,
@@ -132,8 +132,8 @@ def resolve(ask: Ask, house: House, backends: Backends) -> Resolved:
 
 def make_draft(
     resolved: Resolved,
-    ask: Ask,
-    house: House,
+    ask: RequestInput,
+    context: SubmitContext,
     *,
     now: datetime,
     place: BatchPlace | None = None,
@@ -143,19 +143,19 @@ def make_draft(
     return JobDraft(
         id=job_id,
         request=resolved.request,
-        output=_output(resolved, ask, house, job_id=job_id, now=now, place=place),
+        output=_output(resolved, ask, context, job_id=job_id, now=now, place=place),
         backend=resolved.backend,
         queue=resolved.queue,
-        caller=house.caller,
-        delivery_host=house.delivery_host,
+        caller=context.caller,
+        delivery_host=context.delivery_host,
         lane=Lane.BULK if place else Lane.INTERACTIVE,
         affinity=resolved.affinity,
         batch_id=place.batch_id if place else None,
         position=place.position if place else None,
         run=place.run if place else 0,
         dedupe_key=place.dedupe_key if place else None,
-        owner_user_id=house.owner_user_id,
-        sync=house.sync,
+        owner_user_id=context.owner_user_id,
+        sync=context.sync,
         requested=resolved.requested,
     )
 
@@ -166,7 +166,7 @@ def draw_seed() -> int:
 
 
 def _request(
-    ask: Ask, style: Style, house: House, backend_name: str
+    ask: RequestInput, style: Style, context: SubmitContext, backend_name: str
 ) -> tuple[ImageRequest, tuple[str, ...]]:
     prompt, warnings = require_prompt(ask.prompt)
     negative, more = clean_prompt(ask.negative or style.negative, what="negative prompt")
@@ -187,7 +187,7 @@ def _request(
         seed=ask.seed or draw_seed(),
         steps=ask.steps or style.steps,
         negative=negative,
-        format=_format(ask.output) or house.format,
+        format=_format(ask.output) or context.format,
         style=style.name,
         options=options,
     )
@@ -227,22 +227,22 @@ def _format(output: str) -> str:
 
 def _output(
     resolved: Resolved,
-    ask: Ask,
-    house: House,
+    ask: RequestInput,
+    context: SubmitContext,
     *,
     job_id: UUID,
     now: datetime,
     place: BatchPlace | None,
 ) -> Output:
-    sidecar = house.sidecar if ask.sidecar is None else ask.sidecar
-    folder = _storable(str(house.output_folder))
+    sidecar = context.sidecar if ask.sidecar is None else ask.sidecar
+    folder = _storable(str(context.output_folder))
     if ask.output:
         path = Path(_storable(ask.output))
         check_length(path, sidecar=sidecar)
-        return Output(str(path.parent), path.name, True, sidecar, house.metadata)
+        return Output(str(path.parent), path.name, True, sidecar, context.metadata)
     request = resolved.request
     name = render_name(
-        house.naming,
+        context.naming,
         {
             "date": now.strftime("%Y-%m-%d"),
             "time": now.strftime("%H%M%S"),
@@ -262,7 +262,7 @@ def _output(
         # A name of the template's own making; without a suffix the image could not be written.
         name += ".{ext}"
     check_length(Path(folder, name), sidecar=sidecar, numbered=True)
-    return Output(folder, name, False, sidecar, house.metadata)
+    return Output(folder, name, False, sidecar, context.metadata)
 
 
 def _storable(path: str) -> str:

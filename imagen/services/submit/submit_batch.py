@@ -25,11 +25,11 @@ from imagen.ledger.jobs.submit import Known, OpenedBatch, known_rows, open_batch
 from imagen.ledger.store.engine import Ledger
 from imagen.services.submit.prompt_file import Line
 from imagen.services.submit.resolve import (
-    Ask,
     Backends,
     BatchPlace,
-    House,
+    RequestInput,
     Resolved,
+    SubmitContext,
     make_draft,
     resolve,
 )
@@ -77,10 +77,10 @@ class BatchRun:
     """One run of ``imagen batch`` up to where its rows are accepted."""
 
     ledger: Ledger
-    house: House
+    context: SubmitContext
     backends: Backends
     #: Every row's request but for its prompt.
-    common: Ask
+    common: RequestInput
     now: datetime
     retry_failed: bool = False
     #: Raises RequestError for an output that the process which will write it refuses.
@@ -128,7 +128,7 @@ class BatchRun:
                 continue
             place = BatchPlace(submitted.batch.id, name, run, line.position, dedupe_key)
             with _naming(line):
-                draft = make_draft(resolved, ask, self.house, now=self.now, place=place)
+                draft = make_draft(resolved, ask, self.context, now=self.now, place=place)
                 self.require_output(draft.output)
             drafts.append(draft)
         if drafts:
@@ -136,9 +136,9 @@ class BatchRun:
             submitted.added += len(drafts)
         self._count_known(submitted, known.values())
 
-    def _resolve(self, ask: Ask, line: Line) -> Resolved:
+    def _resolve(self, ask: RequestInput, line: Line) -> Resolved:
         with _naming(line):
-            return resolve(ask, self.house, self.backends)
+            return resolve(ask, self.context, self.backends)
 
     def _count_known(self, submitted: Submitted, known: Iterable[Known]) -> None:
         ended = []

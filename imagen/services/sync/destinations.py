@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from imagen.cloud.keys import object_key
-from imagen.cloud.rest import Filter, Rest
+from imagen.cloud.rest import Filter, RestClient
 from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
 from imagen.errors import CloudError
@@ -27,7 +27,7 @@ _USAGE_COLUMNS = (
 )
 
 
-def missing_usage_columns(rest: Rest) -> tuple[str, ...]:
+def missing_usage_columns(rest: RestClient) -> tuple[str, ...]:
     """Those of our columns that the usage table lacks; looks at the table of images, too.
 
     Raises:
@@ -41,7 +41,7 @@ def missing_usage_columns(rest: Rest) -> tuple[str, ...]:
 class UsageOverRest:
     """Sends usage rows to a project's ``mai.imagen_usage``; the attempt's id makes them one."""
 
-    rest: Rest
+    rest: RestClient
 
     def send(self, outgoing: Outgoing) -> None:
         row = usage_of(Claim(outgoing.job, outgoing.attempt, owner=""))
@@ -112,7 +112,7 @@ class CloudCopies:
         return self.owner_user_id
 
 
-def image_rows_over(rest: Rest) -> Callable[[Mapping[str, Any]], None]:
+def image_rows_over(rest: RestClient) -> Callable[[Mapping[str, Any]], None]:
     """Writes image rows over REST; the job's id makes two of the same one."""
 
     def put(row: Mapping[str, Any]) -> None:

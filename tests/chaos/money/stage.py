@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imagen.services.submit.prompt_file import Line
-from imagen.services.submit.resolve import Ask
+from imagen.services.submit.resolve import RequestInput
 from imagen.services.submit.submit_batch import BatchRun
 from tests.chaos.stage import HOST, Stage
 from tests.fakes.replicate import FakeReplicate, Fault
@@ -90,9 +90,9 @@ class PaidStage(Stage):
     def order(self, prompts: Sequence[str], *, seed: int = 0) -> int:
         """Accept a batch of these, with the same seed where one is given; says how many."""
         imagen = self.imagen()
-        ask = Ask(prompt="", backend=BACKEND, size="512x512", seed=seed)
+        ask = RequestInput(prompt="", backend=BACKEND, size="512x512", seed=seed)
         now = datetime.now().astimezone()
-        run = BatchRun(imagen.ledger, imagen.house(), imagen.registry, ask, now)
+        run = BatchRun(imagen.ledger, imagen.submit_context(), imagen.registry, ask, now)
         lines = [Line(number, number, prompt) for number, prompt in enumerate(prompts, 1)]
         return run.submit(lines, key=f"name:money {seed} {prompts[0]}", name="money").added
 

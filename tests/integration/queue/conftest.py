@@ -17,7 +17,7 @@ from imagen.domain.scope import EVERYTHING
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.queries.jobs import count_states, get_job
-from imagen.services.submit.resolve import Ask, make_draft, resolve
+from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.services.submit.wakeups import wakeup_for
 from tests.chaos.stage import Stage, wait_until
 
@@ -41,9 +41,9 @@ class Theatre(Stage):
     def submit_one(self, prompt: str = "a fox", *, backend: str = "", wake: bool = True) -> UUID:
         """Accept one interactive job, as ``imagen generate`` does."""
         imagen = self.imagen()
-        ask = Ask(prompt=prompt, backend=backend, size="64x64")
-        resolved = resolve(ask, imagen.house(), imagen.registry)
-        draft = make_draft(resolved, ask, imagen.house(), now=datetime.now().astimezone())
+        ask = RequestInput(prompt=prompt, backend=backend, size="64x64")
+        resolved = resolve(ask, imagen.submit_context(), imagen.registry)
+        draft = make_draft(resolved, ask, imagen.submit_context(), now=datetime.now().astimezone())
         submit_job(imagen.ledger, draft)
         if wake:
             imagen.queue_publisher.wake_workers(draft.queue, [wakeup_for(draft)])

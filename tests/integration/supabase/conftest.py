@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from uuid_utils.compat import uuid7
 
 from imagen.backends.mock.drawing import draw_request
-from imagen.cloud.rest import Rest
+from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import read_settings
 from imagen.cloud.storage import Storage
 from imagen.domain.cost import Cost
@@ -36,7 +36,7 @@ from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
 from imagen.local.executor import LocalPublisher
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 from imagen.services.draw.drawing_record import record_drawing
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
@@ -89,7 +89,7 @@ class Office:
         record_generated(self.ledger, claim, finish, durable=False)
         return job_id
 
-    def deliver(self, owner: str = "one") -> list[Outcome]:
+    def deliver(self, owner: str = "one") -> list[ClaimOutcome]:
         """One drain of a process that has Supabase configured."""
         heartbeat = Heartbeat(self.ledger, owner, LEASE_S, LEASE_S / 3, self.clock)
         delivery = Delivery(
@@ -106,7 +106,7 @@ class Office:
         """Everything in the outbox, now."""
         settings = read_settings(env or self.fake.env)
         assert settings is not None
-        rest = Rest(settings, read_timeout_s=self.patience_s)
+        rest = RestClient(settings, read_timeout_s=self.patience_s)
         storage = Storage(settings, read_timeout_s=self.patience_s)
         direct = partial(image_rows.put_image, self.ledger)
         put_row = direct if self.is_same_project else image_rows_over(rest)

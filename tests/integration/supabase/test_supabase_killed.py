@@ -40,7 +40,7 @@ SENDING = [
     "imagen.services.sync.send.record_sent",
     "imagen.services.sync.send.drop_artifacts_of",
 ]
-REST_ONLY = ["imagen.cloud.rest.Rest.insert"]
+REST_ONLY = ["imagen.cloud.rest.RestClient.insert"]
 DIRECT_ONLY = ["imagen.ledger.outbox.images.put_image"]
 
 
@@ -117,7 +117,7 @@ def test_a_worker_killed_at_the_second_row_leaves_one_of_each(
 ) -> None:
     office.draw()
     with monkeypatch.context() as patch:
-        die_at(patch, "imagen.cloud.rest.Rest.insert", after=after, turn=2)
+        die_at(patch, "imagen.cloud.rest.RestClient.insert", after=after, turn=2)
         assert work_until_killed(office)
 
     finish(office)

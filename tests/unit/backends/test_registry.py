@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.registry import BackendSpec, Registry
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError, RequestError
@@ -51,12 +51,12 @@ class Stub:
         self.built: list[str] = []
         self._build = build
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
         self.built.append(f"{name} {settings.url}")  # type: ignore[attr-defined]
         return cast("Backend", self._build(name))
 
 
-SURROUNDINGS = Surroundings(env={}, limiter=Any, durations=Any, attempts=Any)  # type: ignore[arg-type]
+SURROUNDINGS = AdapterContext(env={}, limiter=Any, durations=Any, attempts=Any)  # type: ignore[arg-type]
 
 
 def registry(*specs: BackendSpec, **adapters: Stub) -> Registry:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagen.cloud.rest import Rest
+from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import SupabaseSettings, read_settings
 from imagen.cloud.storage import Storage
 from tests.fakes.supabase import FakeSupabase
@@ -41,12 +41,12 @@ def new_storage(fake: FakeSupabase) -> Iterator[Callable[..., Storage]]:
 
 
 @pytest.fixture
-def new_rest(fake: FakeSupabase) -> Iterator[Callable[..., Rest]]:
+def new_rest(fake: FakeSupabase) -> Iterator[Callable[..., RestClient]]:
     """Makes a REST client, as ``new_storage``."""
-    made: list[Rest] = []
+    made: list[RestClient] = []
 
-    def _new(key: str | None = None, **options: Any) -> Rest:
-        made.append(Rest(SupabaseSettings(fake.url, key or fake.key), **options))
+    def _new(key: str | None = None, **options: Any) -> RestClient:
+        made.append(RestClient(SupabaseSettings(fake.url, key or fake.key), **options))
         return made[-1]
 
     yield _new
@@ -60,5 +60,5 @@ def storage(new_storage: Callable[..., Storage]) -> Storage:
 
 
 @pytest.fixture
-def rest(new_rest: Callable[..., Rest]) -> Rest:
+def rest(new_rest: Callable[..., RestClient]) -> RestClient:
     return new_rest()

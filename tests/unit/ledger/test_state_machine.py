@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select, update
 
-from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
 from imagen.domain.scope import Scope
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs import delivery, fenced_writes
 from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, leftover_keys
 from imagen.ledger.jobs.control import request_cancel, retry_jobs
-from imagen.ledger.jobs.fenced_writes import Ending, Rest
+from imagen.ledger.jobs.fenced_writes import Ending
 from imagen.ledger.jobs.leases import end_canceled, renew_leases, take_back
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
@@ -168,8 +168,12 @@ class Life(RuleBasedStateMachine):
         # A canceled attempt of the writer's own becomes "late".
         self._write(which, "running", self.desk.generate, after, may_change="attempts")
 
-    @rule(which=WHICH, rest=st.sampled_from(Rest), wait_s=st.sampled_from([0, 3600]))
-    def put_off(self, which: int, rest: Rest, wait_s: int) -> None:
+    @rule(
+        which=WHICH,
+        disposition=st.sampled_from(AttemptDisposition),
+        wait_s=st.sampled_from([0, 3600]),
+    )
+    def put_off(self, which: int, disposition: AttemptDisposition, wait_s: int) -> None:
         def after(expected: Expected) -> None:
             expected.release("queued")
             expected.waits = wait_s > 0
@@ -178,7 +182,7 @@ class Life(RuleBasedStateMachine):
             which,
             "running",
             lambda claim: fenced_writes.record_retry(
-                self.desk.ledger, claim, NO, wait_s=wait_s, rest=rest
+                self.desk.ledger, claim, NO, wait_s=wait_s, disposition=disposition
             ),
             after,
         )

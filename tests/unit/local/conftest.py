@@ -17,7 +17,7 @@ from imagen.backends.mock.settings import MockSettings
 from imagen.local.executor import LocalExecutor, LocalPublisher
 from imagen.services.deliver.deliver import Delivery
 from imagen.services.draw.circuit import Circuits
-from imagen.services.draw.draw import Drawing, Outcome
+from imagen.services.draw.draw import ClaimOutcome, DrawService
 from imagen.services.draw.retry_policy import RetryPolicy
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
@@ -44,13 +44,13 @@ class Ear:
     """Hears what happens."""
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ClaimOutcome] = []
         self.events: list[tuple[UUID, Mapping[str, object]]] = []
         self.pauses: list[tuple[str, str]] = []
         self.outages: list[tuple[str, str]] = []
         self.on_event_do: Callable[[Mapping[str, object]], None] = lambda _event: None
 
-    def on_outcome(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: ClaimOutcome) -> None:
         self.outcomes.append(outcome)
 
     def on_event(self, job_id: UUID, event: Mapping[str, object]) -> None:
@@ -96,7 +96,7 @@ def start(request: pytest.FixtureRequest) -> Callable[..., LocalExecutor]:
         lookup = Lookup({"mock": backend, "other": backend})
         return LocalExecutor(
             ledger=ledger,
-            drawing=Drawing(
+            drawing=DrawService(
                 ledger,
                 lookup,
                 heartbeat,

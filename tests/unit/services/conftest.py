@@ -19,7 +19,7 @@ from imagen.errors import RequestError
 from imagen.services.deliver.deliver import Delivery
 from imagen.services.deliver.full_disks import FullDisks
 from imagen.services.draw.circuit import Circuits
-from imagen.services.draw.draw import Drawing
+from imagen.services.draw.draw import DrawService
 from imagen.services.draw.retry_policy import RetryPolicy
 from imagen.services.leases.heartbeat import Heartbeat
 from imagen.services.leases.reconcile import Reconciler
@@ -180,7 +180,7 @@ class Studio:
         return Heartbeat(self.desk.ledger, owner, LEASE_S, LEASE_S / 3, self.clock)
 
     def draw(self, owner: str = "one", *, heartbeat: Heartbeat | None = None) -> Any:
-        drawing = Drawing(
+        drawing = DrawService(
             self.desk.ledger,
             self.backends,
             heartbeat or self.heartbeat(owner),

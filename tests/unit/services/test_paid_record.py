@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagen import errors
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate import adapter
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.job import AttemptState, JobState
@@ -47,7 +47,7 @@ def open_backend(studio: Any, fake: FakeReplicate) -> Iterator[Callable[..., Any
         }
         history = AttemptHistory(studio.desk.ledger)
         env = {"REPLICATE_API_TOKEN": "test-token"}
-        surroundings = Surroundings(env, SharedLimiter(), history, history)
+        surroundings = AdapterContext(env, SharedLimiter(), history, history)
         model = adapter.settings_type.model_validate({**usual, **settings})
         studio.backends.by_name["mock"] = adapter.build("mock", model, surroundings)
         made.append(studio.backends.by_name["mock"])

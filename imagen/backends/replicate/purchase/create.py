@@ -71,7 +71,7 @@ _LONGEST_BACKOFF_S = 60.0
 _MIN_WAITS = 3
 
 
-class Buyer:
+class PredictionCreator:
     """Creates predictions for one backend. Threads share it."""
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.mock import adapter
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
@@ -45,7 +45,7 @@ class Nobody:
 
 def build(env: dict[str, str] | None = None, **settings: Any) -> MockBackend:
     nobody: Any = Nobody()
-    surroundings = Surroundings(env=env or {}, limiter=nobody, durations=nobody, attempts=nobody)
+    surroundings = AdapterContext(env=env or {}, limiter=nobody, durations=nobody, attempts=nobody)
     return adapter.build("mock", MockSettings.model_validate(settings), surroundings)
 
 

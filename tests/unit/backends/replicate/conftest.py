@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate import adapter
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
@@ -69,7 +69,7 @@ def build(
             "settle_s": 0.2,
             "patience_s": 3.0,
         }
-        surroundings = Surroundings(
+        surroundings = AdapterContext(
             env={"REPLICATE_API_TOKEN": TOKEN} if env is None else env,
             limiter=SharedLimiter(),
             durations=expectation,

@@ -9,10 +9,9 @@ from uuid import uuid4
 from imagen.cli.draw.running import Watch, tell_warnings
 from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
-from imagen.domain.job import JobState
+from imagen.domain.job import AttemptDisposition, JobState
 from imagen.errors import BackendRejected, RateLimited
-from imagen.ledger.jobs.fenced_writes import Rest
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 
 
@@ -21,9 +20,9 @@ def _watch() -> tuple[Watch, io.StringIO]:
     return Watch(Shell({}, Screen(io.StringIO(), err, {}))), err
 
 
-def _put_off(message: str) -> Outcome:
-    retry = Retry(2.0, Rest.REWIND)
-    return Outcome(uuid4(), JobState.QUEUED, error=RateLimited(message), retry=retry)
+def _put_off(message: str) -> ClaimOutcome:
+    retry = Retry(2.0, AttemptDisposition.REWIND)
+    return ClaimOutcome(uuid4(), JobState.QUEUED, error=RateLimited(message), retry=retry)
 
 
 def test_many_jobs_that_wait_for_the_same_thing_are_one_line():
@@ -41,7 +40,7 @@ def test_the_error_of_a_failed_job_is_kept_with_its_hint():
     watch, _ = _watch()
     error = BackendRejected("no such size", "ask for another")
     job_id = uuid4()
-    watch.on_outcome(Outcome(job_id, JobState.FAILED, error=error))
+    watch.on_outcome(ClaimOutcome(job_id, JobState.FAILED, error=error))
 
     assert watch.errors[job_id].hint == "ask for another"
 
@@ -49,7 +48,7 @@ def test_the_error_of_a_failed_job_is_kept_with_its_hint():
 def test_an_endless_row_of_failures_does_not_fill_the_memory():
     watch, _ = _watch()
     for _ in range(1000):
-        watch.on_outcome(Outcome(uuid4(), JobState.FAILED, error=BackendRejected("no")))
+        watch.on_outcome(ClaimOutcome(uuid4(), JobState.FAILED, error=BackendRejected("no")))
 
     assert len(watch.errors) <= 100
 

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
-from imagen.domain.job import AttemptState, JobState, Lane
+from imagen.domain.job import AttemptDisposition, AttemptState, JobState, Lane
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.claim import claim_job
 from imagen.ledger.jobs.claim_statements import MAX_PASSED_OVER, MAX_PASSED_OVER_S
 from imagen.ledger.jobs.control import pause_backend, paused_backends, resume_backends
-from imagen.ledger.jobs.fenced_writes import Ending, Rest, record_retry
+from imagen.ledger.jobs.fenced_writes import Ending, record_retry
 from imagen.ledger.jobs.submit import open_batch
 
 
@@ -91,7 +91,9 @@ def test_a_worker_gets_jobs_of_its_own_backends_only(desk: Any) -> None:
 def test_a_job_is_not_claimed_before_its_time(desk: Any) -> None:
     job_id = desk.submit()
     claim = desk.must_claim()
-    record_retry(desk.ledger, claim, Ending("x", "x"), wait_s=60, rest=Rest.END)
+    record_retry(
+        desk.ledger, claim, Ending("x", "x"), wait_s=60, disposition=AttemptDisposition.END
+    )
 
     assert desk.claim() is None
 
@@ -281,7 +283,9 @@ def test_a_claim_sends_no_time_of_this_host_to_the_database(desk: Any) -> None:
         pause_backend(desk.ledger, "other", reason="no credit", pause_s=60)
         claim = desk.must_claim()
         renew_leases(desk.ledger, "one", lease_s=30)
-        record_retry(desk.ledger, claim, Ending("x", "x"), wait_s=0, rest=Rest.REWIND)
+        record_retry(
+            desk.ledger, claim, Ending("x", "x"), wait_s=0, disposition=AttemptDisposition.REWIND
+        )
         desk.generate(desk.must_claim())
         claim_deliveries(desk.ledger, desk.claimant(), host="here")
         take_back(desk.ledger, max_crashes=5)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from imagen.domain.job import AttemptState, JobState
+from imagen.domain.job import AttemptDisposition, AttemptState, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs import fenced_writes
 from imagen.ledger.jobs.control import pause_backend, request_cancel, resume_backends, retry_jobs
 from imagen.ledger.jobs.delivery import claim_deliveries, record_delivery_failed
-from imagen.ledger.jobs.fenced_writes import Ending, Rest, record_retry
+from imagen.ledger.jobs.fenced_writes import Ending, record_retry
 from imagen.ledger.jobs.leases import renew_leases
 
 NO = Ending("backend_rejected", "no")
@@ -52,7 +52,9 @@ def test_a_job_that_waits_to_be_looked_up_is_canceled_by_the_next_claim_without_
     job_id = desk.submit()
     claim = desk.must_claim()
     fenced_writes.record_submitted(desk.ledger, claim, "paid-1", place="shop")
-    fenced_writes.record_retry(desk.ledger, claim, NO, wait_s=600, rest=fenced_writes.Rest.KEEP)
+    fenced_writes.record_retry(
+        desk.ledger, claim, NO, wait_s=600, disposition=AttemptDisposition.KEEP
+    )
 
     assert request_cancel(desk.ledger, EVERYTHING) == {job_id: JobState.QUEUED}
 
@@ -165,7 +167,9 @@ def test_an_ended_attempt_stays_ended_when_its_job_is_retried(desk: Any) -> None
 def test_lifting_a_pause_lets_its_jobs_go_on_at_once(desk: Any) -> None:
     job_id = desk.submit()
     ending = Ending("out_of_credit", "no credit")
-    record_retry(desk.ledger, desk.must_claim(), ending, wait_s=900, rest=Rest.REWIND)
+    record_retry(
+        desk.ledger, desk.must_claim(), ending, wait_s=900, disposition=AttemptDisposition.REWIND
+    )
     pause_backend(desk.ledger, "mock", reason="no credit", pause_s=900)
     assert desk.claim() is None
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from imagen.domain.job import AttemptState, Claim, JobState
+from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
 from imagen.domain.protocols import AlreadyOwned
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs import delivery, fenced_writes
 from imagen.ledger.jobs.control import request_cancel, retry_jobs
-from imagen.ledger.jobs.fenced_writes import Ending, Rest
+from imagen.ledger.jobs.fenced_writes import Ending
 from imagen.ledger.jobs.generated import record_generated
 from imagen.ledger.jobs.leases import renew_leases
 
@@ -24,13 +24,13 @@ WRITES: dict[str, Callable[[Any, Claim], object]] = {
     "intent": lambda desk, claim: fenced_writes.record_intent(desk.ledger, claim),
     "generated": lambda desk, claim: desk.generate(claim),
     "retry end": lambda desk, claim: fenced_writes.record_retry(
-        desk.ledger, claim, ENDING, wait_s=1, rest=Rest.END
+        desk.ledger, claim, ENDING, wait_s=1, disposition=AttemptDisposition.END
     ),
     "retry rewind": lambda desk, claim: fenced_writes.record_retry(
-        desk.ledger, claim, ENDING, wait_s=1, rest=Rest.REWIND
+        desk.ledger, claim, ENDING, wait_s=1, disposition=AttemptDisposition.REWIND
     ),
     "retry keep": lambda desk, claim: fenced_writes.record_retry(
-        desk.ledger, claim, ENDING, wait_s=1, rest=Rest.KEEP
+        desk.ledger, claim, ENDING, wait_s=1, disposition=AttemptDisposition.KEEP
     ),
     "failed": lambda desk, claim: fenced_writes.record_failed(desk.ledger, claim, ENDING),
     "canceled": lambda desk, claim: fenced_writes.record_failed(
@@ -57,7 +57,9 @@ def lose_to_another_thread_of_the_same_process(desk: Any, claim: Claim) -> None:
 def lose_to_another_try(desk: Any, claim: Claim) -> None:
     desk.crash(claim)
     second = desk.must_claim("two")
-    fenced_writes.record_retry(desk.ledger, second, ENDING, wait_s=0, rest=Rest.END)
+    fenced_writes.record_retry(
+        desk.ledger, second, ENDING, wait_s=0, disposition=AttemptDisposition.END
+    )
     desk.must_claim("three")
 
 
@@ -281,21 +283,21 @@ def test_a_new_holder_takes_up_the_unfinished_attempt(desk: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "state", "number"),
+    ("disposition", "state", "number"),
     [
-        (Rest.END, AttemptState.FAILED, 2),
-        (Rest.REWIND, AttemptState.STARTED, 1),
-        (Rest.KEEP, AttemptState.INTENDED, 1),
+        (AttemptDisposition.END, AttemptState.FAILED, 2),
+        (AttemptDisposition.REWIND, AttemptState.STARTED, 1),
+        (AttemptDisposition.KEEP, AttemptState.INTENDED, 1),
     ],
 )
 def test_what_becomes_of_the_attempt_when_its_job_goes_back(
-    desk: Any, rest: Rest, state: AttemptState, number: int
+    desk: Any, disposition: AttemptDisposition, state: AttemptState, number: int
 ) -> None:
     job_id = desk.submit()
     claim = desk.must_claim()
     fenced_writes.record_intent(desk.ledger, claim)
 
-    fenced_writes.record_retry(desk.ledger, claim, ENDING, wait_s=0, rest=rest)
+    fenced_writes.record_retry(desk.ledger, claim, ENDING, wait_s=0, disposition=disposition)
 
     row = desk.row(job_id)
     assert (row.state, row.lease_owner, row.error_code) == ("queued", None, "backend_rejected")
@@ -316,7 +318,9 @@ def test_a_job_given_back_counts_no_crash_and_is_resumed(desk: Any) -> None:
 
 def test_drawing_clears_what_went_wrong_before(desk: Any) -> None:
     job_id = desk.submit()
-    fenced_writes.record_retry(desk.ledger, desk.must_claim(), ENDING, wait_s=0, rest=Rest.REWIND)
+    fenced_writes.record_retry(
+        desk.ledger, desk.must_claim(), ENDING, wait_s=0, disposition=AttemptDisposition.REWIND
+    )
 
     claim = desk.must_claim()
     assert claim.limited_s >= 0

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from imagen.domain.job import JobState
+from imagen.domain.job import AttemptDisposition, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import RequestError
 from imagen.ledger.jobs.control import pause_backend
 from imagen.ledger.jobs.fenced_writes import (
     Ending,
-    Rest,
     record_failed,
     record_retry,
     record_submitted,
@@ -166,7 +165,9 @@ def test_the_next_due_job_is_the_one_that_waits_least(desk: Any) -> None:
     for wait_s in (3600, 60):
         desk.submit()
         claim = desk.must_claim()
-        record_retry(desk.ledger, claim, Ending("x", "x"), wait_s=wait_s, rest=Rest.END)
+        record_retry(
+            desk.ledger, claim, Ending("x", "x"), wait_s=wait_s, disposition=AttemptDisposition.END
+        )
 
     due_s = next_due_s(desk.ledger, EVERYTHING)
 
@@ -176,7 +177,13 @@ def test_the_next_due_job_is_the_one_that_waits_least(desk: Any) -> None:
 
 def test_a_job_that_is_due_already_waits_for_something_else(desk: Any) -> None:
     job_id = desk.submit()
-    record_retry(desk.ledger, desk.must_claim(), Ending("x", "x"), wait_s=60, rest=Rest.END)
+    record_retry(
+        desk.ledger,
+        desk.must_claim(),
+        Ending("x", "x"),
+        wait_s=60,
+        disposition=AttemptDisposition.END,
+    )
     desk.shift(job_id, "not_before", -3600)
 
     assert next_due_s(desk.ledger, EVERYTHING) is None
@@ -208,7 +215,13 @@ def test_a_crashed_job_is_seen_only_by_whom_it_concerns(desk: Any) -> None:
 def test_attempts_are_told_in_their_order(desk: Any) -> None:
     job_id = desk.submit()
     for _ in range(3):
-        record_retry(desk.ledger, desk.must_claim(), Ending("x", "y"), wait_s=0, rest=Rest.END)
+        record_retry(
+            desk.ledger,
+            desk.must_claim(),
+            Ending("x", "y"),
+            wait_s=0,
+            disposition=AttemptDisposition.END,
+        )
 
     found = attempts_of(desk.ledger, job_id)
 

@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
-from imagen.queue.publish.coalescing_publisher import DoorbellPublisher
+from imagen.queue.publish.coalescing_publisher import CoalescingPublisher
 from imagen.queue.publish.publisher import CeleryPublisher
 from tests.chaos.stage import wait_until
 
 
 @pytest.fixture
 def doorbell(publisher):
-    return DoorbellPublisher(
+    return CoalescingPublisher(
         publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
     )
 
@@ -65,7 +65,7 @@ def test_an_image_that_is_generated_after_a_drain_began_is_rung_for_again(doorbe
 
 
 def test_a_redis_that_is_away_does_not_end_the_bell(deaf_publisher, publisher, mailbox):
-    doorbell = DoorbellPublisher(
+    doorbell = CoalescingPublisher(
         deaf_publisher.app, deaf_publisher.client, deaf_publisher.broker_url, publisher.ledger_id
     )
     doorbell.wake_results("here")

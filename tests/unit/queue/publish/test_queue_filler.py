@@ -12,12 +12,12 @@ from imagen.ledger.jobs.control import pause_backend
 from imagen.ledger.jobs.worker_rows import OpenCircuit, report_worker
 from imagen.queue.broker.connection import connect
 from imagen.queue.broker.routing import queue_key, results_queue
-from imagen.queue.publish.queue_filler import Feeder
+from imagen.queue.publish.queue_filler import QueueFiller
 
 
 @pytest.fixture
-def feeder(sqlite_desk, publisher, mailbox, redis_url) -> Feeder:
-    return Feeder(sqlite_desk.ledger, publisher, mailbox.client, redis_url, window=10)
+def feeder(sqlite_desk, publisher, mailbox, redis_url) -> QueueFiller:
+    return QueueFiller(sqlite_desk.ledger, publisher, mailbox.client, redis_url, window=10)
 
 
 def test_each_waiting_job_gets_a_wakeup(feeder, sqlite_desk, mailbox):
@@ -141,7 +141,7 @@ def test_what_waits_for_delivery_wakes_its_host(feeder, sqlite_desk, mailbox):
 def test_a_redis_that_is_away_is_told(sqlite_desk, deaf_publisher):
     sqlite_desk.submit()
     url = deaf_publisher.broker_url
-    feeder = Feeder(sqlite_desk.ledger, deaf_publisher, connect(url), url, window=10)
+    feeder = QueueFiller(sqlite_desk.ledger, deaf_publisher, connect(url), url, window=10)
 
     with pytest.raises(BrokerUnavailable):
         feeder.top_up()

@@ -12,14 +12,13 @@ from celery.exceptions import Ignore
 from celery.exceptions import Retry as CeleryRetry
 from uuid_utils.compat import uuid7
 
-from imagen.domain.job import Job, JobState, Lane, Output
+from imagen.domain.job import AttemptDisposition, Job, JobState, Lane, Output
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, BackendUnavailable, ImagenError, LedgerMismatch
-from imagen.ledger.jobs.fenced_writes import Rest
 from imagen.queue.broker.app import make_app
 from imagen.queue.broker.routing import DELIVER_TASK, GENERATE_TASK
 from imagen.queue.worker.tasks import MAX_COUNTDOWN_S, add_tasks
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 
 JOB: UUID = uuid7()
@@ -41,8 +40,8 @@ JOB_ROW = Job(
 class Stand:
     """In a worker's place."""
 
-    outcome: Outcome | None = None
-    delivered: list[Outcome] = field(default_factory=list)
+    outcome: ClaimOutcome | None = None
+    delivered: list[ClaimOutcome] = field(default_factory=list)
     named: list[str | None] = field(default_factory=list)
     refusal: ImagenError | None = None
     row: Any = None
@@ -62,10 +61,10 @@ class Stand:
         if self.refusal is not None:
             raise self.refusal
 
-    def draw_one(self) -> Outcome | None:
+    def draw_one(self) -> ClaimOutcome | None:
         return self.outcome
 
-    def deliver_all(self) -> list[Outcome]:
+    def deliver_all(self) -> list[ClaimOutcome]:
         return self.delivered
 
 
@@ -162,19 +161,21 @@ def test_the_ledger_that_a_message_names_is_checked_before_anything_is_drawn(run
 
 
 def test_a_drawn_job_tells_its_id_state_and_seconds_and_nothing_else(run):
-    told = run(Stand(Outcome(JOB, JobState.GENERATED, 1.23456)))
+    told = run(Stand(ClaimOutcome(JOB, JobState.GENERATED, 1.23456)))
 
     assert told == {"job": str(JOB), "state": "generated", "seconds": 1.235}
 
 
 def test_a_failed_job_is_a_failure_in_flower(run):
     with pytest.raises(BackendRejected):
-        run(Stand(Outcome(JOB, JobState.FAILED, error=BackendRejected("no"))))
+        run(Stand(ClaimOutcome(JOB, JobState.FAILED, error=BackendRejected("no"))))
 
 
-def _put_off(wait_s: float) -> Outcome:
+def _put_off(wait_s: float) -> ClaimOutcome:
     error = BackendUnavailable("away")
-    return Outcome(JOB, JobState.QUEUED, error=error, retry=Retry(wait_s, Rest.END))
+    return ClaimOutcome(
+        JOB, JobState.QUEUED, error=error, retry=Retry(wait_s, AttemptDisposition.END)
+    )
 
 
 def test_a_short_wait_is_celerys_own_retry(run, mailbox):
@@ -187,7 +188,10 @@ def test_a_short_wait_is_celerys_own_retry(run, mailbox):
 
 @pytest.mark.parametrize(
     "retry",
-    [Retry(MAX_COUNTDOWN_S + 1, Rest.END), Retry(0.0, Rest.KEEP, pause_s=900.0)],
+    [
+        Retry(MAX_COUNTDOWN_S + 1, AttemptDisposition.END),
+        Retry(0.0, AttemptDisposition.KEEP, pause_s=900.0),
+    ],
     ids=["long", "paused"],
 )
 def test_a_long_wait_is_a_retry_in_flower_and_stays_in_the_row_alone(run, mailbox, retry):
@@ -205,8 +209,8 @@ def test_a_retry_that_cannot_be_sent_is_left_to_the_row(run, deaf_publisher):
 
 
 def test_a_delivery_tells_how_many_came_to_which_end(run):
-    delivered = [Outcome(uuid7(), JobState.SUCCEEDED) for _ in range(3)]
-    failed = Outcome(uuid7(), JobState.FAILED)
+    delivered = [ClaimOutcome(uuid7(), JobState.SUCCEEDED) for _ in range(3)]
+    failed = ClaimOutcome(uuid7(), JobState.FAILED)
 
     told = run(Stand(delivered=[*delivered, failed]), DELIVER_TASK)
 

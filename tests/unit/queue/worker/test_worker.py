@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from imagen.domain.job import JobState
 from imagen.queue.worker import worker as worker_module
 from imagen.queue.worker.worker import QueueWorker
-from imagen.services.draw.draw import Outcome
+from imagen.services.draw.draw import ClaimOutcome
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Deliveries:
     publisher: Any
     drains: list[int] = field(default_factory=list)
 
-    def deliver_next(self, _claimant: Any, *, host: str) -> list[Outcome]:
+    def deliver_next(self, _claimant: Any, *, host: str) -> list[ClaimOutcome]:
         assert host == "here"
         number = self.waiting.pop(0) if self.waiting else 0
         self.drains.append(number)
-        return [Outcome(uuid7(), JobState.SUCCEEDED) for _ in range(number)]
+        return [ClaimOutcome(uuid7(), JobState.SUCCEEDED) for _ in range(number)]
 
 
 @pytest.fixture

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from imagen.services.draw.isolation import Crowd
+from imagen.services.draw.isolation import IsolationGate
 
 
 def test_usually_everybody_may_enter_for_jobs_that_never_crashed() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
 
     with crowd.entering() as first, crowd.entering() as second:
         assert (first, second) == (False, False)
 
 
 def test_who_wants_to_be_alone_waits_until_the_others_have_left() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
     with crowd.entering():
         crowd.want_alone()
         with crowd.entering() as refused:
@@ -24,7 +24,7 @@ def test_who_wants_to_be_alone_waits_until_the_others_have_left() -> None:
 
 
 def test_nobody_enters_while_one_is_alone() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
     crowd.want_alone()
     with crowd.entering() as alone, crowd.entering() as refused:
         assert alone is True
@@ -35,7 +35,7 @@ def test_nobody_enters_while_one_is_alone() -> None:
 
 
 def test_being_alone_is_had_once_for_each_wish() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
     crowd.want_alone()
     crowd.want_alone()
 
@@ -48,7 +48,7 @@ def test_being_alone_is_had_once_for_each_wish() -> None:
 
 
 def test_a_wish_made_while_one_is_alone_is_kept() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
     crowd.want_alone()
     with crowd.entering():
         crowd.want_alone()
@@ -58,7 +58,7 @@ def test_a_wish_made_while_one_is_alone_is_kept() -> None:
 
 
 def test_who_dies_inside_leaves() -> None:
-    crowd = Crowd()
+    crowd = IsolationGate()
     crowd.want_alone()
     try:
         with crowd.entering():

@@ -39,7 +39,7 @@ def test_a_claim_knows_what_the_claim_before_it_will_have_loaded(
     real = generate.claim_job
     monkeypatch.setattr(generate, "claim_job", claim_slowly)
     heartbeat = Heartbeat(studio.desk.ledger, "one", 30.0, 10.0, studio.clock)
-    drawing = generate.Drawing(
+    drawing = generate.DrawService(
         studio.desk.ledger,
         studio.backends,
         heartbeat,

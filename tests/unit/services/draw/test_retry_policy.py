@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen import errors
-from imagen.ledger.jobs.fenced_writes import Rest
+from imagen.domain.job import AttemptDisposition
 from imagen.services.draw.circuit import Refusal
 from imagen.services.draw.retry_policy import (
     CREDIT_PAUSE_S,
@@ -45,58 +45,58 @@ EMPTY = errors.OutOfCredit("empty")
 REFUSED = errors.CredentialError("token refused")
 LOOK_AGAIN = errors.OutcomeUnknown("?", "", 20.0)
 NEVER_KNOWN = errors.OutcomeUnknown("?", "", 0.0)
-CREDIT = Retry(CREDIT_PAUSE_S, Rest.REWIND, pause_s=CREDIT_PAUSE_S, limited=False)
-UNTIL_RESUMED = Retry(0.0, Rest.KEEP, pause_s=UNTIL_RESUMED_S, limited=False)
-UNTRIED = Retry(1.0, Rest.REWIND, limited=False)
+CREDIT = Retry(CREDIT_PAUSE_S, AttemptDisposition.REWIND, pause_s=CREDIT_PAUSE_S, limited=False)
+UNTIL_RESUMED = Retry(0.0, AttemptDisposition.KEEP, pause_s=UNTIL_RESUMED_S, limited=False)
+UNTRIED = Retry(1.0, AttemptDisposition.REWIND, limited=False)
 
 TABLE = [
     (DOWN, PAID, UNTRIED),
     (DOWN, LAST, UNTRIED),
     (DOWN, TIRED_LAST, UNTRIED),
-    (DOWN, RESUMED, Retry(1.0, Rest.KEEP)),
-    (DOWN, SENT, Retry(1.0, Rest.END)),
+    (DOWN, RESUMED, Retry(1.0, AttemptDisposition.KEEP)),
+    (DOWN, SENT, Retry(1.0, AttemptDisposition.END)),
     (DOWN, LAST_SENT, Fail()),
-    (DOWN, SINGLED_OUT, Retry(1.0, Rest.END)),
+    (DOWN, SINGLED_OUT, Retry(1.0, AttemptDisposition.END)),
     (DOWN, replace(LAST, refusal=SINGLED_OUT.refusal), Fail()),
-    (DOWN, REFUSED_AGAIN, Retry(4.0, Rest.REWIND, limited=False)),
-    (LIMITED, PAID, Retry(10.0, Rest.REWIND)),
-    (LIMITED, LAST, Retry(10.0, Rest.REWIND)),
-    (LIMITED, TIRED, Retry(10.0, Rest.REWIND, pause_s=RATE_LIMIT_PAUSE_S)),
+    (DOWN, REFUSED_AGAIN, Retry(4.0, AttemptDisposition.REWIND, limited=False)),
+    (LIMITED, PAID, Retry(10.0, AttemptDisposition.REWIND)),
+    (LIMITED, LAST, Retry(10.0, AttemptDisposition.REWIND)),
+    (LIMITED, TIRED, Retry(10.0, AttemptDisposition.REWIND, pause_s=RATE_LIMIT_PAUSE_S)),
     (
         errors.RateLimited("wait", "", 90.0),
         TIRED,
-        Retry(90.0, Rest.REWIND, pause_s=90.0),
+        Retry(90.0, AttemptDisposition.REWIND, pause_s=90.0),
     ),
-    (errors.RateLimited("wait"), PAID, Retry(0.5, Rest.REWIND)),
-    (STUCK, LAST, Retry(1.0, Rest.REWIND)),
-    (STUCK, TIRED_LAST, Retry(1.0, Rest.REWIND)),
-    (STUCK, SENT, Retry(1.0, Rest.END)),
+    (errors.RateLimited("wait"), PAID, Retry(0.5, AttemptDisposition.REWIND)),
+    (STUCK, LAST, Retry(1.0, AttemptDisposition.REWIND)),
+    (STUCK, TIRED_LAST, Retry(1.0, AttemptDisposition.REWIND)),
+    (STUCK, SENT, Retry(1.0, AttemptDisposition.END)),
     (STUCK, LAST_SENT, Fail()),
-    (DISK_FULL, LAST_SENT, Retry(1.0, Rest.REWIND)),
-    (DISK_FULL, TIRED_SENT, Retry(1.0, Rest.END)),
+    (DISK_FULL, LAST_SENT, Retry(1.0, AttemptDisposition.REWIND)),
+    (DISK_FULL, TIRED_SENT, Retry(1.0, AttemptDisposition.END)),
     (EMPTY, PAID, CREDIT),
     (EMPTY, LAST, CREDIT),
     (EMPTY, TIRED, CREDIT),
     (REFUSED, PAID, UNTIL_RESUMED),
     (REFUSED, TIRED_LAST, UNTIL_RESUMED),
-    (LOOK_AGAIN, PAID, Retry(20.0, Rest.KEEP)),
+    (LOOK_AGAIN, PAID, Retry(20.0, AttemptDisposition.KEEP)),
     (LOOK_AGAIN, TIRED, Fail()),
-    (LOOK_AGAIN, FREE, Retry(20.0, Rest.KEEP)),
-    (LOOK_AGAIN, TIRED_FREE, Retry(1.0, Rest.END)),
+    (LOOK_AGAIN, FREE, Retry(20.0, AttemptDisposition.KEEP)),
+    (LOOK_AGAIN, TIRED_FREE, Retry(1.0, AttemptDisposition.END)),
     (NEVER_KNOWN, PAID, Fail()),
-    (NEVER_KNOWN, FREE, Retry(1.0, Rest.KEEP)),
-    (NEVER_KNOWN, TIRED_FREE, Retry(1.0, Rest.END)),
+    (NEVER_KNOWN, FREE, Retry(1.0, AttemptDisposition.KEEP)),
+    (NEVER_KNOWN, TIRED_FREE, Retry(1.0, AttemptDisposition.END)),
     (NEVER_KNOWN, TIRED_LAST, Fail()),
-    (NEVER_KNOWN, RESUMED, Retry(8.0, Rest.KEEP)),
+    (NEVER_KNOWN, RESUMED, Retry(8.0, AttemptDisposition.KEEP)),
 ]
 
 #: Somebody waits for one image, and is told what is wrong instead of waiting until it is not.
 HASTY_TABLE = [
-    (DOWN, FREE, Retry(1.0, Rest.END)),
+    (DOWN, FREE, Retry(1.0, AttemptDisposition.END)),
     (DOWN, LAST, Fail()),
-    (STUCK, FREE, Retry(1.0, Rest.END)),
+    (STUCK, FREE, Retry(1.0, AttemptDisposition.END)),
     (STUCK, LAST, Fail()),
-    (LIMITED, PAID, Retry(10.0, Rest.REWIND)),
+    (LIMITED, PAID, Retry(10.0, AttemptDisposition.REWIND)),
     (LIMITED, TIRED, Fail()),
     (REFUSED, PAID, Fail()),
     (EMPTY, PAID, CREDIT),
@@ -123,7 +123,7 @@ def test_an_error_that_may_have_cost_money_is_never_drawn_again_blindly(code: st
     decision = decide(error, PAID, POLICY, jitter=0.0)
 
     if error.spent and isinstance(decision, Retry):
-        assert decision.rest is Rest.KEEP
+        assert decision.disposition is AttemptDisposition.KEEP
     if isinstance(decision, Retry):
         assert error.retryable or decision.pause_s
 

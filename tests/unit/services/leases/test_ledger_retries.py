@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagen.errors import LeaseLost, LedgerClosed, LedgerOutdated, LedgerUnavailable
-from imagen.services.leases.ledger_retries import persist
+from imagen.services.leases.ledger_retries import retry_while_unavailable
 
 
 def test_it_is_tried_until_the_ledger_is_back(clock: Any) -> None:
@@ -19,7 +19,7 @@ def test_it_is_tried_until_the_ledger_is_back(clock: Any) -> None:
             raise error
         return "written"
 
-    assert persist(work, clock=clock) == "written"
+    assert retry_while_unavailable(work, clock=clock) == "written"
 
     assert clock.slept == [0.1, 0.2]
 
@@ -31,7 +31,7 @@ def test_patience_ends_with_the_error_itself(clock: Any) -> None:
         raise error
 
     with pytest.raises(LedgerUnavailable) as caught:
-        persist(work, clock=clock, patience_s=60.0)
+        retry_while_unavailable(work, clock=clock, patience_s=60.0)
 
     assert caught.value is error
     assert 50 < sum(clock.slept) <= 60
@@ -46,6 +46,6 @@ def test_what_is_no_absence_is_not_tried_again(clock: Any, error: Exception) -> 
         raise error
 
     with pytest.raises(type(error)):
-        persist(work, clock=clock)
+        retry_while_unavailable(work, clock=clock)
 
     assert clock.slept == []

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from imagen.backends.adapter import Surroundings
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.installed import Adapters
 from imagen.config.load import load_config
 from imagen.config.sample import sample_text
@@ -77,7 +77,7 @@ class Stub:
     def __init__(self, settings_type: type[BaseModel]) -> None:
         self.settings_type = settings_type
 
-    def build(self, name: str, settings: BaseModel, surroundings: Surroundings) -> Backend:
+    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
         raise AssertionError("checking builds nothing")
 
 

@@ -17,7 +17,14 @@ from imagen.domain.size import Size
 from imagen.domain.style import Style
 from imagen.errors import RequestError
 from imagen.output.paths import check_target
-from imagen.services.submit.resolve import Ask, BatchPlace, House, draw_seed, make_draft, resolve
+from imagen.services.submit.resolve import (
+    BatchPlace,
+    RequestInput,
+    SubmitContext,
+    draw_seed,
+    make_draft,
+    resolve,
+)
 
 NOW = datetime(2026, 9, 6, 14, 3, 5)  # noqa: DTZ001  (the submitting shell's local time)
 STYLES = {
@@ -39,7 +46,7 @@ def style_of(name: str) -> Style:
     return STYLES[name]
 
 
-HOUSE = House(
+CONTEXT = SubmitContext(
     default_backend="mock",
     style_of=style_of,
     output_folder=Path("/pictures"),
@@ -64,10 +71,10 @@ def backends(sqlite_studio: Any, make_backend: Any) -> Any:
 def settle(backends: Any) -> Any:
     """A function from what was asked to the draft."""
 
-    def settle_it(prompt: str = "a red fox", house: House = HOUSE, **asked: Any) -> Any:
+    def settle_it(prompt: str = "a red fox", context: SubmitContext = CONTEXT, **asked: Any) -> Any:
         place = asked.pop("place", None)
-        ask = Ask(prompt, **asked)
-        return make_draft(resolve(ask, house, backends), ask, house, now=NOW, place=place)
+        ask = RequestInput(prompt, **asked)
+        return make_draft(resolve(ask, context, backends), ask, context, now=NOW, place=place)
 
     return settle_it
 
@@ -180,7 +187,7 @@ def test_what_the_backend_cannot_draw_is_refused_before_it_is_accepted(
     [("/x/a.webp", "webp"), ("/x/a.JPG", "jpeg"), ("/x/a.jpeg", "jpeg"), ("/x/a.b.png", "png")],
 )
 def test_an_output_file_asks_for_its_format(settle: Any, output: str, format_: str) -> None:
-    draft = settle(output=output, house=replace(HOUSE, format="jpeg"))
+    draft = settle(output=output, context=replace(CONTEXT, format="jpeg"))
 
     assert draft.request.format == format_
     assert draft.output.replace
@@ -196,14 +203,14 @@ def test_an_output_file_that_is_no_image_is_refused(settle: Any, output: str) ->
 def test_a_flag_decides_about_the_sidecar(settle: Any) -> None:
     assert settle().output.sidecar
     assert not settle(sidecar=False).output.sidecar
-    assert settle(sidecar=True, house=replace(HOUSE, sidecar=False)).output.sidecar
+    assert settle(sidecar=True, context=replace(CONTEXT, sidecar=False)).output.sidecar
 
 
 def test_every_placeholder_of_a_name_is_filled_in(settle: Any) -> None:
     naming = "{batch}/{n}-{width}x{height}-{backend}-{model}-{style}-{id}-{what}.{ext}"
     place = BatchPlace(uuid4(), "My Prompts", 2, 17, "key")
 
-    draft = settle(house=replace(HOUSE, naming=naming), style="header", place=place)
+    draft = settle(context=replace(CONTEXT, naming=naming), style="header", place=place)
 
     assert draft.output.name == (
         f"my-prompts/17-1536x768-other-other-header-{draft.id}-{{what}}.{{ext}}"
@@ -214,7 +221,7 @@ def test_every_placeholder_of_a_name_is_filled_in(settle: Any) -> None:
 
 @pytest.mark.parametrize("naming", ["{slug}", "{slug}.{seed}", "pictures/{slug}/"])
 def test_a_name_without_an_extension_gets_the_one_of_its_bytes(settle: Any, naming: str) -> None:
-    draft = settle(house=replace(HOUSE, naming=naming))
+    draft = settle(context=replace(CONTEXT, naming=naming))
 
     assert draft.output.name.endswith(".{ext}")
     check_target(
@@ -279,7 +286,7 @@ def test_the_limit_counts_bytes_and_the_style(settle: Any) -> None:
 def test_what_no_database_can_store_is_taken_out_with_a_warning(backends: Any, field: str) -> None:
     asked = {"prompt": "a fox"} | {field: "a\x00 fox\ud800"}
 
-    resolved = resolve(Ask(**asked), HOUSE, backends)
+    resolved = resolve(RequestInput(**asked), CONTEXT, backends)
 
     assert getattr(resolved.request, field) == "a fox"
     [warning] = resolved.warnings
@@ -292,9 +299,9 @@ def test_options_that_no_database_can_store_are_refused_or_cleaned(
     from imagen.ledger.jobs.submit import submit_job
 
     # A shell hands a program bytes that are not UTF-8 as lone surrogates.
-    ask = Ask("a fox", options={"lora": "caf\udce9"})
-    resolved = resolve(ask, HOUSE, backends)
-    draft = make_draft(resolved, ask, HOUSE, now=NOW)
+    ask = RequestInput("a fox", options={"lora": "caf\udce9"})
+    resolved = resolve(ask, CONTEXT, backends)
+    draft = make_draft(resolved, ask, CONTEXT, now=NOW)
 
     submit_job(desk.ledger, draft)
 

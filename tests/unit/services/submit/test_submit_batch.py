@@ -18,7 +18,7 @@ from imagen.ledger.jobs.fenced_writes import Ending, record_failed
 from imagen.ledger.queries.warnings import count_warnings
 from imagen.services.submit import submit_batch as batch_module
 from imagen.services.submit.prompt_file import Line
-from imagen.services.submit.resolve import Ask, House
+from imagen.services.submit.resolve import RequestInput, SubmitContext
 from imagen.services.submit.submit_batch import BatchRun, Submitted
 
 NOW = datetime(2026, 9, 6, 14, 3, 5)  # noqa: DTZ001  (the submitting shell's local time)
@@ -30,7 +30,7 @@ class Room:
     def __init__(self, studio: Any) -> None:
         self.studio = studio
         self.desk = studio.desk
-        self.house = House(
+        self.context = SubmitContext(
             default_backend="mock",
             style_of=lambda _name: None,  # type: ignore[arg-type,return-value]
             output_folder=Path("/pictures"),
@@ -47,9 +47,9 @@ class Room:
     ) -> Submitted:
         run = BatchRun(
             self.desk.ledger,
-            self.house,
+            self.context,
             self.studio.backends,
-            Ask("", **asked),
+            RequestInput("", **asked),
             NOW,
             retry_failed=retry,
         )
@@ -300,7 +300,7 @@ def test_every_chunk_is_told_of(sqlite_room: Room, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(batch_module, "CHUNK", 2)
     told: list[int] = []
     room = sqlite_room
-    run = BatchRun(room.desk.ledger, room.house, room.studio.backends, Ask(""), NOW)
+    run = BatchRun(room.desk.ledger, room.context, room.studio.backends, RequestInput(""), NOW)
 
     run.submit(lines("abcde"), key="k", name="k", on_chunk=lambda so_far: told.append(so_far.total))
 
@@ -344,6 +344,6 @@ def test_memory_does_not_grow_with_the_number_of_rows(
 
 def test_a_house_that_delivers_elsewhere_does_not_change_the_row(sqlite_room: Room) -> None:
     sqlite_room.run(["a"])
-    sqlite_room.house = replace(sqlite_room.house, naming="{seed}.{ext}", caller="another")
+    sqlite_room.context = replace(sqlite_room.context, naming="{seed}.{ext}", caller="another")
 
     assert counts(sqlite_room.run(["a"])) == (1, 0, 1, 0)

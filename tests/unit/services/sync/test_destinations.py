@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from imagen.cloud.rest import Rest
+from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import read_settings
 from imagen.cloud.storage import Storage
 from imagen.errors import CloudError
@@ -29,10 +29,10 @@ def fake() -> Iterator[FakeSupabase]:
 
 
 @pytest.fixture
-def rest(fake: FakeSupabase) -> Iterator[Rest]:
+def rest(fake: FakeSupabase) -> Iterator[RestClient]:
     settings = read_settings(fake.env)
     assert settings is not None
-    client = Rest(settings)
+    client = RestClient(settings)
     yield client
     client.close()
 
@@ -79,7 +79,7 @@ def insert(fake: FakeSupabase, number: int, **changes: Any) -> None:
 
 
 def test_usage_is_written_once_however_often_it_is_sent(
-    fake: FakeSupabase, rest: Rest, outgoing: Any
+    fake: FakeSupabase, rest: RestClient, outgoing: Any
 ) -> None:
     parcel = outgoing()
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_usage_is_written_once_however_often_it_is_sent(
     assert "prompt" not in row
 
 
-def test_usage_is_read_beyond_what_one_answer_holds(fake: FakeSupabase, rest: Rest) -> None:
+def test_usage_is_read_beyond_what_one_answer_holds(fake: FakeSupabase, rest: RestClient) -> None:
     fake.world.max_rows = 10
     insert(fake, 25)
 
@@ -103,7 +103,7 @@ def test_usage_is_read_beyond_what_one_answer_holds(fake: FakeSupabase, rest: Re
 
 
 def test_usage_is_read_from_its_beginning_up_to_before_its_end(
-    fake: FakeSupabase, rest: Rest
+    fake: FakeSupabase, rest: RestClient
 ) -> None:
     insert(fake, 10)
     began = datetime(2026, 11, 16, tzinfo=UTC)
@@ -115,7 +115,7 @@ def test_usage_is_read_from_its_beginning_up_to_before_its_end(
 
 
 def test_usage_of_a_table_older_than_our_columns_is_read_all_the_same(
-    fake: FakeSupabase, rest: Rest
+    fake: FakeSupabase, rest: RestClient
 ) -> None:
     insert(fake, 1, backend="old", attempt_id=None)
     fake.world.tables["mai", "imagen_usage"].drop_column("attempt_id")
@@ -126,7 +126,7 @@ def test_usage_of_a_table_older_than_our_columns_is_read_all_the_same(
 
 
 def test_the_object_is_there_before_its_row(
-    fake: FakeSupabase, rest: Rest, storage: Storage, sqlite_desk: Any, outgoing: Any
+    fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
     fake.world.closed.add(("imagen", "images"))
     sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
@@ -138,7 +138,7 @@ def test_the_object_is_there_before_its_row(
 
 
 def test_an_object_refused_leaves_no_row(
-    fake: FakeSupabase, rest: Rest, storage: Storage, sqlite_desk: Any, outgoing: Any
+    fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
     fake.world.closed.add(("storage", "objects"))
     sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
@@ -154,7 +154,7 @@ def test_an_object_refused_leaves_no_row(
 )
 def test_a_job_without_an_owner_gets_the_senders(
     fake: FakeSupabase,
-    rest: Rest,
+    rest: RestClient,
     storage: Storage,
     sqlite_desk: Any,
     outgoing: Any,
@@ -172,7 +172,7 @@ def test_a_job_without_an_owner_gets_the_senders(
 
 
 def test_nobodys_image_is_refused_alone(
-    fake: FakeSupabase, rest: Rest, storage: Storage, sqlite_desk: Any, outgoing: Any
+    fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
     sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
 
