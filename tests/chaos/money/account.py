@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ from imagen.ledger.store.outgoing_tables import imagen_usage
 from imagen.ledger.store.tables import attempts
 from tests.chaos.audit import Audit, audit
 from tests.chaos.money.stage import PRICE_USD, PaidStage
+from tests.chaos.money.timeline import Act, timeline_of
 from tests.fakes.replicate import FakeReplicate
 
 
@@ -31,8 +33,13 @@ class Account:
     breaches: list[str] = field(default_factory=list)
 
 
-def settle_account(stage: PaidStage, fake: FakeReplicate, *, ordered: int) -> Account:
-    """Compare rows, files and the provider's own book. Nobody may be at work any more."""
+def settle_account(
+    stage: PaidStage, fake: FakeReplicate, *, ordered: int, acts: Sequence[Act] = ()
+) -> Account:
+    """Compare rows, files and the provider's own book. Nobody may be at work any more.
+
+    ``acts`` are what was done to the workers; they stand in the breaches that are about one order.
+    """
     whole = audit(stage)
     with stage.imagen().ledger.read() as connection:
         rows = connection.execute(
@@ -60,6 +67,8 @@ def settle_account(stage: PaidStage, fake: FakeReplicate, *, ordered: int) -> Ac
     _blame(found, "predictions that nobody owns", made - set(owned))
     _blame(found, "predictions with two owners", {one for one, n in owned.items() if n > 1})
     _blame(found, "predictions whose image nobody has", made - drawn)
+    for one in sorted(made - set(owned)):
+        found.breaches.append(timeline_of(one, stage, fake, acts=acts))
     expected = Decimal(str(PRICE_USD)) * ordered
     if abs(found.billed_usd - expected) > Decimal("0.0001"):
         found.breaches.append(f"${found.billed_usd} are on record instead of ${expected}")

@@ -37,6 +37,8 @@ class Crew:
     points: list[Point] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     died_at: list[Point] = field(default_factory=list)
+    #: What was done to whom, and when, in seconds since the epoch.
+    acts: list[tuple[float, str]] = field(default_factory=list)
     _cast: dict[int, Actor] = field(default_factory=dict)
     _frozen: list[tuple[float, Actor]] = field(default_factory=list)
 
@@ -60,14 +62,14 @@ class Crew:
     def kill(self, role: str) -> None:
         """SIGKILL somebody of that role who is at work."""
         if (actor := self._at_work(role)) is not None:
-            self.say(f"SIGKILL {role} {actor.pid}")
+            self._note_act(f"SIGKILL {role} {actor.pid}")
             actor.kill()
             self.counts[f"SIGKILL {role}"] += 1
 
     def freeze(self, *, for_s: float) -> None:
         """SIGSTOP a cloud worker, best in the middle of a purchase; ``tend`` sends SIGCONT."""
         if (actor := self._buying() or self._at_work("cloud")) is not None:
-            self.say(f"SIGSTOP cloud {actor.pid} for {for_s:.1f} s")
+            self._note_act(f"SIGSTOP cloud {actor.pid} for {for_s:.1f} s")
             actor.send(signal.SIGSTOP)
             actor.stopped = True
             self._frozen.append((time.monotonic() + for_s, actor))
@@ -92,7 +94,7 @@ class Crew:
         if actor.wait() != -signal.SIGKILL:
             self.counts[f"{actor.role} ended by itself"] += 1
         elif actor.point is not None and not actor.killed:
-            self.say(f"died {actor.point}")
+            self._note_act(f"died {actor.point}")
             self.died_at.append(actor.point)
 
     def _fill(self, number: int) -> None:
@@ -103,7 +105,12 @@ class Crew:
 
     def _thaw(self, actor: Actor) -> None:
         actor.stopped = False
+        self.acts.append((time.time(), f"SIGCONT cloud {actor.pid}"))
         actor.send(signal.SIGCONT)
+
+    def _note_act(self, what: str) -> None:
+        self.acts.append((time.time(), what))
+        self.say(what)
 
     def _buying(self) -> Actor | None:
         """Who announced a paid call last and has not told its answer."""

@@ -80,7 +80,7 @@ def perform(scene: Scene) -> Ending:
         _wait_for_all(scene, crew)
         statuses = crew.end()
         sweep_once(stage)
-        account = settle_account(stage, fake, ordered=ordered)
+        account = settle_account(stage, fake, ordered=ordered, acts=crew.acts)
         if any(statuses):
             account.breaches.append(f"workers did not stop cleanly: {statuses}")
         return Ending(account, crew.counts, crew.died_at, time.monotonic() - began_s)

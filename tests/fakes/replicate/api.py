@@ -56,6 +56,7 @@ class ApiHandler(Handler):
         return self._not_found()
 
     def do_POST(self) -> None:
+        self._asked_at = time.time()
         body = self.read_body()
         if len(body) < int(self.headers.get("Content-Length") or 0):
             # The client hung up before its body was here: nothing was asked for.
@@ -99,6 +100,7 @@ class ApiHandler(Handler):
             model,
             asked["input"],
             fault=self.next_fault(Moment.OUTCOME),
+            asked_at=self._asked_at,
             delay_s=self.stage.world.late_s if late else 0.0,
             cancel_after_s=_seconds(self.headers.get("Cancel-After")),
         )

@@ -38,6 +38,9 @@ class Made:
     id: str
     model: str
     inputs: Mapping[str, Any]
+    #: When the headers of its create call were read, and when the body.
+    asked_at: float
+    read_at: float
     created_at: float
     visible_at: float
     starts_at: float
@@ -117,12 +120,14 @@ class World:
         inputs: Mapping[str, Any],
         *,
         fault: Fault | None,
+        asked_at: float | None = None,
         delay_s: float = 0.0,
         cancel_after_s: float | None = None,
     ) -> Made:
         """A new prediction, created ``delay_s`` from now."""
         with self._lock:
-            created_at = time.time() + delay_s
+            now = time.time()
+            created_at = now + delay_s
             swing = self._dice.uniform(-self.jitter, self.jitter) if self.jitter else 0.0
             starts_at = created_at + self.queue_s
             ends_at = starts_at + self.draw_s * (1 + swing)
@@ -135,6 +140,8 @@ class World:
                 id="".join(self._dice.choice(_ID_LETTERS) for _ in range(26)),
                 model=model,
                 inputs=dict(inputs),
+                asked_at=now if asked_at is None else asked_at,
+                read_at=now,
                 created_at=created_at,
                 visible_at=created_at + lag_s,
                 starts_at=starts_at,
