@@ -32,7 +32,8 @@ class Run(Protocol):
         """Commit, synced, that a paid call is about to be sent; call it right before sending.
 
         Raises:
-            LeaseLost: the lease may run out before ``timeout_s`` is over, so do not send.
+            LeaseLost: the lease may run out before ``timeout_s`` is over, or the attempt has an id
+                by now, from an earlier worker whose call was answered late; so do not send.
         """
 
     def submitted(self, external_id: str, *, place: str = "") -> None:

@@ -51,11 +51,21 @@ def record_intent(ledger: Ledger, claim: Claim) -> None:
     """Commit, synced, that a paid call is about to be sent.
 
     Raises:
-        LeaseLost: another worker holds the job now.
+        LeaseLost: another worker holds the job now, or the attempt has an id that this one has not
+            heard of: an earlier holder's call was answered late.
     """
     with ledger.write() as connection:
         _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
-        _write_attempt(connection, claim, state=AttemptState.INTENDED.value, intended_at=now_plus())
+        changed = connection.execute(
+            update(attempts)
+            .where(
+                attempts.c.id == claim.attempt.id,
+                attempts.c.external_id.is_not_distinct_from(claim.attempt.external_id),
+            )
+            .values(state=AttemptState.INTENDED.value, intended_at=now_plus())
+        )
+        if changed.rowcount != 1:
+            raise LeaseLost(f"attempt {claim.attempt.id} was taken further by another worker")
 
 
 def record_submitted(ledger: Ledger, claim: Claim, external_id: str, *, place: str) -> None:

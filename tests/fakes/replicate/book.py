@@ -11,6 +11,7 @@ from uuid import UUID
 
 from imagen.domain.job import Attempt, AttemptState
 from imagen.domain.protocols import AlreadyOwned
+from imagen.errors import LeaseLost
 from imagen.testing.runs import RecordingRun
 
 
@@ -50,6 +51,8 @@ class BookRun(RecordingRun):
     intended_s: float | None = None
 
     def intend(self, *, timeout_s: float) -> None:
+        if self.book.ids_of(self.attempt_id):
+            raise LeaseLost(f"attempt {self.attempt_id} was taken further by another worker")
         super().intend(timeout_s=timeout_s)
         self.intended_s = time.monotonic()
 

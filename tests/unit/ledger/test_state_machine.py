@@ -144,7 +144,10 @@ class Life(RuleBasedStateMachine):
     @rule(which=WHICH)
     def intend(self, which: int) -> None:
         self._write(
-            which, "running", lambda claim: fenced_writes.record_intent(self.desk.ledger, claim)
+            which,
+            "running",
+            lambda claim: fenced_writes.record_intent(self.desk.ledger, claim),
+            needs_known_id=True,
         )
 
     @rule(which=WHICH)
@@ -158,6 +161,7 @@ class Life(RuleBasedStateMachine):
             ),
             # The next holder needs the id, so it is kept even when the lease is lost.
             may_change="attempts",
+            needs_known_id=True,
         )
 
     @rule(which=WHICH)
@@ -345,6 +349,7 @@ class Life(RuleBasedStateMachine):
         after: Callable[[Expected], None] = lambda _: None,
         *,
         may_change: str = "",
+        needs_known_id: bool = False,
     ) -> None:
         if not self.claims:
             return
@@ -355,7 +360,7 @@ class Life(RuleBasedStateMachine):
                 write(claim)
             except LeaseLost:
                 # Only where another holder's id of the same attempt is known already.
-                assert may_change == "attempts"
+                assert needs_known_id
                 assert self.desk.attempts(claim.job.id)[-1].external_id is not None
             else:
                 after(expected)

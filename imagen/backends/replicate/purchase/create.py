@@ -30,7 +30,11 @@ it is *quiet*, and its prediction p(x), if there is one, is visible to everyone.
    before the answer was here) is as after a lost answer, but quiet at once: p(x) is known.
 5. Only who holds the attempt's lease takes from the list. A worker that was stopped for longer than
    that might take one while its successor, to whom the list just said no, is sending.
-6. A resumed attempt counts from its intent, as nobody saw how its call ended: ``post_timeout_s``
+6. But a direct answer counts without the lease. Where it comes while x's next holder looks, p(x)
+   has an owner, x itself, and the list says no. So no intent is committed for an attempt that has
+   an id its holder does not know. (After that commit no such answer gives x an id: p(x) was there
+   to be taken when the list said no, so another attempt owns it.)
+7. A resumed attempt counts from its intent, as nobody saw how its call ended: ``post_timeout_s``
    plus ``settle_s``. The intent's age is the ledger's word, the list's times are the provider's,
    whose clock is known from its answers; so no host's own clock decides anything.
 

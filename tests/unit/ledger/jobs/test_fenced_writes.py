@@ -232,6 +232,35 @@ def test_a_late_id_does_not_replace_the_one_that_the_new_holder_committed(desk: 
     assert desk.snapshot() == before
 
 
+def test_no_call_is_announced_for_an_attempt_whose_id_came_late(desk: Any) -> None:
+    desk.submit()
+    stopped = desk.must_claim("one")
+    fenced_writes.record_intent(desk.ledger, stopped)
+    desk.crash(stopped)
+    successor = desk.must_claim("two")
+    with pytest.raises(LeaseLost):
+        fenced_writes.record_submitted(desk.ledger, stopped, "paid-1", place="shop")
+    before = desk.snapshot()
+
+    with pytest.raises(LeaseLost):
+        fenced_writes.record_intent(desk.ledger, successor)
+
+    assert desk.snapshot() == before
+    fenced_writes.give_back(desk.ledger, successor)
+    assert desk.must_claim("three").attempt.external_id == "paid-1"
+
+
+def test_a_call_is_announced_again_for_an_attempt_whose_id_its_holder_knows(desk: Any) -> None:
+    job_id = desk.submit()
+    first = desk.must_claim("one")
+    fenced_writes.record_submitted(desk.ledger, first, "paid-1", place="shop")
+    desk.crash(first)
+
+    fenced_writes.record_intent(desk.ledger, desk.must_claim("two"))
+
+    assert desk.attempts(job_id)[0].state is AttemptState.INTENDED
+
+
 def test_an_id_does_not_open_an_attempt_that_has_ended(desk: Any) -> None:
     desk.submit()
     claim = desk.must_claim()

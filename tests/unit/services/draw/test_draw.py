@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from imagen import errors
 from imagen.domain.cost import Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
+from imagen.ledger.jobs import fenced_writes
 from imagen.ledger.jobs.control import paused_backends, retry_jobs
 from imagen.services.draw.retry_policy import RetryPolicy
 
@@ -156,6 +158,33 @@ def test_an_outcome_that_may_be_known_later_keeps_the_attempt(paid_studio: Any) 
     assert previous.state is AttemptState.INTENDED
     assert previous.intent_age_s is not None
     assert len(paid_studio.desk.attempts(job_id)) == 1
+
+
+def test_a_paid_call_that_is_answered_late_is_resumed_by_its_id_and_not_sent_again(
+    paid_studio: Any,
+) -> None:
+    job_id = paid_studio.desk.submit()
+    ledger = paid_studio.desk.ledger
+    stopped = paid_studio.desk.must_claim("stopped")
+    fenced_writes.record_intent(ledger, stopped)
+    paid_studio.desk.crash(stopped)
+
+    def send_although_the_answer_comes(_request: Any, run: Any) -> None:
+        with suppress(errors.LeaseLost):
+            fenced_writes.record_submitted(ledger, stopped, "paid-1", place="shop")
+        run.intend(timeout_s=10)
+        raise AssertionError("the call is sent")
+
+    paid_studio.backend.script = [send_although_the_answer_comes]
+    paid_studio.draw("two")
+    assert paid_studio.desk.state(job_id) is JobState.QUEUED
+
+    seen: list[Any] = []
+    paid_studio.backend.script = [lambda _request, run: seen.append(run.previous)]
+    paid_studio.draw("three")
+
+    assert [previous.external_id for previous in seen] == ["paid-1"]
+    assert paid_studio.desk.state(job_id) is JobState.GENERATED
 
 
 def test_a_free_backend_takes_up_the_same_attempt_where_the_outcome_is_unknown(

@@ -140,6 +140,24 @@ def test_a_worker_that_takes_over_waits_until_the_lost_call_can_create_nothing_m
     assert fake.world.created_count() == 1
 
 
+def test_a_call_that_a_stopped_worker_hears_of_late_is_not_sent_again_by_its_successor(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book, new_run: NewRun
+) -> None:
+    """The prediction has an owner, the attempt itself: the list has none to take, and yet one."""
+    stopped = new_run(before_submitted=die)
+    with pytest.raises(Killed):
+        build().generate(request_, stopped)
+    successor = stopped.resumed()
+    (only,) = fake.world.made
+    book.claim(fake.url, only, stopped.attempt_id)
+
+    with pytest.raises(LeaseLost):
+        build(post_timeout_s=0.3).generate(request_, successor)
+    build().generate(request_, stopped.resumed())
+
+    assert fake.world.created_count() == 1
+
+
 def test_an_intent_of_unknown_age_is_waited_out_in_full(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
