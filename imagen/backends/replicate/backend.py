@@ -30,16 +30,24 @@ from imagen.backends.replicate.purchase.rate_gate import Gate, Tick
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.job import AttemptState
 from imagen.domain.protocols import Run
 from imagen.domain.request import ImageRequest
 from imagen.domain.work import Work
-from imagen.errors import BackendUnavailable, JobCanceled, OutcomeUnknown, OutputRefused
+from imagen.errors import (
+    BackendUnavailable,
+    JobCanceled,
+    OutcomeUnknown,
+    OutputRefused,
+    RateLimited,
+)
 from imagen.http.deadline import boottime_s
 
 # On top of both deadlines, so that Replicate's own cancel never comes before ours.
 _CANCEL_RESERVE_S = 60.0
 _FETCH_AGAIN_S = 15.0
 _CANCEL_AGAIN_S = 10.0
+_LOOK_AGAIN_S = 15.0
 
 
 class ReplicateBackend:
@@ -108,7 +116,7 @@ class ReplicateBackend:
             run.progress(0, 1)
 
         tick()
-        spec = self._specs.get(tick)
+        spec = self._spec(run, tick)
         self._secrets.refuse_as_options(request.options, spec)
         plan = self._plan(request, spec)
         followed = self._followed(plan, run, tick)
@@ -155,6 +163,25 @@ class ReplicateBackend:
         with self._closing:
             self._client.close()
             self._downloader.close()
+
+    def _spec(self, run: Run, tick: Tick) -> ModelSpec:
+        """The model's spec, which Replicate is asked for where the table has none.
+
+        Raises:
+            OutcomeUnknown: it cannot be asked now, and an earlier worker may have sent the call.
+        """
+        try:
+            return self._specs.get(tick)
+        except BackendUnavailable as exc:
+            if run.previous is None or run.previous.state is AttemptState.STARTED:
+                raise
+            # "Nothing was begun" is true of this run only: taken at its word, it would begin anew.
+            wait_s = exc.retry_after_s if isinstance(exc, RateLimited) else 0.0
+            raise OutcomeUnknown(
+                f"an earlier call may have been paid for, and cannot be looked for: {exc.message}",
+                exc.hint,
+                max(wait_s, _LOOK_AGAIN_S),
+            ) from None
 
     def _plan(self, request: ImageRequest, spec: ModelSpec) -> Plan:
         return plan_request(

@@ -238,6 +238,11 @@ class ApiHandler(Handler):
         return self.answer(200, {"previous": None, "next": following, "results": results})
 
     def _get_model(self, name: str, rest: list[str]) -> None:
+        match self.next_fault(Moment.MODEL):
+            case Fault.MODEL_ERROR:
+                return self.send(503, b"busy", "text/plain")
+            case Fault.MODEL_THROTTLED:
+                return self.answer(429, {"retry_after": self.stage.retry_after_s})
         model = catalogue.describe_model(name)
         if model is None or (rest and rest != ["versions", model["latest_version"]["id"]]):
             return self._not_found()

@@ -18,6 +18,7 @@ class Moment(Enum):
     CANCEL = "cancel"
     LIST = "list"
     DOWNLOAD = "download"
+    MODEL = "model"
 
 
 class Fault(Enum):
@@ -90,6 +91,8 @@ class Fault(Enum):
     LIST_LOST = (Moment.LIST, "list_lost")
     LIST_NESTED = (Moment.LIST, "list_nested")
     LIST_WITH_BROKEN_CURSOR = (Moment.LIST, "list_with_broken_cursor")
+    MODEL_ERROR = (Moment.MODEL, "model_error")
+    MODEL_THROTTLED = (Moment.MODEL, "model_throttled")
     DOWNLOAD_ERROR = (Moment.DOWNLOAD, "download_error")
     DOWNLOAD_TRUNCATED = (Moment.DOWNLOAD, "download_truncated")
     DOWNLOAD_GARBAGE = (Moment.DOWNLOAD, "download_garbage")

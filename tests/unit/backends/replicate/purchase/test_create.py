@@ -14,15 +14,19 @@ from imagen.domain.job import AttemptState
 from imagen.domain.request import ImageRequest
 from imagen.errors import (
     BackendUnavailable,
+    ImagenError,
     JobCanceled,
     LeaseLost,
     OutcomeUnknown,
+    RateLimited,
 )
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.fakes.replicate.book import Book, BookRun, Killed
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]
+
+PAINTER = f"acme/painter:{'a' * 64}"
 
 
 def die() -> None:
@@ -168,6 +172,43 @@ def test_an_intent_of_unknown_age_is_waited_out_in_full(
     build(post_timeout_s=0.3).generate(request_, run.resumed(intent_age_s=None))
 
     assert fake.world.created_count() == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.MODEL_ERROR, Fault.MODEL_THROTTLED])
+def test_a_lost_call_is_not_forgotten_while_the_models_inputs_cannot_be_asked_for(
+    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+) -> None:
+    """Neither "not reachable" nor "slow down" is true of the attempt: both mean "begin anew"."""
+    run = new_run(before_submitted=die)
+    with pytest.raises(Killed):
+        build(model=PAINTER).generate(request_, run)
+    fake.inject(fault)
+    successor = build(model=PAINTER, post_timeout_s=0.3)
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        successor.generate(request_, run.resumed())
+    successor.generate(request_, run.resumed())
+
+    assert caught.value.look_again_s > 0
+    assert fake.world.created_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(Fault.MODEL_ERROR, BackendUnavailable), (Fault.MODEL_THROTTLED, RateLimited)],
+)
+def test_an_attempt_that_sent_nothing_begins_anew_where_the_model_cannot_be_asked_for(
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: Fault,
+    error: type[ImagenError],
+) -> None:
+    fake.inject(fault)
+
+    with pytest.raises(error):
+        build(model=PAINTER).generate(request_, new_run().resumed())
 
 
 def test_an_attempt_that_sent_nothing_is_simply_sent(
