@@ -36,7 +36,7 @@ def tell_cancel(error: JobCanceled, paid: Paid | None) -> JobCanceled:
 def meaning_of_bug(error: Exception, claim: Claim, backend: Backend, run: LedgerRun) -> ImagenError:
     """What an exception means that no adapter should raise: after a paid call, that may be much."""
     what = f"backend {claim.job.backend!r} failed with {type(error).__name__}, a bug in its adapter"
-    is_paid = run.has_intended or run.external_id or claim.attempt.external_id
+    is_paid = run.has_intended or run.is_unsettled or run.external_id or claim.attempt.external_id
     if backend.repeat_is_free or not is_paid:
         return BackendRejected(what)
     return OutcomeUnknown(f"{what}, after a call that may be paid for")

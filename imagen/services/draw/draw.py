@@ -181,6 +181,7 @@ class DrawService:
             may_be_there = was_sent and isinstance(
                 error, (CredentialError, OutcomeUnknown, OutputRefused)
             )
+            may_be_there |= run.is_unsettled and not isinstance(error, OutcomeUnknown)
             return self._end(claim, error, cost=cost, keep_attempt=may_be_there, paid=paid)
         if decision.pause_s:
             names = self.backends.sharing_account(claim.job.backend)

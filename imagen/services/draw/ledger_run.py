@@ -54,6 +54,12 @@ class LedgerRun:
             return None
         return claim.attempt
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether a call that an earlier worker announced may be paid for, under an unknown id."""
+        is_left = self.previous is not None and self.previous.state is AttemptState.INTENDED
+        return is_left and not self.has_intended and self.external_id is None
+
     def intend(self, *, timeout_s: float) -> None:
         # Half a lease is enough even for a longer call: who takes the job over then waits until
         # the call's own deadline is past before it decides anything.

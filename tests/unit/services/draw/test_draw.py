@@ -221,6 +221,41 @@ def test_a_paid_attempt_that_cannot_be_asked_about_stays_open_for_a_retry_by_han
     assert (attempt.state, attempt.external_id) == (AttemptState.DRAWN, "paid-1")
 
 
+@pytest.mark.parametrize(
+    "error", [errors.CredentialError("no token"), errors.ConfigError("no such input")], ids=repr
+)
+def test_a_lost_call_that_could_not_be_looked_for_is_looked_for_by_a_retry_by_hand(
+    paid_studio: Any, error: errors.ImagenError
+) -> None:
+    paid_studio.policy = RetryPolicy(waits_for_backends=False)
+    paid_studio.desk.submit()
+    killed = paid_studio.desk.must_claim("killed")
+    fenced_writes.record_intent(paid_studio.desk.ledger, killed)
+    paid_studio.desk.crash(killed)
+    paid_studio.backend.script = [error]
+    assert paid_studio.draw().state is JobState.FAILED
+
+    retry_jobs(paid_studio.desk.ledger, EVERYTHING)
+    seen: list[Any] = []
+    paid_studio.backend.script = [lambda _request, run: seen.append(run.previous)]
+    paid_studio.draw("two")
+
+    assert [(each.id, each.state) for each in seen] == [(killed.attempt.id, AttemptState.INTENDED)]
+
+
+def test_a_lost_call_of_unknown_outcome_is_over_when_its_job_fails(paid_studio: Any) -> None:
+    """The error says so, and where to look before a retry pays again."""
+    job_id = paid_studio.desk.submit()
+    killed = paid_studio.desk.must_claim("killed")
+    fenced_writes.record_intent(paid_studio.desk.ledger, killed)
+    paid_studio.desk.crash(killed)
+    paid_studio.backend.script = [errors.OutcomeUnknown("lost too long ago")]
+
+    assert paid_studio.draw().state is JobState.FAILED
+
+    assert paid_studio.desk.attempts(job_id)[0].state is AttemptState.FAILED
+
+
 def test_a_bug_of_an_adapter_fails_the_job_and_is_not_taken_for_a_crash(
     sqlite_studio: Any,
 ) -> None:
