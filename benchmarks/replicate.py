@@ -105,13 +105,13 @@ def _backend(place: dict[str, str]) -> Backend:
     settings = adapter.settings_type.model_validate(
         {"model": MODEL, "base_url": place["base_url"], "download_hosts": [place["download_hosts"]]}
     )
-    surroundings = AdapterContext(
+    context = AdapterContext(
         env={"REPLICATE_API_TOKEN": TOKEN},
         limiter=SharedLimiter(),
         durations=_NoPast(),
         attempts=_BOOK,
     )
-    return adapter.build("bench", settings, surroundings)
+    return adapter.build("bench", settings, context)
 
 
 _BOOK = Book()

@@ -33,7 +33,7 @@ class Adapter(Protocol):
     default_queue: str
     settings_type: type[BaseModel]
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
         """The backend called ``name``. No I/O: a missing token is for ``check`` and ``generate``.
 
         Raises:

@@ -38,11 +38,11 @@ class Registry:
     def __init__(
         self,
         specs: Iterable[BackendSpec],
-        surroundings: AdapterContext,
+        context: AdapterContext,
         adapters: Adapters | Mapping[str, Adapter] | None = None,
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}
-        self._surroundings = surroundings
+        self._context = context
         self._adapters = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
         self._lock = threading.Lock()
         self._built: dict[str, Backend] = {}
@@ -140,7 +140,7 @@ class Registry:
                 _settings_complaint(spec, exc), "try: imagen config validate"
             ) from exc
         try:
-            return adapter.build(spec.name, settings, self._surroundings)
+            return adapter.build(spec.name, settings, self._context)
         except ImagenError:
             raise
         except Exception as exc:

@@ -7,7 +7,7 @@ Inherit from it in a test module and say how your backend is made::
 
         @pytest.fixture
         def backend(self):
-            return adapter.build("mine", MySettings(), surroundings)
+            return adapter.build("mine", MySettings(), context)
 """
 
 from __future__ import annotations

@@ -91,9 +91,9 @@ class Foundation:
 
     def _registry_with(self, history: AttemptHistory | NoHistory) -> Registry:
         limiter = _LazyLimiter(self.config.queue.broker_url)
-        surroundings = AdapterContext(self.env, limiter, history, history)
+        context = AdapterContext(self.env, limiter, history, history)
         specs = backend_specs(self.config, self.adapters)
-        return Registry(specs, surroundings, self.adapters)
+        return Registry(specs, context, self.adapters)
 
     def submit_context(self) -> SubmitContext:
         """What this shell and the configuration add to every request."""

@@ -30,14 +30,14 @@ class _Nothing:
 
 
 def build(url: str, workflow: str) -> Backend:
-    surroundings = AdapterContext(
+    context = AdapterContext(
         env={"COMFY_TOKEN": TOKEN},
         limiter=_Nothing(),
         durations=_Nothing(),
         attempts=_Nothing(),
     )
     settings = ComfyUISettings(url=url, workflow=workflow, headers_env="COMFY_TOKEN")
-    return adapter.build("under-test", settings, surroundings)
+    return adapter.build("under-test", settings, context)
 
 
 class ComfyUIContract(BackendContract):

@@ -42,8 +42,8 @@ if _URL:
         @pytest.fixture
         def backend(self, workflow: str) -> Iterator[Backend]:
             nobody = _Nobody()
-            surroundings = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
+            context = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
             settings = ComfyUISettings(url=_URL, workflow=workflow)
-            backend = adapter.build(f"real-{workflow}", settings, surroundings)
+            backend = adapter.build(f"real-{workflow}", settings, context)
             yield backend
             backend.close()

@@ -30,8 +30,8 @@ class _Nobody:
 
 def build(**settings: Any) -> Backend:
     nobody = _Nobody()
-    surroundings = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
-    return adapter.build("mock", adapter.settings_type.model_validate(settings), surroundings)
+    context = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
+    return adapter.build("mock", adapter.settings_type.model_validate(settings), context)
 
 
 class TestFreeMock(BackendContract):

@@ -41,14 +41,14 @@ class ReplicateContract(BackendContract):
                 "price": "0.003",
             }
             nothing = _NothingKnown()
-            surroundings = AdapterContext(
+            context = AdapterContext(
                 env={"REPLICATE_API_TOKEN": "test-token"},
                 limiter=SharedLimiter(),
                 durations=nothing,
                 attempts=nothing,
             )
             backend = adapter.build(
-                "under-test", adapter.settings_type.model_validate(settings), surroundings
+                "under-test", adapter.settings_type.model_validate(settings), context
             )
             yield backend
             backend.close()

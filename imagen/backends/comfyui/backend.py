@@ -241,14 +241,14 @@ class ComfyUIAdapter:
     default_queue = "gpu"
     settings_type: type[BaseModel] = ComfyUISettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
         """A backend that has contacted nobody yet.
 
         Raises:
             ConfigError: the workflow is unknown, or has no place for something that is set.
         """
         assert isinstance(settings, ComfyUISettings)
-        return ComfyUIBackend(name, settings, surroundings.env, pace=Pace())
+        return ComfyUIBackend(name, settings, context.env, pace=Pace())
 
 
 adapter = ComfyUIAdapter()

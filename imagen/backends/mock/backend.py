@@ -198,9 +198,9 @@ class MockAdapter:
     default_queue = "gpu"
     settings_type: type[BaseModel] = MockSettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> MockBackend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> MockBackend:
         assert isinstance(settings, MockSettings)
-        return MockBackend(name, settings, surroundings.env)
+        return MockBackend(name, settings, context.env)
 
 
 adapter = MockAdapter()

@@ -20,7 +20,7 @@ class ReplicateAdapter:
     default_queue: str = "cloud"
     settings_type: type[BaseModel] = ReplicateSettings
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
         """The backend called ``name``; no I/O.
 
         Raises:
@@ -28,7 +28,7 @@ class ReplicateAdapter:
         """
         if not isinstance(settings, ReplicateSettings):
             raise ConfigError(f"backend {name!r}: these are not settings of type replicate")
-        return ReplicateBackend(name, settings, surroundings)
+        return ReplicateBackend(name, settings, context)
 
 
 adapter = ReplicateAdapter()

@@ -56,16 +56,14 @@ class ReplicateBackend:
     repeat_is_free = False
     is_metered = True
 
-    def __init__(
-        self, name: str, settings: ReplicateSettings, surroundings: AdapterContext
-    ) -> None:
+    def __init__(self, name: str, settings: ReplicateSettings, context: AdapterContext) -> None:
         self.name = name
         self.account: str | None = f"{settings.base_url} {settings.api_token_env}"
         self._settings = settings
         self._price = price_of(settings)
-        self._secrets = SecretInputs(settings.input_env, surroundings.env)
-        self._client = Client(settings, surroundings.env)
-        gate = Gate(self._client, surroundings.limiter, settings)
+        self._secrets = SecretInputs(settings.input_env, context.env)
+        self._client = Client(settings, context.env)
+        gate = Gate(self._client, context.limiter, settings)
         self._specs = SpecBook(self._client, gate, settings, name=name)
         known = self._specs.known()
         self._deadlines = Deadlines(
@@ -77,14 +75,14 @@ class ReplicateBackend:
             (self._deadlines.start_s, self._deadlines.run_s, _CANCEL_RESERVE_S)
         )
         self._watcher = Watcher(
-            self._client, gate, settings, name=name, durations=surroundings.durations
+            self._client, gate, settings, name=name, durations=context.durations
         )
         self._buyer = PredictionCreator(
             self._client,
             gate,
             settings,
             name=name,
-            attempts=surroundings.attempts,
+            attempts=context.attempts,
             cancel_after_s=self._cancel_after_s,
         )
         self._downloader = Downloader(settings)

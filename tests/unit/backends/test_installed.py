@@ -41,7 +41,7 @@ class Settings(BaseModel):
 class Adapter:
     default_queue = "cloud"
     settings_type = Settings
-    def build(self, name, settings, surroundings):
+    def build(self, name, settings, context):
         return name
 adapter = Adapter()
 """

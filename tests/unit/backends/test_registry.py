@@ -51,16 +51,16 @@ class Stub:
         self.built: list[str] = []
         self._build = build
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
         self.built.append(f"{name} {settings.url}")  # type: ignore[attr-defined]
         return cast("Backend", self._build(name))
 
 
-SURROUNDINGS = AdapterContext(env={}, limiter=Any, durations=Any, attempts=Any)  # type: ignore[arg-type]
+CONTEXT = AdapterContext(env={}, limiter=Any, durations=Any, attempts=Any)  # type: ignore[arg-type]
 
 
 def registry(*specs: BackendSpec, **adapters: Stub) -> Registry:
-    return Registry(specs, SURROUNDINGS, adapters or {"stub": Stub()})
+    return Registry(specs, CONTEXT, adapters or {"stub": Stub()})
 
 
 def test_a_backend_is_built_once_and_not_before_it_is_asked_for() -> None:

@@ -47,9 +47,9 @@ def open_backend(studio: Any, fake: FakeReplicate) -> Iterator[Callable[..., Any
         }
         history = AttemptHistory(studio.desk.ledger)
         env = {"REPLICATE_API_TOKEN": "test-token"}
-        surroundings = AdapterContext(env, SharedLimiter(), history, history)
+        context = AdapterContext(env, SharedLimiter(), history, history)
         model = adapter.settings_type.model_validate({**usual, **settings})
-        studio.backends.by_name["mock"] = adapter.build("mock", model, surroundings)
+        studio.backends.by_name["mock"] = adapter.build("mock", model, context)
         made.append(studio.backends.by_name["mock"])
         return made[-1]
 

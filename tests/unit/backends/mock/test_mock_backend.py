@@ -45,8 +45,8 @@ class Nobody:
 
 def build(env: dict[str, str] | None = None, **settings: Any) -> MockBackend:
     nobody: Any = Nobody()
-    surroundings = AdapterContext(env=env or {}, limiter=nobody, durations=nobody, attempts=nobody)
-    return adapter.build("mock", MockSettings.model_validate(settings), surroundings)
+    context = AdapterContext(env=env or {}, limiter=nobody, durations=nobody, attempts=nobody)
+    return adapter.build("mock", MockSettings.model_validate(settings), context)
 
 
 def ask(prompt: str = "a red fox", **others: Any) -> ImageRequest:

@@ -69,14 +69,14 @@ def build(
             "settle_s": 0.2,
             "patience_s": 3.0,
         }
-        surroundings = AdapterContext(
+        context = AdapterContext(
             env={"REPLICATE_API_TOKEN": TOKEN} if env is None else env,
             limiter=SharedLimiter(),
             durations=expectation,
             attempts=book,
         )
         model = adapter.settings_type.model_validate({**usual, **settings})
-        backend = adapter.build("cloud-fox", model, surroundings)
+        backend = adapter.build("cloud-fox", model, context)
         assert isinstance(backend, ReplicateBackend)
         made.append(backend)
         return backend

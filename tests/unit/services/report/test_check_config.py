@@ -77,7 +77,7 @@ class Stub:
     def __init__(self, settings_type: type[BaseModel]) -> None:
         self.settings_type = settings_type
 
-    def build(self, name: str, settings: BaseModel, surroundings: AdapterContext) -> Backend:
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
         raise AssertionError("checking builds nothing")
 
 
