@@ -26,7 +26,7 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Parcels that did not arrive for the same reason; ``why`` is "" before the first try."""
+    """Items that did not arrive for the same reason; ``why`` is "" before the first try."""
 
     sink: str
     number: int
@@ -95,7 +95,7 @@ def _kept_backlog(ledger: Ledger, scope: Scope) -> Backlog | None:
     statement = (
         select(func.count().label("number"), func.min(imagen_usage.c.created_at).label("oldest_at"))
         .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
-        .where(~_has_parcel())
+        .where(~_has_outbox_item())
     )
     if scope != EVERYTHING:
         of_scope = select(jobs.c.id).where(scope_clause(scope))
@@ -143,11 +143,11 @@ def put_kept_usage_in_outbox(ledger: Ledger) -> int:
 
 
 def _kept(ledger: Ledger, *, above: int) -> Sequence[Row[Any, Any, Any]]:
-    """Usage rows of ours that have no parcel, a thousand at a time, by id from ``above`` on."""
+    """Usage rows of ours that have no item, a thousand at a time, by id from ``above`` on."""
     statement = (
         select(imagen_usage.c.id, attempts.c.job_id, imagen_usage.c.attempt_id)
         .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
-        .where(imagen_usage.c.id > above, ~_has_parcel())
+        .where(imagen_usage.c.id > above, ~_has_outbox_item())
         .order_by(imagen_usage.c.id)
         .limit(_CHUNK)
     )
@@ -159,7 +159,7 @@ def read_unsent_usage(
     ledger: Ledger, *, since: datetime | None, until: datetime | None
 ) -> Iterator[UsageRow]:
     """The usage rows of a time span that did not reach the sink, or are not known to have."""
-    arrived = _has_parcel(outbox.c.done_at.is_not(null()))
+    arrived = _has_outbox_item(outbox.c.done_at.is_not(null()))
     statement = (
         select(imagen_usage)
         .where(~arrived, *in_span(since, until))
@@ -170,7 +170,7 @@ def read_unsent_usage(
             yield usage_row(row)
 
 
-def _has_parcel(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
+def _has_outbox_item(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
     return exists().where(
         outbox.c.attempt_id == imagen_usage.c.attempt_id,
         outbox.c.sink == USAGE_SINK,

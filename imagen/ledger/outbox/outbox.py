@@ -20,12 +20,12 @@ from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
 from imagen.ledger.store.upsert import insert_on
 
-#: How long somebody may be at one parcel before another process tries it.
+#: How long somebody may be at one item before another process tries it.
 LEASE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutboxItem:
     """Something to send, held by one process at a time."""
 
     id: UUID
@@ -65,8 +65,8 @@ def claim_outgoing(
     scope: Scope = EVERYTHING,
     now: bool = False,
     after: tuple[datetime, UUID] | None = None,
-) -> list[Outgoing]:
-    """Due parcels of the scope's jobs, now held by ``owner``, oldest first.
+) -> list[OutboxItem]:
+    """Due items of the scope's jobs, now held by ``owner``, oldest first.
 
     ``now`` takes those too whose time has not come yet; ``after`` only those behind that place.
     """
@@ -74,8 +74,8 @@ def claim_outgoing(
     if not now:
         due.append(_is_due())
     if after is not None:
-        created_at, parcel_id = after
-        same_time = and_(outbox.c.created_at == created_at, outbox.c.id > parcel_id)
+        created_at, item_id = after
+        same_time = and_(outbox.c.created_at == created_at, outbox.c.id > item_id)
         due.append(or_(outbox.c.created_at > created_at, same_time))
     with ledger.write(durable=False) as connection:
         chosen = (
@@ -100,8 +100,8 @@ def claim_outgoing(
         job_ids = [attempt.job_id for attempt in by_attempt.values()]
         rows = connection.execute(select(jobs).where(jobs.c.id.in_(job_ids)))
         by_job = {row.id: job_from_row(row) for row in rows}
-    parcels = [
-        Outgoing(
+    items = [
+        OutboxItem(
             row.id,
             row.sink,
             row.tries,
@@ -111,15 +111,15 @@ def claim_outgoing(
         )
         for row in taken
     ]
-    return sorted(parcels, key=lambda parcel: parcel.place)
+    return sorted(items, key=lambda item: item.place)
 
 
-def record_sent(ledger: Ledger, outgoing: Outgoing) -> None:
+def record_sent(ledger: Ledger, item: OutboxItem) -> None:
     """It arrived. Written whoever holds it now: an arrival is an arrival."""
     with ledger.write() as connection:
         connection.execute(
             update(outbox)
-            .where(outbox.c.id == outgoing.id)
+            .where(outbox.c.id == item.id)
             .values(
                 done_at=now_plus(),
                 tries=outbox.c.tries + 1,
@@ -130,12 +130,12 @@ def record_sent(ledger: Ledger, outgoing: Outgoing) -> None:
         )
 
 
-def put_off(ledger: Ledger, outgoing: Outgoing, owner: str, *, wait_s: float, reason: str) -> None:
+def put_off(ledger: Ledger, item: OutboxItem, owner: str, *, wait_s: float, reason: str) -> None:
     """It did not arrive, for ``reason``; nobody tries again for ``wait_s`` seconds."""
     with ledger.write() as connection:
         connection.execute(
             update(outbox)
-            .where(outbox.c.id == outgoing.id, outbox.c.lease_owner == owner)
+            .where(outbox.c.id == item.id, outbox.c.lease_owner == owner)
             .values(
                 not_before=now_plus(wait_s),
                 tries=outbox.c.tries + 1,
@@ -146,9 +146,9 @@ def put_off(ledger: Ledger, outgoing: Outgoing, owner: str, *, wait_s: float, re
         )
 
 
-def give_back_parcels(ledger: Ledger, parcels: Sequence[Outgoing], owner: str) -> None:
+def give_back_items(ledger: Ledger, items: Sequence[OutboxItem], owner: str) -> None:
     """Let others try at once what ``owner`` took and will not come to."""
-    _give_back(ledger, outbox.c.id.in_([parcel.id for parcel in parcels]), [owner])
+    _give_back(ledger, outbox.c.id.in_([item.id for item in items]), [owner])
 
 
 def give_back_outgoing(ledger: Ledger, owners: Collection[str], *, why: str = "") -> None:
@@ -186,7 +186,7 @@ def outgoing_owners(ledger: Ledger) -> set[str]:
 
 
 def held_elsewhere(ledger: Ledger, owner: str) -> frozenset[tuple[UUID, str, int]]:
-    """What processes other than ``owner`` are sending now: each parcel, its holder, its tries."""
+    """What processes other than ``owner`` are sending now: each item, its holder, its tries."""
     statement = select(outbox.c.id, outbox.c.lease_owner, outbox.c.tries).where(
         outbox.c.done_at.is_(null()),
         outbox.c.lease_owner != owner,
@@ -209,7 +209,7 @@ def count_pending(ledger: Ledger) -> dict[str, int]:
 
 
 def count_untried(ledger: Ledger, scope: Scope) -> int:
-    """How many of the scope's parcels wait for their first try, or are at it."""
+    """How many of the scope's items wait for their first try, or are at it."""
     statement = select(func.count()).where(
         outbox.c.done_at.is_(null()), outbox.c.tries == 0, belongs(scope)
     )
@@ -239,7 +239,7 @@ def _is_due() -> ColumnElement[bool]:
 
 
 def belongs(scope: Scope) -> ColumnElement[bool]:
-    """The condition on ``outbox`` that a parcel is of one of the scope's jobs."""
+    """The condition on ``outbox`` that an item is of one of the scope's jobs."""
     if scope == EVERYTHING:
         return true()
     return outbox.c.job_id.in_(select(jobs.c.id).where(scope_clause(scope)))

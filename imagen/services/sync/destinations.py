@@ -1,4 +1,4 @@
-"""Where parcels of the outbox go: usage rows to their table, copies to Supabase Storage."""
+"""Where items of the outbox go: usage rows to their table, copies to Supabase Storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagen.cloud.rest import Filter, RestClient
 from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
 from imagen.errors import CloudError
-from imagen.ledger.outbox.outbox import Outgoing
+from imagen.ledger.outbox.outbox import OutboxItem
 from imagen.ledger.queries.usage import UsageRow, usage_of
 from imagen.ledger.store.engine import Ledger
 from imagen.services.sync.cloud_copy import make_copy
@@ -43,9 +43,9 @@ class UsageOverRest:
 
     rest: RestClient
 
-    def send(self, outgoing: Outgoing) -> None:
-        row = usage_of(Claim(outgoing.job, outgoing.attempt, owner=""))
-        row["created_at"] = outgoing.attempt.finished_at or outgoing.job.created_at
+    def send(self, item: OutboxItem) -> None:
+        row = usage_of(Claim(item.job, item.attempt, owner=""))
+        row["created_at"] = item.attempt.finished_at or item.job.created_at
         self.rest.insert(USAGE_SCHEMA, USAGE_TABLE, [row], on_conflict="attempt_id", merge=False)
 
     def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
@@ -76,7 +76,7 @@ class UsageInLedger:
     with the delivery.
     """
 
-    def send(self, outgoing: Outgoing) -> None:
+    def send(self, item: OutboxItem) -> None:
         """Nothing is left to do."""
 
 
@@ -91,11 +91,11 @@ class CloudCopies:
     #: Whose the images of jobs are that were submitted without an owner.
     owner_user_id: str = ""
 
-    def send(self, outgoing: Outgoing) -> None:
-        job = outgoing.job
+    def send(self, item: OutboxItem) -> None:
+        job = item.job
         if not job.owner_user_id:
             job = replace(job, owner_user_id=self._owner_here())
-        copy = make_copy(self.ledger, job, outgoing.attempt)
+        copy = make_copy(self.ledger, job, item.attempt)
         key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
         self.storage.ensure_bucket()
         self.storage.upload(key, copy.image, copy.mime)

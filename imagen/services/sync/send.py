@@ -1,6 +1,6 @@
 """Empties the outbox: usage rows and cloud copies go where they belong, sooner or later.
 
-Best effort, never lossy: whatever a sink says, the parcel stays until it arrived. Any process that
+Best effort, never lossy: whatever a sink says, the item stays until it arrived. Any process that
 sees the bytes may send it, on any day, and twice is the same as once.
 """
 
@@ -17,9 +17,9 @@ from imagen.errors import CloudError, ImagenError, LedgerError
 from imagen.images.verify import BrokenImage
 from imagen.ledger.jobs.artifacts import drop_artifacts_of
 from imagen.ledger.outbox.outbox import (
-    Outgoing,
+    OutboxItem,
     claim_outgoing,
-    give_back_parcels,
+    give_back_items,
     put_off,
     record_sent,
 )
@@ -35,10 +35,10 @@ _LONGEST_WAIT_S = 3600.0
 
 
 class Sink(Protocol):
-    """Somewhere that parcels of one kind go to."""
+    """Somewhere that items of one kind go to."""
 
-    def send(self, outgoing: Outgoing) -> None:
-        """Deliver one parcel; sending it again changes nothing.
+    def send(self, item: OutboxItem) -> None:
+        """Deliver one item; sending it again changes nothing.
 
         Raises:
             CloudError: it did not arrive; ``only_this`` tells whether others may.
@@ -48,7 +48,7 @@ class Sink(Protocol):
 
 @dataclass
 class SyncReport:
-    """What a drain did: parcels that arrived and that did not, and why not, by sink."""
+    """What a drain did: items that arrived and that did not, and why not, by sink."""
 
     sent: int = 0
     failed: int = 0
@@ -73,7 +73,7 @@ class Sync:
     ) -> SyncReport:
         """Send what is due of the scope's jobs; with ``now`` also what was put off.
 
-        Each parcel is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
+        Each item is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
         stop; the one that is under way may block for a minute.
 
         Raises:
@@ -83,13 +83,13 @@ class Sync:
         ends_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
         after = None
         while not self._is_over(ends_s):
-            parcels = claim_outgoing(
+            items = claim_outgoing(
                 self.ledger, self.owner, limit=_ROUND, scope=scope, now=now, after=after
             )
-            if not parcels:
+            if not items:
                 break
-            after = parcels[-1].place
-            self._send_all(parcels, report, ends_s)
+            after = items[-1].place
+            self._send_all(items, report, ends_s)
         if report.sent:
             forget_silence(self.ledger)
         return report
@@ -97,47 +97,47 @@ class Sync:
     def _is_over(self, ends_s: float | None) -> bool:
         return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
 
-    def _send_all(self, parcels: list[Outgoing], report: SyncReport, ends_s: float | None) -> None:
+    def _send_all(self, items: list[OutboxItem], report: SyncReport, ends_s: float | None) -> None:
         # Why a whole sink refuses: the rest of the round would be refused for the same reason.
         closed: dict[str, str] = {}
-        for number, parcel in enumerate(parcels):
+        for number, item in enumerate(items):
             if self._is_over(ends_s):
-                give_back_parcels(self.ledger, parcels[number:], self.owner)
+                give_back_items(self.ledger, items[number:], self.owner)
                 return
-            reason = closed.get(parcel.sink) or self._send(parcel, closed)
+            reason = closed.get(item.sink) or self._send(item, closed)
             if reason is None:
                 report.sent += 1
                 continue
             report.failed += 1
-            report.reasons[parcel.sink] = reason
-            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(parcel.tries, 16))
-            put_off(self.ledger, parcel, self.owner, wait_s=wait_s, reason=reason)
+            report.reasons[item.sink] = reason
+            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(item.tries, 16))
+            put_off(self.ledger, item, self.owner, wait_s=wait_s, reason=reason)
             # No warning: a command tells it in a sentence of its own.
             log.info(
-                "parcel_put_off",
-                extra={"job_id": str(parcel.job.id), "sink": parcel.sink, "why": reason},
+                "outbox_item_put_off",
+                extra={"job_id": str(item.job.id), "sink": item.sink, "why": reason},
             )
 
-    def _send(self, parcel: Outgoing, closed: dict[str, str]) -> str | None:
+    def _send(self, item: OutboxItem, closed: dict[str, str]) -> str | None:
         """Nothing when it arrived, else why not."""
-        sink = self.sinks.get(parcel.sink)
+        sink = self.sinks.get(item.sink)
         if sink is None:
-            return closed.setdefault(parcel.sink, f"not configured here; {self.missing}")
+            return closed.setdefault(item.sink, f"not configured here; {self.missing}")
         try:
-            sink.send(parcel)
+            sink.send(item)
         except CloudError as error:
             if not error.only_this:
-                closed[parcel.sink] = str(error)
+                closed[item.sink] = str(error)
             return str(error)
         except LedgerError:
             raise
         except (ImagenError, BrokenImage) as error:
             return str(error)
         except Exception as error:
-            # A sink's bug must not keep other parcels from going out.
-            log.exception("sink_raised", extra={"job_id": str(parcel.job.id)})
+            # A sink's bug must not keep other items from going out.
+            log.exception("sink_raised", extra={"job_id": str(item.job.id)})
             return f"failed with {type(error).__name__}, a bug of imagen's"
-        record_sent(self.ledger, parcel)
-        if parcel.sink == CLOUD_SINK:
-            drop_artifacts_of(self.ledger, parcel.job.id)
+        record_sent(self.ledger, item)
+        if item.sink == CLOUD_SINK:
+            drop_artifacts_of(self.ledger, item.job.id)
         return None

@@ -1,4 +1,4 @@
-"""The outbox: parcels wait, are held by one at a time, and are there until they arrived."""
+"""The outbox: items wait, are held by one at a time, and are there until they arrived."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imagen.ledger.outbox.outbox import (
     claim_outgoing,
     count_pending,
     count_untried,
+    give_back_items,
     give_back_outgoing,
-    give_back_parcels,
     hosts_to_send,
     outgoing_owners,
     put_in_outbox,
@@ -31,7 +31,7 @@ from imagen.ledger.store.types import now_plus
 
 
 def deliver(desk: Any, *, usage: bool = True, cloud: bool = True, **changes: Any) -> UUID:
-    """A delivered job with its parcels."""
+    """A delivered job with its items."""
     job_id: UUID = desk.generated(**changes)
     host = changes.get("delivery_host", "here")
     [claim] = claim_deliveries(desk.ledger, desk.claimant(), host=host)
@@ -49,17 +49,17 @@ def expire(desk: Any) -> None:
         connection.execute(update(outbox).values(lease_expires_at=now_plus(-1)))
 
 
-def test_a_delivery_leaves_a_parcel_for_each_sink(desk: Any) -> None:
+def test_a_delivery_leaves_an_item_for_each_sink(desk: Any) -> None:
     job_id = deliver(desk)
 
-    parcels = take(desk)
+    items = take(desk)
 
-    assert [parcel.sink for parcel in parcels] == [USAGE_SINK, CLOUD_SINK]
-    assert {parcel.job.id for parcel in parcels} == {job_id}
-    assert all(parcel.attempt.job_id == job_id for parcel in parcels)
+    assert [item.sink for item in items] == [USAGE_SINK, CLOUD_SINK]
+    assert {item.job.id for item in items} == {job_id}
+    assert all(item.attempt.job_id == job_id for item in items)
 
 
-def test_a_parcel_is_held_by_one_at_a_time(desk: Any) -> None:
+def test_an_item_is_held_by_one_at_a_time(desk: Any) -> None:
     deliver(desk)
     take(desk, "one")
 
@@ -73,17 +73,17 @@ def test_the_oldest_go_first_and_what_was_seen_is_not_seen_again(desk: Any) -> N
     ids = [deliver(desk, usage=False) for _ in range(3)]
 
     first = take(desk, limit=2)
-    give_back_parcels(desk.ledger, first, "one")
+    give_back_items(desk.ledger, first, "one")
     rest = take(desk, limit=2, after=first[-1].place)
 
-    assert [parcel.job.id for parcel in [*first, *rest]] == ids
+    assert [item.job.id for item in [*first, *rest]] == ids
 
 
-def test_a_parcel_that_was_put_off_waits_unless_it_is_wanted_now(desk: Any) -> None:
+def test_an_item_that_was_put_off_waits_unless_it_is_wanted_now(desk: Any) -> None:
     deliver(desk, cloud=False)
-    [parcel] = take(desk)
+    [item] = take(desk)
 
-    put_off(desk.ledger, parcel, "one", wait_s=60, reason="it rains")
+    put_off(desk.ledger, item, "one", wait_s=60, reason="it rains")
 
     assert take(desk) == []
     assert hosts_to_send(desk.ledger) == []
@@ -93,9 +93,9 @@ def test_a_parcel_that_was_put_off_waits_unless_it_is_wanted_now(desk: Any) -> N
 
 def test_what_arrived_is_not_sent_again(desk: Any) -> None:
     deliver(desk, cloud=False)
-    [parcel] = take(desk)
+    [item] = take(desk)
 
-    record_sent(desk.ledger, parcel)
+    record_sent(desk.ledger, item)
 
     assert take(desk, now=True) == []
     assert count_pending(desk.ledger) == {}
@@ -104,13 +104,13 @@ def test_what_arrived_is_not_sent_again(desk: Any) -> None:
     assert (row.tries, row.lease_owner, row.last_error) == (1, None, None)
 
 
-def test_who_lost_a_parcel_does_not_put_it_off(desk: Any) -> None:
+def test_who_lost_a_item_does_not_put_it_off(desk: Any) -> None:
     deliver(desk, cloud=False)
-    [parcel] = take(desk, "slow")
+    [item] = take(desk, "slow")
     expire(desk)
     take(desk, "quick")
 
-    put_off(desk.ledger, parcel, "slow", wait_s=3600, reason="late")
+    put_off(desk.ledger, item, "slow", wait_s=3600, reason="late")
 
     assert outgoing_owners(desk.ledger) == {"quick"}
 
@@ -125,11 +125,11 @@ def test_who_leaves_gives_everything_back_but_nothing_of_others(desk: Any) -> No
     assert len(take(desk, "three")) == 1
 
 
-def test_the_same_parcel_is_put_in_once(desk: Any) -> None:
+def test_the_same_item_is_put_in_once(desk: Any) -> None:
     deliver(desk)
-    [parcel, _] = take(desk)
+    [item, _] = take(desk)
     with desk.ledger.write() as connection:
-        again = [Claim(parcel.job, parcel.attempt, "two")]
+        again = [Claim(item.job, item.attempt, "two")]
         put_in_outbox(desk.ledger, connection, again, sink=USAGE_SINK)
 
     assert count_pending(desk.ledger) == {USAGE_SINK: 1, CLOUD_SINK: 1}
@@ -139,18 +139,18 @@ def test_a_scope_takes_only_its_own(desk: Any) -> None:
     mine, other = deliver(desk), deliver(desk)
 
     scope = Scope(job_ids=(mine,))
-    assert {parcel.job.id for parcel in take(desk, scope=scope)} == {mine}
+    assert {item.job.id for item in take(desk, scope=scope)} == {mine}
     assert count_untried(desk.ledger, scope) == 2
-    assert {parcel.job.id for parcel in take(desk)} == {other}
+    assert {item.job.id for item in take(desk)} == {other}
 
 
-def test_more_parcels_than_a_statement_takes_parameters_are_no_trouble(desk: Any) -> None:
+def test_more_items_than_a_statement_takes_parameters_are_no_trouble(desk: Any) -> None:
     ids = tuple(deliver(desk, cloud=False) for _ in range(5))
     place = None
     seen = []
     while found := take(desk, limit=1, now=True, after=place):
         place = found[-1].place
-        seen += [parcel.job.id for parcel in found]
+        seen += [item.job.id for item in found]
         put_off(desk.ledger, found[0], "one", wait_s=0, reason="no")
 
     assert tuple(seen) == ids

@@ -103,8 +103,8 @@ def test_rows_of_a_span_come_oldest_first_without_its_end(desk: Any) -> None:
 def test_what_is_not_known_to_have_arrived_counts_as_unsent(desk: Any) -> None:
     sent, waiting, kept = (generated(desk) for _ in range(3))
     record_usage(desk.ledger, [sent], also_send=True)
-    [parcel] = claim_outgoing(desk.ledger, "one", limit=9)
-    record_sent(desk.ledger, parcel)
+    [item] = claim_outgoing(desk.ledger, "one", limit=9)
+    record_sent(desk.ledger, item)
     record_usage(desk.ledger, [waiting], also_send=True)
     record_usage(desk.ledger, [kept], also_send=False)
 

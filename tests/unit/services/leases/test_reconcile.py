@@ -160,7 +160,7 @@ def test_a_process_of_this_host_that_is_only_stopped_counts_no_crash(studio: Any
     left.leave()
 
 
-def hold_parcel(studio: Any, owner: str) -> None:
+def hold_outbox_item(studio: Any, owner: str) -> None:
     """One usage row in the outbox that ``owner`` is sending."""
     desk = studio.desk
     desk.generated()
@@ -171,7 +171,7 @@ def hold_parcel(studio: Any, owner: str) -> None:
 
 def test_what_a_dead_process_of_this_host_was_sending_is_free_at_once(studio: Any) -> None:
     left = process_lock.enter(Path.cwd() / "owners", "dead")
-    hold_parcel(studio, "dead")
+    hold_outbox_item(studio, "dead")
     studio.reconciler().tick()
     assert claim_outgoing(studio.desk.ledger, "two", limit=1) == []
 
@@ -185,7 +185,7 @@ def test_the_sweep_keeps_the_lock_file_of_the_dead_while_they_hold_something_to_
     studio: Any,
 ) -> None:
     left = process_lock.enter(Path.cwd() / "owners", "dead")
-    hold_parcel(studio, "dead")
+    hold_outbox_item(studio, "dead")
     os.close(left.handle)
 
     studio.reconciler()._sweep_lock_files()

@@ -1,4 +1,4 @@
-"""Where parcels go: which tables, which keys, and in which order."""
+"""Where items go: which tables, which keys, and in which order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def storage(fake: FakeSupabase) -> Iterator[Storage]:
 
 @pytest.fixture
 def outgoing(sqlite_studio: Any) -> Any:
-    """A parcel of a delivered job."""
+    """A item of a delivered job."""
 
     def make(**changes: Any) -> Any:
         job_id = sqlite_studio.desk.generated(**{"owner_user_id": OWNER, **changes})
@@ -81,13 +81,13 @@ def insert(fake: FakeSupabase, number: int, **changes: Any) -> None:
 def test_usage_is_written_once_however_often_it_is_sent(
     fake: FakeSupabase, rest: RestClient, outgoing: Any
 ) -> None:
-    parcel = outgoing()
+    item = outgoing()
     for _ in range(2):
-        UsageOverRest(rest).send(parcel)
+        UsageOverRest(rest).send(item)
 
     [row] = fake.rows("mai", "imagen_usage")
-    assert row["attempt_id"] == str(parcel.attempt.id)
-    assert row["created_at"] == parcel.attempt.finished_at
+    assert row["attempt_id"] == str(item.attempt.id)
+    assert row["created_at"] == item.attempt.finished_at
     assert "prompt" not in row
 
 

@@ -41,7 +41,7 @@ def desk(sqlite_desk: Any) -> Any:
 
 
 def deliver(desk: Any, number: int = 1, *, cloud: bool = False) -> list[UUID]:
-    """Delivered jobs with a usage parcel each, or one for the cloud."""
+    """Delivered jobs with a usage item each, or one for the cloud."""
     ids = []
     for _ in range(number):
         ids.append(desk.generated())
@@ -110,7 +110,7 @@ def test_a_sink_that_is_away_does_not_keep_the_other(desk: Any, clock: Any) -> N
         ZeroDivisionError("oops"),
     ],
 )
-def test_what_is_wrong_with_one_parcel_never_keeps_the_others(
+def test_what_is_wrong_with_one_item_never_keeps_the_others(
     desk: Any, clock: Any, error: BaseException
 ) -> None:
     deliver(desk, 2)
@@ -147,7 +147,7 @@ def test_what_is_not_configured_says_what_to_set(desk: Any, clock: Any) -> None:
     assert report.reasons == {USAGE_SINK: "not configured here; set SUPABASE_URL"}
 
 
-def test_each_parcel_is_tried_once_a_drain(desk: Any, clock: Any) -> None:
+def test_each_item_is_tried_once_a_drain(desk: Any, clock: Any) -> None:
     deliver(desk, 20)
     post = Post(*[CloudError("too large", "", False, True)] * 100)
 
