@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import select, update
 
 from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
@@ -27,6 +27,9 @@ MAX_CRASHES = 3
 OWNERS = st.sampled_from(["one", "two", "three"])
 WHICH = st.integers(0, 1000)
 NO = Ending("backend_rejected", "no")
+SETTINGS = settings(
+    max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @dataclass
@@ -44,8 +47,16 @@ class Expected:
     def release(self, state: str) -> None:
         self.state, self.holder, self.is_expired = state, None, False
 
+    def is_held_by(self, owners: set[str]) -> bool:
+        return self.holder is not None and self.holder.owner in owners
 
-class Life(RuleBasedStateMachine):
+
+def _expect_written(is_written: bool) -> None:
+    if not is_written:
+        raise LeaseLost
+
+
+class LedgerMachine(stateful.RuleBasedStateMachine):
     """Several claimants with a ledger; ``desk`` is set on a subclass made by the test."""
 
     desk: Any
@@ -53,24 +64,23 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.desk.empty()
+        self.ledger = self.desk.ledger
         self.jobs: dict[UUID, Expected] = {}
         self.claims: list[Claim] = []
         self.sent = 0
 
-    # What people do.
+    # What users do.
 
     @rule()
     def submit(self) -> None:
         self.jobs[self.desk.submit()] = Expected()
 
+    @precondition(lambda machine: machine.jobs)
     @rule(which=WHICH)
     def cancel(self, which: int) -> None:
-        if not self.jobs:
-            return
-        job_id = list(self.jobs)[which % len(self.jobs)]
-        expected = self.jobs[job_id]
+        job_id, expected = list(self.jobs.items())[which % len(self.jobs)]
         is_sent = self._is_sent(job_id)
-        told = request_cancel(self.desk.ledger, Scope(job_ids=(job_id,)))
+        told = request_cancel(self.ledger, Scope(job_ids=(job_id,)))
         if expected.state in ("succeeded", "failed", "canceled"):
             assert told == {}
             return
@@ -79,13 +89,11 @@ class Life(RuleBasedStateMachine):
             expected.release("canceled")
         assert told == {job_id: JobState(expected.state)}
 
+    @precondition(lambda machine: machine.jobs)
     @rule(which=WHICH)
     def retry(self, which: int) -> None:
-        if not self.jobs:
-            return
-        job_id = list(self.jobs)[which % len(self.jobs)]
-        expected = self.jobs[job_id]
-        told = retry_jobs(self.desk.ledger, Scope(job_ids=(job_id,)))
+        job_id, expected = list(self.jobs.items())[which % len(self.jobs)]
+        told = retry_jobs(self.ledger, Scope(job_ids=(job_id,)))
         if expected.state not in ("failed", "canceled"):
             assert told == {}
             return
@@ -113,7 +121,7 @@ class Life(RuleBasedStateMachine):
     @rule(owner=OWNERS, limit=st.integers(1, 3))
     def claim_deliveries(self, owner: str, limit: int) -> None:
         claims = delivery.claim_deliveries(
-            self.desk.ledger, self.desk.claimant(owner), host="here", limit=limit
+            self.ledger, self.desk.claimant(owner), host="here", limit=limit
         )
         could = {
             job_id
@@ -131,12 +139,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(owner=OWNERS)
     def renew(self, owner: str) -> None:
-        renewed = renew_leases(self.desk.ledger, owner, lease_s=30)
-        mine = {
-            job_id
-            for job_id, each in self.jobs.items()
-            if each.holder and each.holder.owner == owner
-        }
+        renewed = renew_leases(self.ledger, owner, lease_s=30)
+        mine = {job_id for job_id, each in self.jobs.items() if each.is_held_by({owner})}
         assert set(renewed) == mine
         for job_id in mine:
             self.jobs[job_id].is_expired = False
@@ -146,7 +150,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: fenced_writes.record_intent(self.desk.ledger, claim),
+            lambda claim: fenced_writes.record_intent(self.ledger, claim),
             needs_known_id=True,
         )
 
@@ -157,7 +161,7 @@ class Life(RuleBasedStateMachine):
             which,
             "running",
             lambda claim: fenced_writes.record_submitted(
-                self.desk.ledger, claim, f"paid-{self.sent}", place="shop"
+                self.ledger, claim, f"paid-{self.sent}", place="shop"
             ),
             # The next holder needs the id, so it is kept even when the lease is lost.
             may_change="attempts",
@@ -186,7 +190,7 @@ class Life(RuleBasedStateMachine):
             which,
             "running",
             lambda claim: fenced_writes.record_retry(
-                self.desk.ledger, claim, NO, wait_s=wait_s, disposition=disposition
+                self.ledger, claim, NO, wait_s=wait_s, disposition=disposition
             ),
             after,
         )
@@ -196,9 +200,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: fenced_writes.record_failed(
-                self.desk.ledger, claim, Ending("x", "x", state)
-            ),
+            lambda claim: fenced_writes.record_failed(self.ledger, claim, Ending("x", "x", state)),
             lambda expected: expected.release(state.value),
         )
 
@@ -207,7 +209,7 @@ class Life(RuleBasedStateMachine):
         self._write(
             which,
             "running",
-            lambda claim: fenced_writes.give_back(self.desk.ledger, claim),
+            lambda claim: fenced_writes.give_back(self.ledger, claim),
             lambda expected: expected.release("queued"),
         )
 
@@ -217,25 +219,30 @@ class Life(RuleBasedStateMachine):
             keys = [row.key for row in self.desk.artifact_rows() if row.job_id == claim.job.id]
             key = keys[0] if keys else "gone"
             done = delivery.Delivered(claim, "/out/fox.png", "0" * 64, key)
-            if delivery.record_succeeded(self.desk.ledger, [done]) == [False]:
-                raise LeaseLost
-            drop_files(self.desk.ledger, [key])
+            _expect_written(*delivery.record_succeeded(self.ledger, [done]))
+            drop_files(self.ledger, [key])
 
         self._write(which, "generated", write, lambda expected: expected.release("succeeded"))
 
     @rule(which=WHICH)
     def fail_delivery(self, which: int) -> None:
-        self._write_delivery(which, "failed", delivery.record_delivery_failed)
+        def write(claim: Claim) -> None:
+            _expect_written(
+                delivery.record_delivery_failed(self.ledger, claim, code="x", message="no")
+            )
+
+        self._write(which, "generated", write, lambda expected: expected.release("failed"))
 
     @rule(which=WHICH)
     def draw_again(self, which: int) -> None:
-        def write(claim: Claim) -> None:
-            if not delivery.draw_again(self.desk.ledger, claim):
-                raise LeaseLost
+        self._write(
+            which,
+            "generated",
+            lambda claim: _expect_written(delivery.draw_again(self.ledger, claim)),
+            lambda expected: expected.release("queued"),
+        )
 
-        self._write(which, "generated", write, lambda expected: expected.release("queued"))
-
-    # What happens.
+    # What happens without a call of theirs.
 
     @rule(which=WHICH)
     def expire(self, which: int) -> None:
@@ -247,12 +254,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(dead=st.sets(OWNERS, max_size=1))
     def reconcile(self, dead: set[str]) -> None:
-        taken = take_back(self.desk.ledger, max_crashes=MAX_CRASHES, dead=dead)
-        overdue = [
-            each
-            for each in self.jobs.values()
-            if each.holder and (each.is_expired or each.holder.owner in dead)
-        ]
+        taken = take_back(self.ledger, max_crashes=MAX_CRASHES, dead=dead)
+        overdue = [each for each in self.jobs.values() if each.is_expired or each.is_held_by(dead)]
         assert taken == len(overdue)
         for expected in overdue:
             if expected.state == "generated":
@@ -269,13 +272,13 @@ class Life(RuleBasedStateMachine):
             for job_id, each in self.jobs.items()
             if each.state == "queued" and each.is_canceled and not self._is_sent(job_id)
         ]
-        assert end_canceled(self.desk.ledger) == len(ends)
+        assert end_canceled(self.ledger) == len(ends)
         for expected in ends:
             expected.release("canceled")
 
     @rule()
     def time_passes(self) -> None:
-        with self.desk.ledger.write(durable=False) as connection:
+        with self.ledger.write(durable=False) as connection:
             connection.execute(
                 update(jobs).where(jobs.c.not_before.is_not(None)).values(not_before=now_plus(-1))
             )
@@ -284,16 +287,16 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        keys = leftover_keys(self.desk.ledger)
-        with self.desk.ledger.write(durable=False) as connection:
+        keys = leftover_keys(self.ledger)
+        with self.ledger.write(durable=False) as connection:
             forget_artifacts(connection, keys)
-        drop_files(self.desk.ledger, keys)
+        drop_files(self.ledger, keys)
 
     # What must always hold.
 
     @invariant()
     def the_ledger_is_as_expected(self) -> None:
-        with self.desk.ledger.read() as connection:
+        with self.ledger.read() as connection:
             rows = connection.execute(select(jobs)).all()
             tries = connection.execute(select(attempts)).all()
         for row in rows:
@@ -313,7 +316,7 @@ class Life(RuleBasedStateMachine):
         assert len(rows) == len(self.jobs)
 
     def teardown(self) -> None:
-        """Every job that is still on its way can be brought to an end by anybody."""
+        """One last claimant can bring every unfinished job to an end."""
         for _ in range(MAX_CRASHES + 2):
             for job_id, each in self.jobs.items():
                 if each.holder:
@@ -328,7 +331,7 @@ class Life(RuleBasedStateMachine):
                 self.desk.generate(claim)
                 self.jobs[claim.job.id].release("generated")
             for claim in delivery.claim_deliveries(
-                self.desk.ledger, self.desk.claimant("last"), host="here"
+                self.ledger, self.desk.claimant("last"), host="here"
             ):
                 self.claims = [claim]
                 self.jobs[claim.job.id].holder = claim
@@ -339,7 +342,7 @@ class Life(RuleBasedStateMachine):
         failed = {job_id for job_id, each in self.jobs.items() if each.state == "failed"}
         assert {row.job_id for row in self.desk.artifact_rows()} <= failed
 
-    # How a writer is judged.
+    # How a write is checked.
 
     def _write(
         self,
@@ -376,13 +379,6 @@ class Life(RuleBasedStateMachine):
         else:
             raise AssertionError(f"{claim.owner} wrote without holding the job")
 
-    def _write_delivery(self, which: int, state: str, record: Any, **options: Any) -> None:
-        def write(claim: Claim) -> None:
-            if not record(self.desk.ledger, claim, code="delivery", message="no", **options):
-                raise LeaseLost
-
-        self._write(which, "generated", write, lambda expected: expected.release(state))
-
     def _is_sent(self, job_id: UUID) -> bool:
         attempt_id = self.desk.row(job_id).attempt_id
         return any(
@@ -393,17 +389,9 @@ class Life(RuleBasedStateMachine):
 
 
 def test_no_order_of_events_loses_doubles_or_strands_a_job(desk: Any) -> None:
-    class AtThisDesk(Life):
+    class AtThisDesk(LedgerMachine):
         pass
 
     AtThisDesk.desk = desk
 
-    run_state_machine_as_test(
-        AtThisDesk,
-        settings=settings(
-            max_examples=20,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    stateful.run_state_machine_as_test(AtThisDesk, settings=SETTINGS)
