@@ -19,7 +19,7 @@ _OWN_DISTRIBUTION = "imagen"
 
 
 @dataclass(frozen=True)
-class Origin:
+class AdapterOrigin:
     """Who brought a backend type, and why it cannot be used, or ""."""
 
     distribution: str
@@ -29,7 +29,7 @@ class Origin:
         return f"broken ({self.error})" if self.error else self.distribution
 
 
-class Adapters:
+class InstalledAdapters:
     """The installed backend types; a plug-in is imported when its type is first used.
 
     Threads may share it. ``given`` stands in for what is installed.
@@ -59,17 +59,17 @@ class Adapters:
                 self._loaded[type_name] = self._load(type_name)
             return self._loaded[type_name]
 
-    def origins(self) -> dict[str, Origin]:
+    def origins(self) -> dict[str, AdapterOrigin]:
         """Every type with who brought it. Imports them all; a broken one is only told."""
-        found: dict[str, Origin] = {}
+        found: dict[str, AdapterOrigin] = {}
         for type_name in self.types():
             distribution = self._distribution(type_name)
             try:
                 self.load(type_name)
             except ConfigError as exc:
-                found[type_name] = Origin(distribution, exc.message)
+                found[type_name] = AdapterOrigin(distribution, exc.message)
             else:
-                found[type_name] = Origin(distribution)
+                found[type_name] = AdapterOrigin(distribution)
         return found
 
     def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:

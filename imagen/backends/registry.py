@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imagen.backends.adapter import Adapter, AdapterContext
-from imagen.backends.installed import Adapters, Origin
+from imagen.backends.installed import AdapterOrigin, InstalledAdapters
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError, ImagenError, RequestError
 
@@ -39,11 +39,13 @@ class Registry:
         self,
         specs: Iterable[BackendSpec],
         context: AdapterContext,
-        adapters: Adapters | Mapping[str, Adapter] | None = None,
+        adapters: InstalledAdapters | Mapping[str, Adapter] | None = None,
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._context = context
-        self._adapters = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
+        self._adapters = (
+            adapters if isinstance(adapters, InstalledAdapters) else InstalledAdapters(adapters)
+        )
         self._lock = threading.Lock()
         self._built: dict[str, Backend] = {}
 
@@ -51,7 +53,7 @@ class Registry:
         """The configured backends, in the order of the configuration."""
         return list(self._specs)
 
-    def types(self) -> dict[str, Origin]:
+    def types(self) -> dict[str, AdapterOrigin]:
         """Every installed type with who brought it, broken ones included. Imports them all."""
         return self._adapters.origins()
 

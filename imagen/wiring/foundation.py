@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen.backends.adapter import AdapterContext
-from imagen.backends.installed import Adapters
+from imagen.backends.installed import InstalledAdapters
 from imagen.backends.registry import Registry
 from imagen.cloud.settings import missing_variables, project_ref, read_settings
 from imagen.config.schema import Config
@@ -78,8 +78,8 @@ class Foundation:
         return open_ledger(self.config.database.url, default_path=self.state_folder / "ledger.db")
 
     @cached_property
-    def adapters(self) -> Adapters:
-        return Adapters()
+    def adapters(self) -> InstalledAdapters:
+        return InstalledAdapters()
 
     @cached_property
     def registry(self) -> Registry:

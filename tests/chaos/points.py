@@ -38,7 +38,7 @@ _DRAWING = [
 # A paid call: announced, sent, its answer written down.
 _PAYING = [
     *_both("imagen.services.draw.ledger_run:record_intent"),
-    *_both("imagen.backends.mock.memory:Calls.add"),
+    *_both("imagen.backends.mock.memory:CallLog.add"),
     *_both("imagen.services.draw.ledger_run:record_submitted"),
 ]
 

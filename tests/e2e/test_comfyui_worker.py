@@ -34,7 +34,7 @@ STEPS = {
     "before the post": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "before"),
     "posted": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "after"),
     "finished but not fetched": Point(
-        "imagen.backends.comfyui.run.prompt_run:fetch_picture", "before"
+        "imagen.backends.comfyui.run.prompt_run:fetch_image", "before"
     ),
     "fetched but not kept": Point("imagen.services.draw.draw:record_generated", "before"),
     "kept": Point("imagen.services.draw.draw:record_generated", "after"),

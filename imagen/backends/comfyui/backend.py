@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from imagen.backends.adapter import AdapterContext
 from imagen.backends.comfyui.run.stuck import StuckSign
-from imagen.backends.comfyui.run.timings import Pace
+from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.server.headers import read_headers
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow.fitting import fit_request, options_for
@@ -41,12 +41,12 @@ class ComfyUIBackend:
     is_metered = True
 
     def __init__(
-        self, name: str, settings: ComfyUISettings, env: Mapping[str, str], *, pace: Pace
+        self, name: str, settings: ComfyUISettings, env: Mapping[str, str], *, timings: Timings
     ) -> None:
         self._name = name
         self._settings = settings
         self._env = env
-        self._pace = pace
+        self._timings = timings
         self._sign = StuckSign()
         self._lock = threading.Lock()
         self._client: ComfyClient | None = None
@@ -73,7 +73,7 @@ class ComfyUIBackend:
     def generate(self, request: ImageRequest, run: Run) -> Drawn:
         """One image. Blocks until it is drawn, refused, or out of time.
 
-        Waiting in the server's queue is not limited by ``timeout_s``. A restart of the server
+        CancelableWait in the server's queue is not limited by ``timeout_s``. A restart of the server
         is survived by drawing again with the same seed.
 
         Raises:
@@ -88,15 +88,15 @@ class ComfyUIBackend:
             LeaseLost: passed on; the server is left alone.
         """
         from imagen.backends.comfyui.run.follow import Limits  # noqa: PLC0415
-        from imagen.backends.comfyui.run.prompt_run import Drawing  # noqa: PLC0415
+        from imagen.backends.comfyui.run.prompt_run import PromptRun  # noqa: PLC0415
         from imagen.backends.comfyui.server.websocket import EventSocket  # noqa: PLC0415
 
         workflow = self._load_here()
         fitted = fit_request(request, workflow, self._settings)
         events = EventSocket(
-            self._settings.url, headers=self._headers(), reconnect_s=self._pace.reconnect_s
+            self._settings.url, headers=self._headers(), reconnect_s=self._timings.reconnect_s
         )
-        drawing = Drawing(
+        drawing = PromptRun(
             client=self._connect(),
             elsewhere=self._connect_elsewhere,
             workflow=workflow,
@@ -106,7 +106,7 @@ class ComfyUIBackend:
             limits=Limits(
                 self._settings.timeout_s, self._settings.stall_s, self._settings.restart_wait_s
             ),
-            pace=self._pace,
+            timings=self._timings,
             sign=self._sign,
         )
         try:
@@ -157,7 +157,7 @@ class ComfyUIBackend:
         from imagen.backends.comfyui.run.interrupt import stop_prompt  # noqa: PLC0415
 
         client = self._connect()
-        if stop_prompt(client, external_id, wait_s=self._pace.stop_s) is None:
+        if stop_prompt(client, external_id, wait_s=self._timings.stop_s) is None:
             client.prove()
             log.warning(
                 "comfyui_stop_unconfirmed",
@@ -248,7 +248,7 @@ class ComfyUIAdapter:
             ConfigError: the workflow is unknown, or has no place for something that is set.
         """
         assert isinstance(settings, ComfyUISettings)
-        return ComfyUIBackend(name, settings, context.env, pace=Pace())
+        return ComfyUIBackend(name, settings, context.env, timings=Timings())
 
 
 adapter = ComfyUIAdapter()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from imagen.backends.adapter import AdapterContext
-from imagen.backends.mock.memory import Calls, Tries
+from imagen.backends.mock.memory import CallLog, TryCounter
 from imagen.backends.mock.palettes import PALETTES
 from imagen.backends.mock.settings import MockSettings
 from imagen.domain.cost import FREE, Cost
@@ -49,8 +49,8 @@ class MockBackend:
         self.is_metered = settings.cost_usd is not None
         self._settings = settings
         self._env = env
-        self._tries = Tries(settings.state_dir)
-        self._calls = Calls(settings.calls_log)
+        self._tries = TryCounter(settings.state_dir)
+        self._calls = CallLog(settings.calls_log)
         self._closed = threading.Event()
 
     def fit(self, request: ImageRequest) -> Fitted:

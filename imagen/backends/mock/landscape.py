@@ -23,17 +23,17 @@ _FEW_RIDGES = 2
 _SMALLEST_WITH_ALL = 128
 
 
-def draw_landscape(width: int, height: int, chance: random.Random, palette: Palette) -> Image.Image:
+def draw_landscape(width: int, height: int, rng: random.Random, palette: Palette) -> Image.Image:
     """An RGB picture of ``width`` x ``height`` pixels."""
     picture = _draw_sky(width, height, palette)
     if palette.is_night:
-        _draw_stars(picture, palette, chance)
-    _draw_light(picture, palette, chance)
+        _draw_stars(picture, palette, rng)
+    _draw_light(picture, palette, rng)
     # The picture lies on its side for the hills, so that a column of it is one run of bytes.
     picture = picture.transpose(Image.Transpose.TRANSPOSE)
     count = _RIDGES if min(width, height) >= _SMALLEST_WITH_ALL else _FEW_RIDGES
     for number in range(count):
-        _draw_ridge(picture, palette, chance, nearness=(number + 1) * 100 // count)
+        _draw_ridge(picture, palette, rng, nearness=(number + 1) * 100 // count)
     return picture.transpose(Image.Transpose.TRANSPOSE)
 
 
@@ -42,21 +42,21 @@ def _draw_sky(width: int, height: int, palette: Palette) -> Image.Image:
     return column.resize((width, height), Image.Resampling.NEAREST)
 
 
-def _draw_stars(sky: Image.Image, palette: Palette, chance: random.Random) -> None:
+def _draw_stars(sky: Image.Image, palette: Palette, rng: random.Random) -> None:
     pen = ImageDraw.Draw(sky)
     side = max(1, min(sky.size) // 400)
     for _ in range(min(160, 12 + sky.width * sky.height // 9000)):
-        x, y = chance.randrange(sky.width), chance.randrange(sky.height)
-        colour = mix(palette.sky_top, palette.light, chance.randint(20, 100), of=100)
+        x, y = rng.randrange(sky.width), rng.randrange(sky.height)
+        colour = mix(palette.sky_top, palette.light, rng.randint(20, 100), of=100)
         pen.rectangle((x, y, x + side - 1, y + side - 1), fill=colour)
 
 
-def _draw_light(sky: Image.Image, palette: Palette, chance: random.Random) -> None:
+def _draw_light(sky: Image.Image, palette: Palette, rng: random.Random) -> None:
     """Draws the sun or the moon: a disc, with two faint rings of glow around it."""
     side = min(sky.width, sky.height * 3 // 4)
-    radius = max(4, side * chance.randint(90, 135) // 1000)
-    x = sky.width * chance.randint(22, 78) // 100
-    y = sky.height * chance.randint(20, 40) // 100
+    radius = max(4, side * rng.randint(90, 135) // 1000)
+    x = sky.width * rng.randint(22, 78) // 100
+    y = sky.height * rng.randint(20, 40) // 100
     for times_10, strength in ((26, 22), (17, 34), (10, 255)):
         disc = _draw_disc(radius * times_10 // 10, strength)
         sky.paste(palette.light, (x - disc.width // 2, y - disc.height // 2), disc)
@@ -73,7 +73,7 @@ def _draw_disc(radius: int, strength: int) -> Image.Image:
 
 
 def _draw_ridge(
-    sideways: Image.Image, palette: Palette, chance: random.Random, *, nearness: int
+    sideways: Image.Image, palette: Palette, rng: random.Random, *, nearness: int
 ) -> None:
     """Draws one row of hills; ``nearness`` is 100 for the nearest."""
     height, width = sideways.size
@@ -81,7 +81,7 @@ def _draw_ridge(
     base = height * (46 + nearness * 44 // 100) // 100
     swing = side * (24 - nearness // 10) // 100
     period = max(8, side * (44 + nearness * 28 // 100) // 100)
-    tops = [base * _SUBPIXELS - (swing * rise >> 4) for rise in _hills(width, period, chance)]
+    tops = [base * _SUBPIXELS - (swing * rise >> 4) for rise in _hills(width, period, rng)]
     colour = mix(palette.far, palette.near, nearness, of=100)
     # Mist: each ridge grows paler towards its foot, which sets off the next one.
     foot = mix(colour, palette.sky_bottom, 36 - nearness // 4, of=100)
@@ -92,20 +92,20 @@ def _draw_ridge(
     sideways.paste(hills, (0, 0), _mask(tops, height))
 
 
-def _hills(width: int, period: int, chance: random.Random) -> list[int]:
+def _hills(width: int, period: int, rng: random.Random) -> list[int]:
     """Smooth noise of two sizes, one number a column, 0..4095."""
-    broad = _waves(width, period, chance)
-    fine = _waves(width, max(4, period * 3 // 8), chance)
+    broad = _waves(width, period, rng)
+    fine = _waves(width, max(4, period * 3 // 8), rng)
     return [(high * 3 + low) >> 2 for high, low in zip(broad, fine, strict=True)]
 
 
-def _waves(width: int, period: int, chance: random.Random) -> list[int]:
+def _waves(width: int, period: int, rng: random.Random) -> list[int]:
     """Random heights, 0..4095, every ``period`` columns, and a soft curve between them."""
-    offset = chance.randrange(period)
+    offset = rng.randrange(period)
     rises: list[int] = []
-    left = chance.randrange(4096)
+    left = rng.randrange(4096)
     while len(rises) < width + offset:
-        right = chance.randrange(4096)
+        right = rng.randrange(4096)
         rises += [left + ((right - left) * part >> 12) for part in _ease(period)]
         left = right
     return rises[offset : offset + width]

@@ -23,7 +23,7 @@ _PANEL_STRENGTH = 170
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\xa0\xad]+")
 
 
-def letter(image: Image.Image, text: str, *, footer: str) -> None:
+def draw_caption(image: Image.Image, text: str, *, footer: str) -> None:
     """Writes ``text`` and ``footer`` on a dark panel at the bottom, where there is room for it.
 
     From 256 x 256 pixels up there always is; what does not fit ends in "...".

@@ -13,7 +13,7 @@ from imagen.domain.request import ImageRequest
 from imagen.errors import BackendUnavailable
 
 
-class Tries:
+class TryCounter:
     """How often each job was tried: in ``state_dir`` where there is one, else in memory."""
 
     def __init__(self, state_dir: Path | None) -> None:
@@ -35,7 +35,7 @@ class Tries:
             raise _cannot_write(self._state_dir, "state_dir", exc) from exc
 
 
-class Calls:
+class CallLog:
     """The drawings that were begun: a provider's list, in ``calls_log`` where there is one."""
 
     def __init__(self, calls_log: Path | None) -> None:

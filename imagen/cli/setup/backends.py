@@ -15,7 +15,7 @@ from imagen.cli.shell import Shell
 from imagen.domain.printable import printable_line
 
 if TYPE_CHECKING:
-    from imagen.backends.installed import Origin
+    from imagen.backends.installed import AdapterOrigin
     from imagen.backends.registry import Registry
     from imagen.domain.drawn import Health
 
@@ -149,7 +149,7 @@ def _state(screen: Screen, each: Mapping[str, Any]) -> str:
     return text
 
 
-def _tell_types(screen: Screen, types: Mapping[str, Origin]) -> None:
+def _tell_types(screen: Screen, types: Mapping[str, AdapterOrigin]) -> None:
     named = ", ".join(f"{kind} ({origin})" for kind, origin in types.items())
     screen.say(screen.paint(f"* the default; installed types: {named or 'none'}", "dim"))
 

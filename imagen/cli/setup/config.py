@@ -76,13 +76,13 @@ def validate(shell: Shell, file: str | None, config: str | None) -> None:
 
     Without FILE, the one that would be read.
     """
-    from imagen.backends.installed import Adapters
+    from imagen.backends.installed import InstalledAdapters
     from imagen.config.load import find_config, load_config, shown_path
     from imagen.services.report.check_config import require_valid
 
     path = find_config(file or config, shell.env)
     settings = load_config(path, shell.env)
-    require_valid(settings, Adapters())
+    require_valid(settings, InstalledAdapters())
     name = shown_path(path, shell.env) if path else "the built-in configuration"
     if shell.wants_json:
         shell.screen.answer_json({"path": str(path) if path else None, "error": None})

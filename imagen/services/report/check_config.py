@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ValidationError
 
-from imagen.backends.installed import Adapters, unknown_type
+from imagen.backends.installed import InstalledAdapters, unknown_type
 from imagen.backends.registry import BackendSpec
 from imagen.config.explain import dotted, explain, unknown_key
 from imagen.config.places import BUILT_IN, KeyPath, Problem
@@ -18,7 +18,7 @@ _OWN_KEYS = tuple(BackendEntry.model_fields)
 
 
 def check_config(
-    config: Config, adapters: Adapters, *, backends: Collection[str] | None = None
+    config: Config, adapters: InstalledAdapters, *, backends: Collection[str] | None = None
 ) -> list[str]:
     """What is wrong with the backends' blocks, a sentence each, in the order of the file.
 
@@ -33,7 +33,7 @@ def check_config(
 
 
 def require_valid(
-    config: Config, adapters: Adapters, *, backends: Collection[str] | None = None
+    config: Config, adapters: InstalledAdapters, *, backends: Collection[str] | None = None
 ) -> None:
     """As ``check_config``, for callers that cannot go on.
 
@@ -45,7 +45,7 @@ def require_valid(
         raise ConfigError("\n".join(problems))
 
 
-def backend_specs(config: Config, adapters: Adapters) -> list[BackendSpec]:
+def backend_specs(config: Config, adapters: InstalledAdapters) -> list[BackendSpec]:
     """What the registry is made of; built-in backends whose type is not installed are left out."""
     return [
         BackendSpec(name, entry.type, entry.queue, entry.settings)
@@ -55,7 +55,7 @@ def backend_specs(config: Config, adapters: Adapters) -> list[BackendSpec]:
 
 
 def _check_backend(
-    name: str, entry: BackendEntry, config: Config, adapters: Adapters
+    name: str, entry: BackendEntry, config: Config, adapters: InstalledAdapters
 ) -> list[Problem]:
     at: KeyPath = ("backends", name)
     type_place = config.places.get((*at, "type"), config.places.get(at, BUILT_IN))

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from imagen.backends.adapter import Adapter
-from imagen.backends.installed import Adapters
+from imagen.backends.installed import InstalledAdapters
 from imagen.errors import ConfigError
 
 
@@ -51,7 +51,7 @@ def test_a_plug_in_is_found_and_imported_only_when_its_type_is_used(
     plug_in: Callable[..., None],
 ) -> None:
     plug_in("acme", {"acme": "acme_good:adapter"}, acme_good=GOOD)
-    adapters = Adapters()
+    adapters = InstalledAdapters()
 
     assert "acme" in adapters
     assert "acme" in adapters.types()
@@ -77,7 +77,7 @@ def test_a_broken_plug_in_is_listed_as_broken_and_raises_only_when_used(
     plug_in: Callable[..., None], code: str, why: str
 ) -> None:
     plug_in("acme", {"acme": "acme_bad:adapter"}, acme_bad=code)
-    adapters = Adapters()
+    adapters = InstalledAdapters()
 
     origin = adapters.origins()["acme"]
     with pytest.raises(ConfigError) as caught:
@@ -94,7 +94,7 @@ def test_two_distributions_of_one_type_are_both_named(plug_in: Callable[..., Non
     plug_in("bolt", {"twice": "acme_good:adapter"})
 
     with pytest.raises(ConfigError) as caught:
-        Adapters().load("twice")
+        InstalledAdapters().load("twice")
 
     assert "acme 1.2" in str(caught.value)
     assert "bolt 1.2" in str(caught.value)
@@ -105,8 +105,8 @@ def test_nobody_takes_over_a_built_in_type(plug_in: Callable[..., None]) -> None
     plug_in("acme", {"mock": "acme_good:adapter"}, acme_good=GOOD)
 
     with pytest.raises(ConfigError) as caught:
-        Adapters().load("no-such")
-    Adapters().origins()
+        InstalledAdapters().load("no-such")
+    InstalledAdapters().origins()
 
     assert "mock" in str(caught.value)
     assert "acme_good" not in sys.modules
@@ -114,7 +114,9 @@ def test_nobody_takes_over_a_built_in_type(plug_in: Callable[..., None]) -> None
 
 def test_an_unknown_type_is_named_with_a_near_miss_and_the_list() -> None:
     with pytest.raises(ConfigError) as caught:
-        Adapters({"comfyui": cast("Adapter", None), "mock": cast("Adapter", None)}).load("comfyuii")
+        InstalledAdapters({"comfyui": cast("Adapter", None), "mock": cast("Adapter", None)}).load(
+            "comfyuii"
+        )
 
     assert str(caught.value) == (
         "unknown backend type 'comfyuii'; did you mean 'comfyui'? installed types: comfyui, mock"

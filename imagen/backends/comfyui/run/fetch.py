@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from imagen.backends.comfyui.run.timings import Pace
-from imagen.backends.comfyui.run.waiting import Waiting
+from imagen.backends.comfyui.run.timings import Timings
+from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.history import ImageFile
 from imagen.backends.comfyui.workflow.workflow import Workflow
@@ -20,23 +20,23 @@ _FETCHES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class FetchedImage:
     """Verified bytes, and what the user should know about them."""
 
     data: bytes
     warnings: tuple[str, ...] = ()
 
 
-def fetch_picture(
+def fetch_image(
     client: ComfyClient,
     images: tuple[ImageFile, ...],
     *,
     workflow: Workflow,
     size: Size,
-    waiting: Waiting,
+    waiting: CancelableWait,
     patience_s: float,
-    pace: Pace,
-) -> Picture | None:
+    timings: Timings,
+) -> FetchedImage | None:
     """The first image; nothing when the server has no whole copy of it.
 
     Tried three times. A server that is gone meanwhile is waited for, since its files survive a
@@ -48,11 +48,11 @@ def fetch_picture(
         except (BrokenImage, BackendUnavailable) as exc:
             log.warning("comfyui_image_broken", extra={"url": client.url, "why": str(exc)})
         waiting.until_answered(client.prove, patience_s=patience_s)
-        waiting.pause(pace.fetch_s)
+        waiting.pause(timings.fetch_s)
     return None
 
 
-def _verify(data: bytes, count: int, *, workflow: Workflow, size: Size) -> Picture:
+def _verify(data: bytes, count: int, *, workflow: Workflow, size: Size) -> FetchedImage:
     info = inspect_image(data)
     warnings = []
     drawn_size = f"{info.width}x{info.height}"
@@ -62,4 +62,4 @@ def _verify(data: bytes, count: int, *, workflow: Workflow, size: Size) -> Pictu
         warnings.append(f"asked for {size}, the workflow drew {drawn_size}")
     if count > 1:
         warnings.append(f"the workflow drew {count} images; kept the first")
-    return Picture(data, tuple(warnings))
+    return FetchedImage(data, tuple(warnings))

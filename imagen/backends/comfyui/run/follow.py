@@ -10,9 +10,9 @@ from typing import Any
 
 from imagen.backends.comfyui.run.phases import Phases
 from imagen.backends.comfyui.run.stuck import StuckSign
-from imagen.backends.comfyui.run.timings import Pace
-from imagen.backends.comfyui.server.client import ComfyClient, Sighting
-from imagen.backends.comfyui.server.websocket import Event, EventSocket
+from imagen.backends.comfyui.run.timings import Timings
+from imagen.backends.comfyui.server.client import ComfyClient, PromptStatus
+from imagen.backends.comfyui.server.websocket import EventSocket, PromptEvent
 from imagen.domain.protocols import Run
 from imagen.errors import BackendUnavailable, OutcomeUnknown
 
@@ -40,7 +40,7 @@ class Limits:
     absence_s: float
 
 
-class Watch:
+class PromptFollower:
     """One prompt of one thread, from its submission until it has ended."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Watch:
         posted_as: str,
         run: Run,
         limits: Limits,
-        pace: Pace,
+        timings: Timings,
         sign: StuckSign,
         phases: Phases,
         total_steps: int,
@@ -64,19 +64,19 @@ class Watch:
         self._posted_as = posted_as
         self._run = run
         self._limits = limits
-        self._pace = pace
+        self._timings = timings
         self._sign = sign
         self._phases = phases
         self._done, self._total = 0, max(1, total_steps)
         now_s = time.monotonic()
         self._looked_at_s = now_s
-        self._look_at_s = now_s + (pace.poll_s if posted_as else 0.0)
+        self._look_at_s = now_s + (timings.poll_s if posted_as else 0.0)
         self._changed_at_s = now_s
         self._running_since_s: float | None = None
         self._absent_since_s: float | None = None
         self._is_ending = False
-        self._lag_s = pace.lag_s
-        self._seen: Sighting | None = None
+        self._lag_s = timings.lag_s
+        self._seen: PromptStatus | None = None
 
     def until_ended(self) -> Entry | None:
         """The history entry; nothing when the server does not know the prompt any more.
@@ -105,27 +105,27 @@ class Watch:
 
     def _listen(self) -> None:
         now_s = time.monotonic()
-        event = self._events.wait(min(self._pace.tick_s, max(0.0, self._look_at_s - now_s)))
+        event = self._events.wait(min(self._timings.tick_s, max(0.0, self._look_at_s - now_s)))
         if event is None:
             return
         if event.prompt_id == self._prompt_id:
             self._take(event)
         elif event.kind == "queue" and not self._is_attached:
             # It may be our prompt that ended, but busy servers say this many times a second.
-            soon_s = self._looked_at_s + 5 * self._pace.lag_s
+            soon_s = self._looked_at_s + 5 * self._timings.lag_s
             self._look_at_s = min(self._look_at_s, max(soon_s, time.monotonic()))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: PromptEvent) -> None:
         now_s = time.monotonic()
         self._mark_running(now_s)
         self._changed_at_s = now_s
-        self._look_at_s = now_s + self._pace.poll_s
+        self._look_at_s = now_s + self._timings.poll_s
         self._phases.hear(event)
         if event.kind == "progress":
             self._done, self._total = event.done, max(1, event.total)
         elif event.kind == "ending":
             self._is_ending = True
-            self._look_at_s = now_s + self._pace.lag_s
+            self._look_at_s = now_s + self._timings.lag_s
         elif event.kind == "ended":
             self._is_ending = True
             self._look_at_s = now_s
@@ -134,7 +134,7 @@ class Watch:
         if self._running_since_s is None:
             self._running_since_s = now_s
 
-    def _look(self) -> Sighting | None:
+    def _look(self) -> PromptStatus | None:
         try:
             sighting = self._client.look_up(self._prompt_id)
         except BackendUnavailable as exc:
@@ -158,9 +158,9 @@ class Watch:
 
     def _next_wait_s(self) -> float:
         if not self._is_ending:
-            return self._pace.poll_s
+            return self._timings.poll_s
         # The entry is a matter of milliseconds; ask less and less eagerly.
-        self._lag_s = min(2 * self._lag_s, self._pace.poll_s)
+        self._lag_s = min(2 * self._lag_s, self._timings.poll_s)
         return self._lag_s
 
     def _note_absence(self, exc: BackendUnavailable) -> None:
@@ -174,7 +174,7 @@ class Watch:
                 exc.hint,
             ) from exc
         self._looked_at_s = now_s
-        self._look_at_s = now_s + self._pace.poll_s
+        self._look_at_s = now_s + self._timings.poll_s
 
     def _enforce_limits(self) -> None:
         if self._absent_since_s is not None:

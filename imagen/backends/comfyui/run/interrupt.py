@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from imagen.backends.comfyui.server.client import ComfyClient, Sighting
+from imagen.backends.comfyui.server.client import ComfyClient, PromptStatus
 from imagen.errors import BackendError, CredentialError
 
 _LOOK_AGAIN_S = 0.1
 _INTERRUPT_AGAIN_S = 1.0
 
 
-def stop_prompt(client: ComfyClient, prompt_id: str, *, wait_s: float) -> Sighting | None:
+def stop_prompt(client: ComfyClient, prompt_id: str, *, wait_s: float) -> PromptStatus | None:
     """How the prompt ended once it is neither queued nor running; nothing if that is unknown.
 
     Blocks up to ``wait_s`` seconds and two timeouts: an interrupt takes effect at the next step

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from imagen.backends.comfyui.server.client import Queued
-from imagen.backends.comfyui.server.websocket import Event
+from imagen.backends.comfyui.server.client import QueuedPrompt
+from imagen.backends.comfyui.server.websocket import PromptEvent
 
 #: Who is ahead is named once the wait behind one prompt has lasted this many seconds.
 NAMED_AFTER_S = 60.0
@@ -30,7 +30,7 @@ class Phases:
         self._first_since = datetime.now(UTC)
         self.text = ""
 
-    def queued(self, ahead: Sequence[Queued]) -> None:
+    def queued(self, ahead: Sequence[QueuedPrompt]) -> None:
         """It waits in the server's queue behind these prompts, the one in execution first."""
         now = datetime.now(UTC)
         first_id = ahead[0].prompt_id if ahead else ""
@@ -51,7 +51,7 @@ class Phases:
             # With everything loaded already the first step is not far.
             self.text = ""
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: PromptEvent) -> None:
         """One of its own events."""
         if event.kind != "alive":
             self._has_stepped = True
@@ -76,7 +76,7 @@ class Phases:
             self.running(is_heard=True)
 
 
-def _name_first(ahead: Sequence[Queued]) -> str:
+def _name_first(ahead: Sequence[QueuedPrompt]) -> str:
     """The prompt that everything waits behind: ``first prompt 1f2e3d4c of another client``."""
     first = ahead[0]
     whose = "another imagen job" if first.is_imagen else "another client"

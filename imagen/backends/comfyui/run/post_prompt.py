@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagen.backends.comfyui.run.interrupt import stop_prompt
-from imagen.backends.comfyui.run.timings import Pace
-from imagen.backends.comfyui.run.waiting import Waiting
+from imagen.backends.comfyui.run.timings import Timings
+from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.workflow.fitting import values_for
 from imagen.backends.comfyui.workflow.workflow import Workflow
@@ -49,9 +49,9 @@ def post_prompt(
     client: ComfyClient,
     body: Mapping[str, Any],
     *,
-    waiting: Waiting,
+    waiting: CancelableWait,
     patience_s: float,
-    pace: Pace,
+    timings: Timings,
 ) -> str:
     """The prompt's id as the server has it, once it is certain that it was queued.
 
@@ -69,14 +69,14 @@ def post_prompt(
             return client.submit(body)
         except BackendRejected:
             # With one good output and one bad the server refuses and runs the good one.
-            stop_prompt(client, prompt_id, wait_s=pace.stop_s)
+            stop_prompt(client, prompt_id, wait_s=timings.stop_s)
             raise
         except OutcomeUnknown as exc:
             if _was_queued(client, prompt_id, exc, waiting=waiting, patience_s=patience_s):
                 return prompt_id
             if not left:
                 raise BackendUnavailable(f"{exc.message}; it was not", exc.hint) from exc
-        waiting.pause(pace.repost_s)
+        waiting.pause(timings.repost_s)
     raise AssertionError("the last round returns or raises")
 
 
@@ -85,7 +85,7 @@ def _was_queued(
     prompt_id: str,
     unknown: OutcomeUnknown,
     *,
-    waiting: Waiting,
+    waiting: CancelableWait,
     patience_s: float,
 ) -> bool:
     try:

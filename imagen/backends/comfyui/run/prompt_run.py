@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from imagen.backends.comfyui.run.fetch import Picture, fetch_picture
-from imagen.backends.comfyui.run.follow import Entry, Limits, Overdue, Stalled, Watch
+from imagen.backends.comfyui.run.fetch import FetchedImage, fetch_image
+from imagen.backends.comfyui.run.follow import Entry, Limits, Overdue, PromptFollower, Stalled
 from imagen.backends.comfyui.run.interrupt import stop_prompt
 from imagen.backends.comfyui.run.phases import Phases
 from imagen.backends.comfyui.run.post_prompt import make_body, post_prompt
-from imagen.backends.comfyui.run.resume import find_holder
+from imagen.backends.comfyui.run.resume import find_server
 from imagen.backends.comfyui.run.stuck import StuckSign
-from imagen.backends.comfyui.run.timings import Pace
-from imagen.backends.comfyui.run.waiting import Waiting
+from imagen.backends.comfyui.run.timings import Timings
+from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.error_text import without
-from imagen.backends.comfyui.server.history import Outcome, graph_of, read_outcome
+from imagen.backends.comfyui.server.history import PromptEnding, graph_of, read_ending
 from imagen.backends.comfyui.server.websocket import EventSocket
 from imagen.backends.comfyui.workflow.file_inputs import refuse_unoffered
 from imagen.backends.comfyui.workflow.fitting import values_for
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Drawing:
+class PromptRun:
     """What one call knows.
 
     ``client`` is this backend's own server. ``elsewhere`` makes a client for another one, where
@@ -60,7 +60,7 @@ class Drawing:
     run: Run
     events: EventSocket
     limits: Limits
-    pace: Pace
+    timings: Timings
     sign: StuckSign
     holder: ComfyClient | None = field(init=False, default=None)
     #: What was run, as the server tells it: a worker of another configuration may have posted it.
@@ -72,15 +72,15 @@ class Drawing:
 
     def __post_init__(self) -> None:
         self._steps = self.request.steps or 1
-        self._waiting = Waiting(self.run, total_steps=self._steps, pace=self.pace)
+        self._waiting = CancelableWait(self.run, total_steps=self._steps, timings=self.timings)
         previous = self.run.previous
         self.prompt_id = (previous and previous.external_id) or str(self.run.attempt_id)
 
-    def draw(self) -> Picture:
+    def draw(self) -> FetchedImage:
         """The picture. Blocks; see ``Backend.generate`` for what it raises."""
         self._waiting.tick()
         try:
-            self.holder = find_holder(self.run.previous, self.client, elsewhere=self.elsewhere)
+            self.holder = find_server(self.run.previous, self.client, elsewhere=self.elsewhere)
             while True:
                 holder = self.holder = self.holder or self._submit()
                 if (picture := self._finish(holder)) is not None:
@@ -96,9 +96,9 @@ class Drawing:
     def _submit(self) -> ComfyClient:
         """Our own server, with the prompt queued there."""
         self._draws += 1
-        if self._draws > self.pace.max_draws:
+        if self._draws > self.timings.max_draws:
             raise BackendUnavailable(
-                f"{self.client.who} lost the prompt or its image {self.pace.max_draws} times",
+                f"{self.client.who} lost the prompt or its image {self.timings.max_draws} times",
                 "does it keep restarting? see ComfyUI's own log",
             )
         # The first time nothing has begun and the caller should know at once; after that the
@@ -128,7 +128,7 @@ class Drawing:
                 ),
                 waiting=self._waiting,
                 patience_s=self.limits.absence_s,
-                pace=self.pace,
+                timings=self.timings,
             )
         except BackendRejected as exc:
             raise self._without_prompt(exc) from exc
@@ -143,7 +143,7 @@ class Drawing:
 
     # Following, and what the end means.
 
-    def _finish(self, holder: ComfyClient) -> Picture | None:
+    def _finish(self, holder: ComfyClient) -> FetchedImage | None:
         """The picture, or nothing when the prompt has to be posted again."""
         entry = self._follow(holder)
         if entry is None:
@@ -153,7 +153,7 @@ class Drawing:
             self.events.close()
             self._let_go(holder)
             return None
-        outcome = read_outcome(entry, self.workflow.bindings.output)
+        outcome = read_ending(entry, self.workflow.bindings.output)
         if outcome.end == "success":
             self.graph = graph_of(entry)
             return self._fetch(holder, outcome)
@@ -163,14 +163,14 @@ class Drawing:
         return None
 
     def _follow(self, holder: ComfyClient) -> Entry | None:
-        watch = Watch(
+        watch = PromptFollower(
             holder,
             self.prompt_id,
             events=self.events,
             posted_as=self._posted_as,
             run=self.run,
             limits=self.limits,
-            pace=self.pace,
+            timings=self.timings,
             sign=self._sign_of(holder),
             phases=Phases(self.workflow.place(values_for(self.request, self.workflow))),
             total_steps=self._steps,
@@ -183,7 +183,7 @@ class Drawing:
             return self._end_stalled(holder, stalled.culprit_id)
 
     def _end_overdue(self, holder: ComfyClient) -> Entry:
-        last = stop_prompt(holder, self.prompt_id, wait_s=self.pace.stop_s)
+        last = stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s)
         if last and last.entry and self._is_success(last.entry):
             return last.entry
         if last is None:
@@ -199,7 +199,7 @@ class Drawing:
         )
 
     def _end_stalled(self, holder: ComfyClient, culprit_id: str) -> Entry:
-        last = stop_prompt(holder, self.prompt_id, wait_s=self.pace.stop_s)
+        last = stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s)
         if last and last.entry and self._is_success(last.entry):
             return last.entry
         if last is None or culprit_id != self.prompt_id:
@@ -218,9 +218,9 @@ class Drawing:
         self._has_freed = True
         holder.free_memory()
         self._let_go(holder)
-        self._waiting.pause(self.pace.free_s, phase="freeing GPU memory")
+        self._waiting.pause(self.timings.free_s, phase="freeing GPU memory")
 
-    def _raise_for(self, holder: ComfyClient, outcome: Outcome) -> NoReturn:
+    def _raise_for(self, holder: ComfyClient, outcome: PromptEnding) -> NoReturn:
         if outcome.end == "interrupted":
             # Not by us, our own stops never come here: a global interrupt hits what runs.
             self._let_go(holder)
@@ -242,20 +242,20 @@ class Drawing:
             BackendRejected(f"{holder.who} failed: {outcome.reason}", "see ComfyUI's own log")
         )
 
-    def _fetch(self, holder: ComfyClient, outcome: Outcome) -> Picture | None:
+    def _fetch(self, holder: ComfyClient, outcome: PromptEnding) -> FetchedImage | None:
         if not outcome.images:
             raise BackendRejected(
                 f"{holder.who}: output node {self.workflow.bindings.output!r} saved no image",
                 "bind another node as the output",
             )
-        picture = fetch_picture(
+        picture = fetch_image(
             holder,
             outcome.images,
             workflow=self.workflow,
             size=self.request.size,
             waiting=self._waiting,
             patience_s=self.limits.absence_s,
-            pace=self.pace,
+            timings=self.timings,
         )
         if picture is None:
             self._let_go(holder)
@@ -266,7 +266,7 @@ class Drawing:
     # Small steps.
 
     def _is_success(self, entry: Entry) -> bool:
-        return read_outcome(entry, self.workflow.bindings.output).end == "success"
+        return read_ending(entry, self.workflow.bindings.output).end == "success"
 
     def _sign_of(self, holder: ComfyClient) -> StuckSign:
         """Our own server's sign; what happens at another one says nothing about ours."""
@@ -287,7 +287,7 @@ class Drawing:
 
     def _stop(self) -> None:
         holder = self.holder or (self.client if self._is_announced else None)
-        if holder and stop_prompt(holder, self.prompt_id, wait_s=self.pace.stop_s) is None:
+        if holder and stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s) is None:
             log.warning(
                 "comfyui_stop_unconfirmed", extra={"url": holder.url, "prompt_id": self.prompt_id}
             )

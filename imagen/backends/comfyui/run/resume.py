@@ -12,7 +12,7 @@ from imagen.errors import BackendError, BackendUnavailable, CredentialError, Out
 log = logging.getLogger(__name__)
 
 
-def find_holder(
+def find_server(
     previous: Attempt | None, client: ComfyClient, *, elsewhere: Callable[[str], ComfyClient]
 ) -> ComfyClient | None:
     """The server that has the prompt queued, running or in its history; nothing if none has.

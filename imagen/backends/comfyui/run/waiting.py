@@ -1,4 +1,4 @@
-"""Waiting that never keeps a cancel or a lost lease unnoticed for more than about a second."""
+"""Pauses that never keep a cancel or a lost lease unnoticed for more than about a second."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from imagen.backends.comfyui.run.timings import Pace
+from imagen.backends.comfyui.run.timings import Timings
 from imagen.domain.protocols import Run
 from imagen.errors import BackendUnavailable
 
 T = TypeVar("T")
 
 
-class Waiting:
+class CancelableWait:
     """Pauses of one drawing, each of which calls ``run.progress`` and passes on what it raises."""
 
-    def __init__(self, run: Run, *, total_steps: int, pace: Pace) -> None:
+    def __init__(self, run: Run, *, total_steps: int, timings: Timings) -> None:
         self._run = run
         self._total_steps = total_steps
-        self._pace = pace
+        self._timings = timings
 
     def tick(self, phase: str = "") -> None:
         self._run.progress(0, self._total_steps, phase=phase)
@@ -32,7 +32,7 @@ class Waiting:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
-            time.sleep(min(left_s, self._pace.tick_s))
+            time.sleep(min(left_s, self._timings.tick_s))
 
     def until_answered(self, ask: Callable[[], T], *, patience_s: float) -> T:
         """What ``ask`` returns, asked again while the server cannot be reached.
@@ -47,4 +47,4 @@ class Waiting:
             except BackendUnavailable:
                 if time.monotonic() >= deadline_s:
                     raise
-            self.pause(self._pace.poll_s, phase="waiting for ComfyUI to answer")
+            self.pause(self._timings.poll_s, phase="waiting for ComfyUI to answer")

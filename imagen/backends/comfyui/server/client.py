@@ -15,7 +15,7 @@ from imagen.http.exchange import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class QueuedPrompt:
     """A prompt in the server's queue; ``is_imagen`` when an imagen posted it, here or elsewhere."""
 
     prompt_id: str
@@ -23,12 +23,12 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PromptStatus:
     """Where a prompt was last seen. ``ahead`` is what the server runs before it, in order."""
 
     where: Literal["pending", "running", "ended", "nowhere"]
     entry: Mapping[str, Any] | None = None
-    ahead: tuple[Queued, ...] = ()
+    ahead: tuple[QueuedPrompt, ...] = ()
 
 
 class ComfyClient:
@@ -104,25 +104,25 @@ class ComfyClient:
             self._refuse(explain_refusal(data))
         return str(data["prompt_id"])
 
-    def look_up(self, prompt_id: str) -> Sighting:
+    def look_up(self, prompt_id: str) -> PromptStatus:
         """Where the prompt is: history, then queue, then history again.
 
         The move from running to history is atomic at the server, two requests are not, so one
         look at each could miss a prompt that is just ending.
         """
         if entry := self._entry(prompt_id):
-            return Sighting("ended", entry)
+            return PromptStatus("ended", entry)
         queue = self._transport.get_json("/queue")
         if prompt_id in _ids(queue.get("queue_running")):
-            return Sighting("running")
+            return PromptStatus("running")
         pending = _items(queue.get("queue_pending"))
         ids = [str(item[1]) for item in pending]
         if prompt_id in ids:
             ahead = [*_items(queue.get("queue_running")), *pending[: ids.index(prompt_id)]]
-            return Sighting("pending", ahead=tuple(_queued(item) for item in ahead))
+            return PromptStatus("pending", ahead=tuple(_queued(item) for item in ahead))
         if entry := self._entry(prompt_id):
-            return Sighting("ended", entry)
-        return Sighting("nowhere")
+            return PromptStatus("ended", entry)
+        return PromptStatus("nowhere")
 
     def view(self, image: ImageFile) -> bytes:
         """The bytes of an image on the server, unverified."""
@@ -173,9 +173,9 @@ def _items(queue: object) -> list[list[Any]]:
     return sorted(items, key=lambda item: (item[0], str(item[1])))
 
 
-def _queued(item: list[Any]) -> Queued:
+def _queued(item: list[Any]) -> QueuedPrompt:
     extra_data = item[3] if len(item) > 3 else None
-    return Queued(str(item[1]), isinstance(extra_data, Mapping) and "imagen" in extra_data)
+    return QueuedPrompt(str(item[1]), isinstance(extra_data, Mapping) and "imagen" in extra_data)
 
 
 def _ids(queue: object) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PromptEnding:
     """How a prompt ended, and which images the output node saved.
 
     ``reason`` is one line for a failure: the node, the kind of error, its message.
@@ -30,7 +30,7 @@ class Outcome:
     reason: str = ""
 
 
-def read_outcome(entry: Mapping[str, Any], output_node: str) -> Outcome:
+def read_ending(entry: Mapping[str, Any], output_node: str) -> PromptEnding:
     """How it ended, by the last status message.
 
     ``status_str`` is "error" for failures and interrupts alike (observed on ComfyUI 0.3.64),
@@ -40,12 +40,12 @@ def read_outcome(entry: Mapping[str, Any], output_node: str) -> Outcome:
     status = status if isinstance(status, Mapping) else {}
     name, data = _last_message(status.get("messages"))
     if name == "execution_interrupted":
-        return Outcome("interrupted")
+        return PromptEnding("interrupted")
     if name == "execution_error":
         return _read_failure(data)
     if name == "execution_success" or status.get("status_str") == "success":
-        return Outcome("success", _find_images(entry, output_node))
-    return Outcome("failed", reason="it ended without saying how")
+        return PromptEnding("success", _find_images(entry, output_node))
+    return PromptEnding("failed", reason="it ended without saying how")
 
 
 def graph_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,17 +62,17 @@ def _last_message(messages: object) -> tuple[str, Mapping[str, Any]]:
     return str(name), rest[0] if rest and isinstance(rest[0], Mapping) else {}
 
 
-def _read_failure(data: Mapping[str, Any]) -> Outcome:
+def _read_failure(data: Mapping[str, Any]) -> PromptEnding:
     kind = str(data.get("exception_type", "")).rpartition(".")[2]
     message = str(data.get("exception_message", "")).strip()
     first_line = message.splitlines()[0] if message else "no message"
     node = f"node {data.get('node_id')!r} ({data.get('node_type', 'unknown class')})"
     reason = shorten(f"{node}: {kind or 'error'}: {first_line}")
     if "OutOfMemory" in kind or "out of memory" in message.lower():
-        return Outcome("out of memory", reason=reason)
+        return PromptEnding("out of memory", reason=reason)
     if "No space left on device" in message or "Disk quota exceeded" in message:
-        return Outcome("disk full", reason=reason)
-    return Outcome("failed", reason=reason)
+        return PromptEnding("disk full", reason=reason)
+    return PromptEnding("failed", reason=reason)
 
 
 def _find_images(entry: Mapping[str, Any], output_node: str) -> tuple[ImageFile, ...]:

@@ -19,7 +19,7 @@ _CONNECT_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PromptEvent:
     """``alive``: the prompt is in execution. ``ending``: its history entry is about to appear.
     ``ended``: the entry is there. ``queue``: something in the queue changed, for anybody.
     ``node`` is the node that is being executed, where the message names it.
@@ -81,7 +81,7 @@ class EventSocket:
         """Whether the events of a prompt that was posted with this client id come here."""
         return self.is_open and self.client_id == posted_as
 
-    def wait(self, timeout_s: float) -> Event | None:
+    def wait(self, timeout_s: float) -> PromptEvent | None:
         """The next event, or nothing when ``timeout_s`` seconds are over. Always drains."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -100,7 +100,7 @@ class EventSocket:
         else:
             time.sleep(min(left_s, until_retry_s))
 
-    def _receive(self, socket: websocket.WebSocket, left_s: float) -> Event | None:
+    def _receive(self, socket: websocket.WebSocket, left_s: float) -> PromptEvent | None:
         try:
             socket.settimeout(max(left_s, 0.001))
             opcode, data = socket.recv_data()
@@ -116,7 +116,7 @@ class EventSocket:
         return parse_event(data) if opcode == websocket.ABNF.OPCODE_TEXT else None
 
 
-def parse_event(text: bytes | str) -> Event | None:
+def parse_event(text: bytes | str) -> PromptEvent | None:
     """What a text message says, or nothing where it is of no use here."""
     try:
         message = json.loads(text)
@@ -127,24 +127,24 @@ def parse_event(text: bytes | str) -> Event | None:
         return None
     kind, prompt_id = message.get("type"), str(data.get("prompt_id", ""))
     if kind == "status":
-        return Event("queue")
+        return PromptEvent("queue")
     if kind == "progress":
         return _parse_progress(prompt_id, data)
     if kind in ("execution_success", "execution_error", "execution_interrupted"):
         # Sent before the history entry is stored.
-        return Event("ending", prompt_id)
+        return PromptEvent("ending", prompt_id)
     if kind == "executing" and data.get("node") is None:
         # The last one of every prompt, after the history entry is stored.
-        return Event("ended", prompt_id)
+        return PromptEvent("ended", prompt_id)
     if kind == "executing":
-        return Event("alive", prompt_id, node=str(data["node"]))
+        return PromptEvent("alive", prompt_id, node=str(data["node"]))
     if kind in ("execution_start", "execution_cached", "executed", "progress_state"):
-        return Event("alive", prompt_id)
+        return PromptEvent("alive", prompt_id)
     return None
 
 
-def _parse_progress(prompt_id: str, data: Mapping[str, Any]) -> Event:
+def _parse_progress(prompt_id: str, data: Mapping[str, Any]) -> PromptEvent:
     done, total = data.get("value"), data.get("max")
     if isinstance(done, (int, float)) and isinstance(total, (int, float)) and 0 <= done <= total:
-        return Event("progress", prompt_id, int(done), int(total))
-    return Event("alive", prompt_id)
+        return PromptEvent("progress", prompt_id, int(done), int(total))
+    return PromptEvent("alive", prompt_id)

@@ -11,7 +11,7 @@ from imagen.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class NodeInput:
     """One input of one node."""
 
     node: str
@@ -22,7 +22,7 @@ class Target:
 class Bindings:
     """What goes where. ``inputs`` has an entry for everything but the output."""
 
-    inputs: Mapping[str, tuple[Target, ...]]
+    inputs: Mapping[str, tuple[NodeInput, ...]]
     output: str
 
 
@@ -80,13 +80,13 @@ def bind(
 
 def _bind_by_title(
     graph: Graph, where: str, *, already: frozenset[str]
-) -> dict[str, tuple[Target, ...]]:
-    found: dict[str, tuple[Target, ...]] = {}
+) -> dict[str, tuple[NodeInput, ...]]:
+    found: dict[str, tuple[NodeInput, ...]] = {}
     for node_id, node in graph.items():
         for word in _TITLE_WORD.findall(title_of(node)):
             for name in ("width", "height") if word == "size" else (word,):
                 if name != OUTPUT and name not in already:
-                    target = Target(node_id, _guess_input(graph, node_id, name, where))
+                    target = NodeInput(node_id, _guess_input(graph, node_id, name, where))
                     found[name] = (*found.get(name, ()), target)
     return found
 
@@ -106,7 +106,7 @@ def _guess_input(graph: Graph, node_id: str, name: str, where: str) -> str:
     raise ConfigError(f"{node} has no input for it; it has: {', '.join(literal) or 'none'}", hint)
 
 
-def _parse_target(graph: Graph, text: str, name: str, where: str) -> Target:
+def _parse_target(graph: Graph, text: str, name: str, where: str) -> NodeInput:
     node_text, dot, input_name = text.rpartition(".")
     if not dot or not node_text or not input_name:
         raise ConfigError(f"{where}: bind: {name}: {text!r} is not NODE.INPUT", 'such as "6.text"')
@@ -123,7 +123,7 @@ def _parse_target(graph: Graph, text: str, name: str, where: str) -> Target:
             f"comes from node {inputs[input_name][0]!r}",
             "bind that node's input instead",
         )
-    return Target(node_id, input_name)
+    return NodeInput(node_id, input_name)
 
 
 def _find_node(graph: Graph, text: str, name: str, where: str) -> str:

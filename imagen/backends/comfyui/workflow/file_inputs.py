@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.server.error_text import TEXT_INPUTS, input_spec, offered_values
-from imagen.backends.comfyui.workflow.binding import Target
+from imagen.backends.comfyui.workflow.binding import NodeInput
 from imagen.backends.comfyui.workflow.graph import Graph, is_link, name_node
 from imagen.errors import RequestError
 
@@ -82,7 +82,7 @@ def refuse_unoffered(client: ComfyClient, workflow: Workflow, options: Mapping[s
 
 
 def _check_spec(
-    workflow: Workflow, option: str, text: str, *, target: Target, spec: object
+    workflow: Workflow, option: str, text: str, *, target: NodeInput, spec: object
 ) -> None:
     if _is_file_spec(spec):
         raise _file_error(workflow, option, target)
@@ -119,7 +119,7 @@ def _is_file_spec(spec: object) -> bool:
     )
 
 
-def _reached(workflow: Workflow, option: str) -> Iterator[Target]:
+def _reached(workflow: Workflow, option: str) -> Iterator[NodeInput]:
     """The inputs that the option is bound to, and those that links carry its value on to."""
     targets = workflow.bindings.inputs.get(option, ())
     yield from targets
@@ -130,20 +130,20 @@ def _reached(workflow: Workflow, option: str) -> Iterator[Target]:
         for node_id, node in workflow.graph.items():
             for name, value in node["inputs"].items():
                 if is_link(value) and value and str(value[0]) == source:
-                    yield Target(node_id, name)
+                    yield NodeInput(node_id, name)
                     if node_id not in seen:
                         seen.add(node_id)
                         nodes.append(node_id)
 
 
-def _loads_a_file(graph: Graph, target: Target) -> bool:
+def _loads_a_file(graph: Graph, target: NodeInput) -> bool:
     node = graph[target.node]
     if (node["class_type"], target.input) in _KNOWN:
         return True
     return target.input in _LOADED and bool(_LOADER.search(node["class_type"]))
 
 
-def _file_error(workflow: Workflow, option: str, target: Target) -> RequestError:
+def _file_error(workflow: Workflow, option: str, target: NodeInput) -> RequestError:
     return RequestError(
         f"option {option!r} is bound to {target.input!r} of "
         f"{name_node(workflow.graph, target.node)}, which loads a file of the server",

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from imagen.backends.comfyui.backend import ComfyUIBackend
-from imagen.backends.comfyui.run.timings import Pace
+from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.request import ImageRequest
 from tests.fakes.comfyui import FakeComfyUI
 
-QUICK = Pace(
+QUICK = Timings(
     tick_s=0.02,
     poll_s=0.05,
     lag_s=0.002,
@@ -42,8 +42,8 @@ def make_backend(fake: FakeComfyUI) -> Iterator[MakeBackend]:
         *, env: dict[str, str] | None = None, stop_s: float = 2.0, **settings: Any
     ) -> ComfyUIBackend:
         values = {"url": fake.url, "workflow": "flux-schnell", "restart_wait_s": 10.0, **settings}
-        pace = replace(QUICK, stop_s=stop_s)
-        backend = ComfyUIBackend("gpu-box", ComfyUISettings(**values), env or {}, pace=pace)
+        timings = replace(QUICK, stop_s=stop_s)
+        backend = ComfyUIBackend("gpu-box", ComfyUISettings(**values), env or {}, timings=timings)
         made.append(backend)
         return backend
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagen.backends.mock.drawing import draw_picture, draw_request
+from imagen.backends.mock.drawing import draw_image, draw_request
 from imagen.backends.mock.palettes import PALETTES
 from imagen.domain.request import ImageRequest
 from imagen.images.verify import inspect_image
@@ -67,7 +67,7 @@ def test_every_size_and_format_is_drawn_as_asked(
 
 @pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 def test_every_palette_can_be_asked_for(palette: Any) -> None:
-    picture = draw_picture(ask(options={"palette": palette.name}))
+    picture = draw_image(ask(options={"palette": palette.name}))
 
     assert picture.getpixel((0, 0)) == palette.sky_top
 
@@ -86,19 +86,19 @@ def test_every_palette_can_be_asked_for(palette: Any) -> None:
 )
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (512, 200), (300, 64)])
 def test_any_prompt_fits_on_the_picture(prompt: str, width: int, height: int) -> None:
-    assert draw_picture(ask(prompt, width, height)).size == (width, height)
+    assert draw_image(ask(prompt, width, height)).size == (width, height)
 
 
 @pytest.mark.parametrize("side", [256, 512, 1024])
 def test_the_prompt_is_written_from_256_pixels_up(side: int) -> None:
-    ink = ink_of(draw_picture(ask(PROMPT, side, side)))
+    ink = ink_of(draw_image(ask(PROMPT, side, side)))
 
     # Every letter of a bitmap font leaves at least a handful of dots, each of one size.
     assert ink >= 8 * len(PROMPT.replace(" ", ""))
 
 
 def test_small_pictures_carry_no_text() -> None:
-    assert ink_of(draw_picture(ask(PROMPT, 64, 64))) == 0
+    assert ink_of(draw_image(ask(PROMPT, 64, 64))) == 0
 
 
 def ink_of(picture: Image.Image) -> int:

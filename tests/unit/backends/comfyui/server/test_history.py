@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.comfyui.server.history import ImageFile, read_outcome
+from imagen.backends.comfyui.server.history import ImageFile, read_ending
 
 
 def entry(*messages: list[Any], outputs: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -31,14 +31,14 @@ def test_the_image_is_the_bound_output_nodes_triple() -> None:
     image = {"filename": "image_00001_.png", "subfolder": "imagen/7", "type": "output"}
     outputs = {"2": {"images": [{"filename": "other.png"}]}, "9": {"images": [image]}}
 
-    outcome = read_outcome(entry(["execution_success", {}], outputs=outputs), "9")
+    outcome = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
 
     assert outcome.end == "success"
     assert outcome.images == (ImageFile("image_00001_.png", "imagen/7", "output"),)
 
 
 def test_an_interrupt_is_no_failure() -> None:
-    assert read_outcome(entry(["execution_interrupted", {}]), "9").end == "interrupted"
+    assert read_ending(entry(["execution_interrupted", {}]), "9").end == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_interrupt_is_no_failure() -> None:
     ],
 )
 def test_failures_are_told_apart(kind: str, message: str, end: str) -> None:
-    outcome = read_outcome(failure(kind, message), "9")
+    outcome = read_ending(failure(kind, message), "9")
 
     assert outcome.end == end
     assert "node '13' (SamplerCustomAdvanced)" in outcome.reason
@@ -71,11 +71,11 @@ def test_failures_are_told_apart(kind: str, message: str, end: str) -> None:
     ],
 )
 def test_an_entry_that_says_nothing_is_a_failure(broken: dict[str, Any]) -> None:
-    assert read_outcome(broken, "9").end == "failed"
+    assert read_ending(broken, "9").end == "failed"
 
 
 @pytest.mark.parametrize("outputs", [{}, {"9": None}, {"9": {"images": [{}, None]}}])
 def test_a_success_without_a_usable_image_has_none(outputs: dict[str, Any]) -> None:
-    outcome = read_outcome(entry(["execution_success", {}], outputs=outputs), "9")
+    outcome = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
 
     assert outcome.images == ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.comfyui.server.websocket import Event, EventSocket, parse_event
+from imagen.backends.comfyui.server.websocket import EventSocket, PromptEvent, parse_event
 from tests.fakes.comfyui import FakeComfyUI
 
 
@@ -22,20 +22,20 @@ def events(fake: FakeComfyUI) -> Iterator[EventSocket]:
 @pytest.mark.parametrize(
     ("kind", "data", "event"),
     [
-        ("status", {"status": {}}, Event("queue")),
-        ("execution_start", {"prompt_id": "p"}, Event("alive", "p")),
-        ("executing", {"prompt_id": "p", "node": "3"}, Event("alive", "p", node="3")),
-        ("executing", {"prompt_id": "p", "node": None}, Event("ended", "p")),
-        ("execution_success", {"prompt_id": "p"}, Event("ending", "p")),
-        ("execution_interrupted", {"prompt_id": "p"}, Event("ending", "p")),
-        ("progress", {"prompt_id": "p", "value": 1, "max": 4}, Event("progress", "p", 1, 4)),
-        ("progress", {"prompt_id": "p", "value": 9, "max": 4}, Event("alive", "p")),
-        ("progress", {"prompt_id": "p"}, Event("alive", "p")),
+        ("status", {"status": {}}, PromptEvent("queue")),
+        ("execution_start", {"prompt_id": "p"}, PromptEvent("alive", "p")),
+        ("executing", {"prompt_id": "p", "node": "3"}, PromptEvent("alive", "p", node="3")),
+        ("executing", {"prompt_id": "p", "node": None}, PromptEvent("ended", "p")),
+        ("execution_success", {"prompt_id": "p"}, PromptEvent("ending", "p")),
+        ("execution_interrupted", {"prompt_id": "p"}, PromptEvent("ending", "p")),
+        ("progress", {"prompt_id": "p", "value": 1, "max": 4}, PromptEvent("progress", "p", 1, 4)),
+        ("progress", {"prompt_id": "p", "value": 9, "max": 4}, PromptEvent("alive", "p")),
+        ("progress", {"prompt_id": "p"}, PromptEvent("alive", "p")),
         ("crystools.monitor", {"cpu": 3}, None),
     ],
 )
 def test_messages_are_reduced_to_what_matters(
-    kind: str, data: dict[str, Any], event: Event | None
+    kind: str, data: dict[str, Any], event: PromptEvent | None
 ) -> None:
     assert parse_event(json.dumps({"type": kind, "data": data})) == event
 
@@ -48,11 +48,11 @@ def test_nonsense_is_no_event(text: bytes) -> None:
 def test_a_first_status_greets_who_connects(events: EventSocket) -> None:
     events.open()
 
-    assert events.wait(5.0) == Event("queue")
+    assert events.wait(5.0) == PromptEvent("queue")
 
 
 def test_it_connects_by_itself_when_somebody_waits(events: EventSocket) -> None:
-    assert events.wait(5.0) == Event("queue")
+    assert events.wait(5.0) == PromptEvent("queue")
     assert events.is_open
 
 
@@ -64,7 +64,7 @@ def test_every_connection_has_a_client_id_of_its_own(
     assert events.wait(5.0)
 
     fake.restart()
-    fake.wait_until(lambda: events.wait(0.05) == Event("queue"))
+    fake.wait_until(lambda: events.wait(0.05) == PromptEvent("queue"))
 
     assert events.client_id != first_id
 

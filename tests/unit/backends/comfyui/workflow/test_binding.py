@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.comfyui.workflow.binding import Target, bind
+from imagen.backends.comfyui.workflow.binding import NodeInput, bind
 from imagen.backends.comfyui.workflow.graph import check_graph
 from imagen.errors import ConfigError
 
@@ -44,11 +44,11 @@ def test_titles_bind_the_inputs_of_that_name() -> None:
     found = bind(make_graph(), {}, where="w")
 
     assert found.inputs == {
-        "seed": (Target("3", "seed"),),
-        "steps": (Target("3", "steps"),),
-        "width": (Target("5", "width"),),
-        "height": (Target("5", "height"),),
-        "prompt": (Target("6", "text"),),
+        "seed": (NodeInput("3", "seed"),),
+        "steps": (NodeInput("3", "steps"),),
+        "width": (NodeInput("5", "width"),),
+        "height": (NodeInput("5", "height"),),
+        "prompt": (NodeInput("6", "text"),),
     }
 
 
@@ -59,7 +59,7 @@ def test_the_only_node_that_saves_is_the_output() -> None:
 def test_bind_wins_over_titles() -> None:
     found = bind(make_graph(), {"prompt": "7.text"}, where="w")
 
-    assert found.inputs["prompt"] == (Target("7", "text"),)
+    assert found.inputs["prompt"] == (NodeInput("7", "text"),)
 
 
 def test_bind_finds_a_node_by_its_title_and_takes_several() -> None:
@@ -67,9 +67,9 @@ def test_bind_finds_a_node_by_its_title_and_takes_several() -> None:
 
     found = bind(make_graph(), wanted, where="w")
 
-    assert found.inputs["negative"] == (Target("7", "text"),)
-    assert found.inputs["width"] == (Target("5", "width"), Target("5", "height"))
-    assert found.inputs["cfg"] == (Target("3", "cfg"),)
+    assert found.inputs["negative"] == (NodeInput("7", "text"),)
+    assert found.inputs["width"] == (NodeInput("5", "width"), NodeInput("5", "height"))
+    assert found.inputs["cfg"] == (NodeInput("3", "cfg"),)
 
 
 def test_several_nodes_may_take_the_same_value() -> None:
@@ -78,14 +78,14 @@ def test_several_nodes_may_take_the_same_value() -> None:
 
     found = bind(graph, {}, where="w")
 
-    assert found.inputs["prompt"] == (Target("6", "text"), Target("7", "text"))
+    assert found.inputs["prompt"] == (NodeInput("6", "text"), NodeInput("7", "text"))
 
 
 def test_a_title_of_the_users_own_makes_an_option() -> None:
     graph = make_graph()
     graph["3"]["_meta"]["title"] += " imagen:cfg"
 
-    assert bind(graph, {}, where="w").inputs["cfg"] == (Target("3", "cfg"),)
+    assert bind(graph, {}, where="w").inputs["cfg"] == (NodeInput("3", "cfg"),)
 
 
 @pytest.mark.parametrize(

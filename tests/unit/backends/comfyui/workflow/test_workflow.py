@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from imagen.backends.comfyui.settings import ComfyUISettings
-from imagen.backends.comfyui.workflow.binding import Bindings, Target
+from imagen.backends.comfyui.workflow.binding import Bindings, NodeInput
 from imagen.backends.comfyui.workflow.library import load_workflow
 from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.errors import RequestError
@@ -77,7 +77,7 @@ def test_a_number_must_be_one(dev: Workflow, text: str) -> None:
 
 
 def test_an_option_may_choose_the_model_that_the_graph_loads(dev: Workflow) -> None:
-    bindings = Bindings({**dev.bindings.inputs, "base": (Target("12", "unet_name"),)}, "9")
+    bindings = Bindings({**dev.bindings.inputs, "base": (NodeInput("12", "unet_name"),)}, "9")
     assert dev.graph["12"]["inputs"]["unet_name"] == dev.model
     own = dataclasses.replace(dev, bindings=bindings)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.installed import Adapters
+from imagen.backends.installed import InstalledAdapters
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.config.load import load_config
 from imagen.domain.request import ImageRequest
@@ -157,7 +157,7 @@ def test_a_file_holds_names_of_variables_and_no_secret(
     path.write_text(f"backends: {{a: {{type: replicate, model: acme/keeper, {block}}}}}\n")
 
     with pytest.raises(ConfigError, match=complaint) as caught:
-        require_valid(load_config(path, {}), Adapters())
+        require_valid(load_config(path, {}), InstalledAdapters())
 
     assert "sk-1" not in str(caught.value)
 
@@ -167,4 +167,4 @@ def test_a_file_may_name_the_variable_of_a_secret(tmp_path: Path) -> None:
     block = "{type: replicate, model: acme/keeper, input_env: {openai_api_key: OPENAI_API_KEY}}"
     path.write_text(f"backends: {{a: {block}}}\n")
 
-    assert check_config(load_config(path, {}), Adapters()) == []
+    assert check_config(load_config(path, {}), InstalledAdapters()) == []
