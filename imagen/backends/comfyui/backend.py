@@ -73,7 +73,7 @@ class ComfyUIBackend:
     def generate(self, request: ImageRequest, run: Run) -> Drawn:
         """One image. Blocks until it is drawn, refused, or out of time.
 
-        CancelableWait in the server's queue is not limited by ``timeout_s``. A restart of the server
+        Waiting in the server's queue is not limited by ``timeout_s``. A restart of the server
         is survived by drawing again with the same seed.
 
         Raises:
@@ -154,7 +154,7 @@ class ComfyUIBackend:
         Raises:
             BackendUnavailable: the server cannot be told; it may go on.
         """
-        from imagen.backends.comfyui.run.interrupt import stop_prompt  # noqa: PLC0415
+        from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt  # noqa: PLC0415
 
         client = self._connect()
         if stop_prompt(client, external_id, wait_s=self._timings.stop_s) is None:
@@ -206,7 +206,7 @@ class ComfyUIBackend:
 
     def _make_client(self, url: str, headers: Mapping[str, str]) -> ComfyClient:
         from imagen.backends.comfyui.server.client import ComfyClient  # noqa: PLC0415
-        from imagen.backends.comfyui.server.transport import Transport  # noqa: PLC0415
+        from imagen.backends.comfyui.server.http_transport import Transport  # noqa: PLC0415
 
         transport = Transport(
             url, backend=self._name, headers=headers, headers_env=self._settings.headers_env

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
-from imagen.backends.comfyui.server.history import ImageFile
+from imagen.backends.comfyui.server.history_entry import ImageFile
 from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.domain.size import Size
 from imagen.errors import BackendUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagen.backends.comfyui.run.interrupt import stop_prompt
+from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
 from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from imagen.backends.comfyui.run.fetch import FetchedImage, fetch_image
 from imagen.backends.comfyui.run.follow import Entry, Limits, Overdue, PromptFollower, Stalled
-from imagen.backends.comfyui.run.interrupt import stop_prompt
+from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
 from imagen.backends.comfyui.run.phases import Phases
 from imagen.backends.comfyui.run.post_prompt import make_body, post_prompt
 from imagen.backends.comfyui.run.resume import find_server
@@ -25,7 +25,7 @@ from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.run.waiting import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.error_text import without
-from imagen.backends.comfyui.server.history import PromptEnding, graph_of, read_ending
+from imagen.backends.comfyui.server.history_entry import PromptEnding, graph_of, read_ending
 from imagen.backends.comfyui.server.websocket import EventSocket
 from imagen.backends.comfyui.workflow.file_inputs import refuse_unoffered
 from imagen.backends.comfyui.workflow.fitting import values_for

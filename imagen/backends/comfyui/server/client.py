@@ -8,8 +8,8 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import quote
 
 from imagen.backends.comfyui.server.error_text import explain_refusal
-from imagen.backends.comfyui.server.history import ImageFile
-from imagen.backends.comfyui.server.transport import Transport, json_object
+from imagen.backends.comfyui.server.history_entry import ImageFile
+from imagen.backends.comfyui.server.http_transport import Transport, json_object
 from imagen.errors import BackendRejected
 from imagen.http.exchange import Limits
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.comfyui.server.history import ImageFile, read_ending
+from imagen.backends.comfyui.server.history_entry import ImageFile, read_ending
 
 
 def entry(*messages: list[Any], outputs: dict[str, Any] | None = None) -> dict[str, Any]:
