@@ -38,7 +38,7 @@ prompts: it is shown in Flower, in logs and in the ledger.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ImagenError(Exception):
@@ -59,6 +59,10 @@ class ImagenError(Exception):
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as it stands in every JSON answer."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

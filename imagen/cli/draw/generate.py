@@ -182,11 +182,9 @@ def _draw(
 ) -> tuple[Job, dict[str, Any]]:
     """The job, once it is drawn and delivered, and the facts about it."""
     from imagen.cli.draw.running import Watch, go_on_hint, run_jobs
-    from imagen.cli.screen.job_answer import error_of, job_facts
     from imagen.cli.screen.progress import one_job
-    from imagen.domain.job import JobState
     from imagen.domain.scope import Scope
-    from imagen.ledger.queries.jobs import attempts_of, get_job
+    from imagen.services.report.job_view import view_jobs
 
     _mention_leftovers(shell, imagen, draft)
     watch = Watch(shell)
@@ -199,12 +197,11 @@ def _draw(
             timeout_s=timeout_s,
             max_attempts=_MAX_ATTEMPTS,
         )
-    job = get_job(imagen.ledger, draft.id)
-    assert job is not None, "a job is never removed"
-    attempts = attempts_of(imagen.ledger, job.id)
-    error = watch.errors.get(job.id) or error_of(job)
-    if job.state is JobState.SUCCEEDED:
-        facts = job_facts(job, attempts)
+    [view] = view_jobs(imagen.ledger, [draft.id])
+    job = view.job
+    error = watch.errors.get(job.id) or view.error
+    if view.is_done:
+        facts = view.to_json()
         for warning in facts["warnings"]:
             if warning not in resolved.warnings:
                 shell.screen.warn(warning)
@@ -221,7 +218,7 @@ def _draw(
         )
     else:
         error = _with_alternatives(imagen, job, error)
-    raise Failed(error, job_facts(job, attempts, error=error))
+    raise Failed(error, replace(view, error=error).to_json())
 
 
 def _mention_leftovers(shell: Shell, imagen: Imagen, draft: JobDraft) -> None:

@@ -95,9 +95,9 @@ def ls(
         found = list_jobs(imagen.ledger, which, limit=limit + 1)
         shown = found[:limit]
         if shell.wants_json:
-            from imagen.cli.jobs.answers import facts_of
+            from imagen.services.report.job_view import view_job
 
-            facts = [facts_of(imagen.ledger, job) for job in shown]
+            facts = [view_job(imagen.ledger, job).to_json() for job in shown]
             shell.screen.answer_json({"jobs": facts, "error": None})
             return
         for line in _lines(shell.screen, shown, now):
@@ -109,7 +109,7 @@ def ls(
 
 
 def _lines(screen: Screen, shown: Sequence[Job], now: datetime) -> list[str]:
-    from imagen.cli.screen.job_answer import short_ids
+    from imagen.cli.screen.short_ids import short_ids
 
     if not shown:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
-    from imagen.cli.screen.job_answer import job_facts
     from imagen.cli.screen.log import set_up_logging
     from imagen.domain.scope import Scope
     from imagen.ledger.outbox.backlog import unsent
-    from imagen.ledger.queries.jobs import attempts_of, find_job
+    from imagen.ledger.queries.jobs import find_job
+    from imagen.services.report.job_view import view_job
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
         job = find_job(imagen.ledger, id_)
-        attempts = attempts_of(imagen.ledger, job.id)
+        view = view_job(imagen.ledger, job)
         scope = Scope(job_ids=(job.id,))
         waits_for = _waits_for(imagen, job)
         waiting = unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
     to_send = {each.sink: each.why or "not tried yet" for each in waiting}
-    facts = job_facts(job, attempts)
+    facts = view.to_json()
     if shell.wants_json:
         # The job's own error is told as such; this command itself did not fail.
         more = {
             "waits_for": waits_for,
             "to_send": to_send,
-            "attempts": [_attempt(a) for a in attempts],
+            "attempts": [_attempt(a) for a in view.attempts],
         }
         shell.screen.answer_json(facts | _more(job) | more)
         return
-    for line in _lines(facts, job, attempts, to_send, waits_for):
+    for line in _lines(facts, job, view.attempts, to_send, waits_for):
         shell.screen.answer(printable(line))
 
 
@@ -128,7 +128,7 @@ def _local(moment: datetime | None) -> str:
 def _lines(
     facts: dict[str, Any],
     job: Job,
-    attempts: list[Attempt],
+    attempts: Sequence[Attempt],
     to_send: Mapping[str, str],
     waits_for: list[str],
 ) -> list[str]:
@@ -185,7 +185,7 @@ def _is_being_canceled(job: Job) -> bool:
     return job.cancel_requested_at is not None and not job.state.is_terminal
 
 
-def _attempt_lines(attempts: list[Attempt]) -> list[str]:
+def _attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
     rows = [
         (
             str(attempt.number),

@@ -7,7 +7,6 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from imagen.cli.screen.csv_line import csv_line
-from imagen.cli.screen.error_lines import describe
 from imagen.cli.screen.screen import json_text
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.printable import printable_line
@@ -46,7 +45,7 @@ def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
     try:
         _answer(shell, _json_rows(rows))
     except ImagenError as error:
-        shell.screen.answer(f'], "error": {json_text(describe(error))}}}')
+        shell.screen.answer(f'], "error": {json_text(error.to_json())}}}')
         # Its answer is out: what follows is for people only.
         shell.wants_json = False
         raise Failed(error) from error

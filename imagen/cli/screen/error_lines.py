@@ -48,11 +48,6 @@ def report(shell: Shell, error: BaseException) -> int:
             return _report_unexpected(shell, error)
 
 
-def describe(error: ImagenError) -> dict[str, str]:
-    """The error as it stands in every JSON answer."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
-
-
 def tell(screen: Screen, message: str, hint: str = "") -> None:
     """An error on stderr: a line, or a list where there are several to report at once."""
     head = screen.paint("imagen:", "red", "bold")
@@ -69,7 +64,7 @@ def tell(screen: Screen, message: str, hint: str = "") -> None:
 
 def _tell_failure(shell: Shell, error: ImagenError, facts: Mapping[str, Any]) -> None:
     if shell.wants_json:
-        shell.screen.answer_json({**facts, "error": describe(error)})
+        shell.screen.answer_json({**facts, "error": error.to_json()})
     tell(shell.screen, error.message, error.hint)
 
 

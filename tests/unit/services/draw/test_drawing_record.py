@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from imagen.cli.screen.job_answer import job_facts
 from imagen.domain.drawing_record import Requested
 from imagen.domain.job import JobState, record_of
 from imagen.errors import SecretOption
 from imagen.ledger.store.tables import attempts
+from imagen.services.report.job_view import view_job
 
 ASKED = Requested(1920, 1080, None, "text", ("the size was rounded",))
 
@@ -40,7 +40,7 @@ def test_another_hosts_results_worker_tells_what_the_drawing_one_recorded(studio
     assert (told["model"], told["seed"], told["negative"]) == ("other", None, "")
     assert (told["width"], told["height"], told["requested_size"]) == (64, 64, "1920x1080")
     assert told["warnings"] == ["the size was rounded", "dim"]
-    facts = job_facts(studio.desk.job(job_id), studio.desk.attempts(job_id))
+    facts = view_job(studio.desk.ledger, studio.desk.job(job_id)).to_json()
     assert {key: facts[key] for key in told if key in facts} == {
         key: told[key] for key in told if key in facts
     }
@@ -66,7 +66,7 @@ def test_a_job_of_an_older_version_tells_what_is_known_of_it(studio: Any) -> Non
     write_attempt(studio, record=None)
     studio.deliver()
 
-    facts = job_facts(studio.desk.job(job_id), studio.desk.attempts(job_id))
+    facts = view_job(studio.desk.ledger, studio.desk.job(job_id)).to_json()
 
     assert (facts["width"], facts["height"], facts["requested_size"]) == (64, 64, "64x64")
     assert (facts["seed"], facts["negative"], facts["warnings"]) == (7, "text", [])

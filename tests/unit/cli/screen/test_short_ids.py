@@ -1,4 +1,4 @@
-"""A job as commands answer it."""
+"""The beginnings of job ids that a table shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.cli.screen.job_answer import short_ids
+from imagen.cli.screen.short_ids import short_ids
 
 
 @given(st.sets(st.uuids(), min_size=1, max_size=30))
