@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from imagen.domain.printable import printable
 from imagen.errors import ConfigError, ImagenError
-from imagen.queue.worker.program import attach, refuse_foreign_messages, run
-from imagen.wiring.bootstrap import Imagen, open_imagen
+from imagen.wiring.parts import opened_ledger, opened_registry
+from imagen.wiring.process import Process, open_process
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,19 +29,23 @@ class WorkerProgram:
 
     app: Celery
     role: str
-    settings: Imagen
 
     def run(self, *, concurrency: int | None = None) -> None:
         """Work until told to stop."""
+        from imagen.queue.worker.program import run
+
         run(self.app, self.role, concurrency=concurrency, token=secrets.token_hex(2))
 
 
-def worker_program(role: str, *, explicit_config: str | None = None) -> WorkerProgram:
+def worker_program(
+    role: str, *, explicit_config: str | None = None, env: Mapping[str, str] | None = None
+) -> WorkerProgram:
     """The worker program of ``role``, checked: the ledger answers, and is the messages' own.
 
     Ends the process with one line on stderr when it must not start.
     """
-    return _or_end(lambda: _worker_program(open_imagen(explicit_config, os.environ), role))
+    settings = os.environ if env is None else env
+    return _or_end(lambda: _worker_program(open_process(explicit_config, settings), role))
 
 
 def _or_end(make: Callable[[], T]) -> T:
@@ -53,27 +58,38 @@ def _or_end(make: Callable[[], T]) -> T:
         raise SystemExit(error.exit_code) from error
 
 
-def _worker_program(imagen: Imagen, role: str) -> WorkerProgram:
-    if not imagen.has_broker:
+def _worker_program(process: Process, role: str) -> WorkerProgram:
+    if not process.has_broker:
         raise ConfigError(
             f"the {role} worker needs a broker",
             "set IMAGEN_BROKER_URL=redis://…, or run: imagen worker (which works without one)",
         )
-    publisher = imagen.queue_publisher
-    queues = imagen.queues_of_role(role)
-    address = imagen.ledger.address
-    refuse_foreign_messages(
-        publisher.client, publisher.broker_url, queues, publisher.ledger_id, address
-    )
-    # What was opened for the checks belongs to this process; Celery may fork before it works.
-    imagen.ledger.disconnect()
-    concurrency = getattr(imagen.config.workers.concurrency, role)
+    from imagen.queue.worker.program import attach, refuse_foreign_messages
+    from imagen.wiring.queue_parts import make_queue_publisher, make_queue_worker, queues_of_role
+
+    with opened_ledger(process) as ledger:
+        publisher = make_queue_publisher(process, ledger)
+        queues = queues_of_role(process, role)
+        refuse_foreign_messages(
+            publisher.client, publisher.broker_url, queues, publisher.ledger_id, ledger.address
+        )
+
+    # Open until the process ends: threads may outlive the worker's stop.
+    stack = ExitStack()
 
     def start() -> QueueWorker:
-        worker = imagen.queue_worker(role)
+        # Opened here, not above: Celery may fork between the checks and the work.
+        ledger = stack.enter_context(opened_ledger(process))
+        registry = stack.enter_context(opened_registry(process, ledger))
+        worker = make_queue_worker(process, ledger, registry, publisher, role)
         worker.start()
         return worker
 
-    # The ledger may have gone since it was looked at.
-    attach(publisher.app, lambda: _or_end(start), queues=queues, concurrency=concurrency)
-    return WorkerProgram(publisher.app, role, imagen)
+    attach(
+        publisher.app,
+        # The ledger may have gone since it was looked at.
+        lambda: _or_end(start),
+        queues=queues,
+        concurrency=getattr(process.config.workers.concurrency, role),
+    )
+    return WorkerProgram(publisher.app, role)

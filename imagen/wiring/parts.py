@@ -1,0 +1,246 @@
+"""The parts that every program is put together from, each made of the parts that it needs.
+
+Those that have to be closed are context managers: the ``ExitStack`` or ``with`` block that opened
+them closes them, the newest first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagen.backends.adapter import AdapterContext
+from imagen.backends.installed import InstalledAdapters
+from imagen.backends.registry import Registry
+from imagen.domain.protocols import Limiter, Publisher
+from imagen.errors import LedgerError
+from imagen.ledger.outbox.outbox import give_back_outgoing
+from imagen.ledger.queries.history import AttemptHistory, NoHistory
+from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.migrate import ensure_schema
+from imagen.services.draw.circuit import Circuits
+from imagen.services.draw.draw import DrawService
+from imagen.services.draw.retry_policy import RetryPolicy
+from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.process_lock import ProcessLock, enter
+from imagen.services.report.check_config import backend_specs
+from imagen.services.submit.caller import resolve_caller
+from imagen.services.submit.delivery_folders import (
+    DeliveryFolders,
+    delivery_folders,
+    own_folders,
+)
+from imagen.services.submit.resolve import SubmitContext
+from imagen.wiring.process import Process
+
+if TYPE_CHECKING:
+    from imagen.services.deliver.deliver import Delivery
+    from imagen.services.leases.reconcile import Reconciler
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened_ledger(process: Process) -> Iterator[Ledger]:
+    """The ledger, with the schema that this program knows.
+
+    Raises:
+        LedgerError: it cannot be used as it is; the message says what to do.
+    """
+    with unchecked_ledger(process) as ledger:
+        ensure_schema(ledger)
+        yield ledger
+
+
+@contextmanager
+def unchecked_ledger(process: Process) -> Iterator[Ledger]:
+    """The ledger as it is, whatever its schema."""
+    ledger = open_ledger(
+        process.config.database.url, default_path=process.state_folder / "ledger.db"
+    )
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def opened_registry(process: Process, ledger: Ledger | None) -> Iterator[Registry]:
+    """The configured backends; without a ledger they may be looked at, but none may draw."""
+    history = AttemptHistory(ledger) if ledger is not None else NoHistory()
+    limiter = _LazyLimiter(process.config.queue.broker_url)
+    adapters = InstalledAdapters()
+    context = AdapterContext(process.env, limiter, history, history)
+    registry = Registry(backend_specs(process.config, adapters), context, adapters)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+@contextmanager
+def held_lock(process: Process, ledger: Ledger) -> Iterator[ProcessLock]:
+    """This process's lock file, which tells the others of its host that it is alive.
+
+    To be held around everything that takes leases, in jobs or in the outbox. What the process
+    still holds in the outbox at the end is given back, so that others can send it at once.
+
+    Raises:
+        ConfigError: nothing can be written to the state folder.
+    """
+    lock = enter(process.lock_folder, process.owner)
+    try:
+        yield lock
+    finally:
+        _leave(lock, process, ledger)
+
+
+def _leave(lock: ProcessLock, process: Process, ledger: Ledger) -> None:
+    try:
+        give_back_outgoing(ledger, [process.owner])
+    except LedgerError as error:
+        # The file stays. Its lock ends with this process, and then others give back what it held;
+        # without the file they would have to wait until the leases in the outbox run out.
+        log.debug("outbox_not_given_back", extra={"why": str(error)})
+        return
+    lock.leave()
+
+
+@contextmanager
+def started_heartbeat(process: Process, ledger: Ledger, lock: ProcessLock) -> Iterator[Heartbeat]:  # noqa: ARG001  (leases are taken only while it is held)
+    """The heartbeat of a command; leases that are still held at the end run out."""
+    heartbeat = make_heartbeat(process, ledger)
+    heartbeat.start()
+    try:
+        yield heartbeat
+    finally:
+        heartbeat.stop()
+
+
+def make_heartbeat(process: Process, ledger: Ledger) -> Heartbeat:
+    """A heartbeat that is not started yet."""
+    workers = process.config.workers
+    return Heartbeat(
+        ledger, process.owner, workers.lease_s, workers.heartbeat_every_s, process.clock
+    )
+
+
+def submit_context(process: Process) -> SubmitContext:
+    """What this host's environment and configuration add to every request."""
+    output = process.config.output
+    return SubmitContext(
+        default_backend=process.config.default_backend,
+        style_of=process.config.style,
+        output_folder=Path(output.dir).expanduser().absolute(),
+        naming=output.naming,
+        format=output.format,
+        sidecar=output.sidecar,
+        metadata=output.metadata,
+        caller=resolve_caller(process.env),
+        delivery_host=process.host,
+        owner_user_id=process.config.owner_user_id,
+        sync=output.cloud_sync,
+    )
+
+
+def submit_folders(process: Process, ledger: Ledger) -> DeliveryFolders:
+    """Where the images of the jobs that this process submits may be written."""
+    if not process.has_broker:
+        return own_folders(process.own_allowed_dirs)
+    return delivery_folders(
+        ledger,
+        host=process.host,
+        own=process.own_allowed_dirs,
+        within_s=process.config.workers.lease_s,
+        presence_folder=process.lock_folder,
+    )
+
+
+def make_draw_service(
+    process: Process,
+    ledger: Ledger,
+    registry: Registry,
+    heartbeat: Heartbeat,
+    publisher: Publisher,
+    *,
+    max_attempts: int | None = None,
+) -> DrawService:
+    """Claims and draws jobs. ``max_attempts`` is for a command that its user is waiting for."""
+    workers = process.config.workers
+    policy = RetryPolicy(
+        max_attempts=max_attempts or workers.max_attempts,
+        backoff_base_s=workers.backoff_base_s,
+        backoff_max_s=workers.backoff_max_s,
+        rate_limit_patience_s=workers.rate_limit_patience_s,
+        waits_for_backends=max_attempts is None,
+    )
+    return DrawService(
+        ledger,
+        registry,
+        heartbeat,
+        publisher,
+        process.clock,
+        policy,
+        Circuits(registry.get, process.clock, check_s=workers.check_s),
+        sends_usage=process.sends_usage,
+    )
+
+
+def make_delivery(
+    process: Process,
+    ledger: Ledger,
+    heartbeat: Heartbeat,
+    publisher: Publisher,
+    *,
+    allowed_dirs: list[Path] | None,
+) -> Delivery:
+    """Writes the files of generated jobs, below ``allowed_dirs`` only where there are any."""
+    # Brings Pillow and every image format, which a command that only submits has no use for.
+    from imagen.services.deliver.deliver import Delivery
+    from imagen.services.deliver.full_disks import FullDisks
+
+    return Delivery(
+        ledger,
+        heartbeat,
+        publisher,
+        process.clock,
+        allowed_dirs=allowed_dirs,
+        sends_usage=process.sends_usage,
+        has_cloud=process.has_supabase,
+        full_disks=FullDisks(process.config.results.disk_patience_s),
+    )
+
+
+def make_reconciler(process: Process, ledger: Ledger) -> Reconciler:
+    """Takes back what dead processes held, one process at a time."""
+    from imagen.services.leases.reconcile import Reconciler
+
+    workers = process.config.workers
+    return Reconciler(
+        ledger,
+        process.owner,
+        process.clock,
+        workers.max_crashes,
+        process.lock_folder,
+        workers.lease_s,
+    )
+
+
+class _LazyLimiter:
+    """A ``Limiter`` that costs nothing until a backend asks: importing `limits` takes 70 ms."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+
+    @cached_property
+    def _shared(self) -> Limiter:
+        from imagen.ratelimit import make_limiter
+
+        return make_limiter(self._redis_url)
+
+    def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
+        self._shared.wait(key, limits, timeout_s=timeout_s)

@@ -1,0 +1,82 @@
+"""Where usage rows and images go when the environment names a Supabase project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imagen.cloud.settings import read_settings
+from imagen.errors import ConfigError, CredentialError
+from imagen.ledger.outbox.outbox import give_back_outgoing, outgoing_owners
+from imagen.ledger.store.engine import Ledger
+from imagen.services.leases.process_lock import dead_among
+from imagen.wiring.process import Process
+
+if TYPE_CHECKING:
+    from imagen.services.sync.destinations import UsageOverRest
+    from imagen.services.sync.send import Sink, Sync
+
+
+def make_sync(
+    process: Process, ledger: Ledger, *, should_stop: Callable[[], bool] = lambda: False
+) -> Sync:
+    """Sends what waits in the outbox to the destinations that are configured here.
+
+    Where SUPABASE_URL or its key cannot be what they should be, it sends nothing and gives that as
+    the reason: no image is lost for it.
+    """
+    from imagen.services.sync.send import Sync
+
+    why = f"set {process.missing_for_supabase}" if process.missing_for_supabase else ""
+    sinks: dict[str, Sink] = {}
+    try:
+        sinks = _sinks(process, ledger)
+    except (ConfigError, CredentialError) as error:
+        why = str(error)
+    return Sync(ledger, process.owner, process.clock, sinks, missing=why, should_stop=should_stop)
+
+
+def remote_usage_table(process: Process) -> UsageOverRest | None:
+    """The usage table outside the ledger; None where there is none.
+
+    Raises:
+        ConfigError, CredentialError: SUPABASE_URL or its key cannot be what they should be.
+    """
+    settings = read_settings(process.env)
+    if settings is None or not process.sends_usage:
+        return None
+    from imagen.cloud.rest import RestClient
+    from imagen.services.sync.destinations import UsageOverRest
+
+    return UsageOverRest(RestClient(settings))
+
+
+def free_outbox(process: Process, ledger: Ledger) -> None:
+    """Give back what processes of this host held in the outbox when they died."""
+    owners = outgoing_owners(ledger)
+    give_back_outgoing(ledger, dead_among(process.lock_folder, owners))
+
+
+def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
+    settings = read_settings(process.env)
+    if settings is None:
+        return {}
+    from imagen.cloud.rest import RestClient
+    from imagen.cloud.storage import Storage
+    from imagen.ledger.outbox.images import put_image
+    from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
+    from imagen.services.sync.destinations import (
+        CloudCopies,
+        UsageInLedger,
+        UsageOverRest,
+        image_rows_over,
+    )
+
+    rest = RestClient(settings)
+    is_here = process.is_ledger_in_project
+    put_row = partial(put_image, ledger) if is_here else image_rows_over(rest)
+    return {
+        USAGE_SINK: UsageInLedger() if is_here else UsageOverRest(rest),
+        CLOUD_SINK: CloudCopies(ledger, Storage(settings), put_row, process.config.owner_user_id),
+    }
