@@ -15,7 +15,10 @@ from imagen.cli.screen.screen import Screen, standard_screen
 from imagen.errors import ImagenError, unreadable_stdin
 
 if TYPE_CHECKING:
+    from imagen.backends.registry import Registry
     from imagen.wiring.bootstrap import Imagen
+    from imagen.wiring.parts import Ledger
+    from imagen.wiring.process import Process
 
 
 @dataclass
@@ -51,6 +54,39 @@ class Shell:
             return self.stdin.read(most_bytes)
         except OSError as error:
             raise unreadable_stdin(error) from error
+
+    def process(self, config: str | None) -> Process:
+        """This process with the configuration of ``--config``; opens nothing.
+
+        Raises:
+            ConfigError: the configuration is wrong.
+        """
+        # SQLAlchemy, pydantic and YAML take 0.2 s to import: not for `imagen --help`.
+        from imagen.wiring.process import open_process
+
+        return open_process(config, self.env)
+
+    @contextmanager
+    def ledger(self, config: str | None) -> Iterator[tuple[Process, Ledger]]:
+        """This process and its ledger, which is closed at the end.
+
+        Raises:
+            ConfigError: the configuration is wrong.
+            LedgerError: the ledger cannot be used.
+        """
+        from imagen.wiring.parts import opened_ledger
+
+        process = self.process(config)
+        with opened_ledger(process) as ledger:
+            yield process, ledger
+
+    @contextmanager
+    def backends(self, config: str | None) -> Iterator[tuple[Process, Ledger, Registry]]:
+        """As ``ledger``, with the configured backends; finding the installed ones takes 0.1 s."""
+        from imagen.wiring.parts import opened_registry
+
+        with self.ledger(config) as (process, ledger), opened_registry(process, ledger) as found:
+            yield process, ledger, found
 
     @contextmanager
     def imagen(self, config: str | None) -> Iterator[Imagen]:

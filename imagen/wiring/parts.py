@@ -1,7 +1,7 @@
 """The parts that every program is put together from, each made of the parts that it needs.
 
 Those that have to be closed are context managers: the ``ExitStack`` or ``with`` block that opened
-them closes them, the newest first.
+them closes them, the newest first. ``Ledger`` is named here for doors, which only hand it on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from imagen.domain.protocols import Limiter, Publisher
 from imagen.errors import LedgerError
 from imagen.ledger.outbox.outbox import give_back_outgoing
 from imagen.ledger.queries.history import AttemptHistory, NoHistory
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger as Ledger
+from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import ensure_schema
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.draw import DrawService
