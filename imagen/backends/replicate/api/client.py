@@ -102,6 +102,8 @@ class Client:
         ``send_by_s`` is on ``boottime_s``'s clock: past it the body is not handed out any more,
         so a process that was stopped on its way here sends nothing when it wakes up.
         """
+        if boottime_s() > send_by_s:
+            raise _too_late()
         if body is None:
             return self._call("POST", path, headers=headers, timeout_s=timeout_s)
         data = _Body(json.dumps(body).encode(), send_by_s=send_by_s)
@@ -145,7 +147,7 @@ class Client:
                 auth=auth,
             )
         except _Late:
-            raise Unanswered("the call came too late to be sent", was_sent=False) from None
+            raise _too_late() from None
         except Unanswered as exc:
             # Headers without the body create nothing.
             was_sent = data.was_handed_out if data else True
@@ -170,6 +172,10 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+def _too_late() -> Unanswered:
+    return Unanswered("the call came too late to be sent", was_sent=False)
 
 
 class _Late(Exception):

@@ -10,10 +10,12 @@ given as a data URL, which the list does not tell), and then nobody can tell who
 What is kept is the count: each prediction is owned by exactly one attempt, and no attempt sends
 while a prediction that nobody owns could have come of a lost call of any of them.
 
-The argument. A call that was sent (within a third of ``post_timeout_s`` of its intent; past that
-its body is not handed out, so a process stopped for minutes sends nothing) shows what it created
-within ``settle_s`` of its end, or never. So an unsettled attempt x waits until that is over: then
-it is *quiet*, and its prediction p(x), if there is one, is visible to everyone. Then:
+The argument. A call is sent within a third of ``post_timeout_s`` of its intent (past that its body
+is not handed out, so a process stopped for minutes sends nothing; only one stopped in the few
+microseconds between the look at the clock and the system call would) and is over within the whole
+of it. It shows what it created within ``settle_s`` of its end, or never. So an unsettled attempt x
+waits until that is over: then it is *quiet*, and its prediction p(x), if there is one, is visible
+to everyone. Then:
 
 1. A quiet x takes the **oldest** match without an owner, from its intent on (less a margin for
    clocks), with no later bound. If another attempt takes it first, x looks again.
@@ -159,7 +161,7 @@ class PredictionCreator:
                 answer = self._client.post(
                     order.path,
                     order.body,
-                    timeout_s=timeout_s,
+                    timeout_s=intended_s + timeout_s - boottime_s(),
                     send_by_s=intended_s + timeout_s / 3,
                     headers={"Cancel-After": f"{self._cancel_after_s:.0f}s"},
                 )
