@@ -16,10 +16,11 @@ from benchmarks.rows import Aim, Row
 from imagen.domain.request import ImageRequest
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs.claim import Claimant, claim_job
-from imagen.ledger.jobs.control import pause_backend
 from imagen.ledger.jobs.leases import end_canceled
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.jobs.submit import open_batch
-from imagen.ledger.queries.jobs import count_waiting, crashed_waiting, has_unfinished
+from imagen.ledger.queries.unfinished_jobs import has_unfinished
+from imagen.ledger.queries.waiting_jobs import count_waiting, crashed_waiting
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs, pauses
 

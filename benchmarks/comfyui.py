@@ -18,7 +18,7 @@ from benchmarks.rows import Aim, Row
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.store.tables import attempts, jobs
-from imagen.services.draw.loaded_model import LoadedModel
+from imagen.services.draw.draw import LoadedModel
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.wiring.bootstrap import Imagen
 from tests.fakes.comfyui import FakeComfyUI

@@ -20,24 +20,23 @@ from imagen.domain.scope import Scope
 from imagen.errors import ImagenError, LedgerError, LedgerUnavailable, OutOfCredit
 from imagen.ledger.jobs.artifacts import undelivered_bytes
 from imagen.ledger.jobs.claim import Claimant
-from imagen.ledger.jobs.control import paused_backends
-from imagen.ledger.queries.jobs import (
-    crashed_waiting,
-    has_unfinished,
-    next_due_s,
-    unfinished_places,
-)
+from imagen.ledger.jobs.pauses import paused_backends
+from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s, unfinished_places
+from imagen.ledger.queries.waiting_jobs import crashed_waiting
 from imagen.ledger.store.engine import Ledger
 from imagen.local.sleepers import Sleepers
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import ClaimOutcome, DrawService
+from imagen.services.draw.claim_outcome import ClaimOutcome
+from imagen.services.draw.draw import DrawService
 from imagen.services.draw.isolation import IsolationGate
-from imagen.services.draw.pauses import StandstillNews, require_usable_account
-from imagen.services.draw.unavailable import require_reachable_backend
-from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.leases.ledger_patience import LedgerPatience
+from imagen.services.draw.standstill import (
+    StandstillNews,
+    require_reachable_backend,
+    require_usable_account,
+)
+from imagen.services.leases.heartbeat import Heartbeat, give_back_all
+from imagen.services.leases.ledger_outage import LedgerPatience
 from imagen.services.leases.reconcile import Reconciler
-from imagen.services.leases.release import give_back_all
 from imagen.services.sync.send import Sync
 
 log = logging.getLogger(__name__)

@@ -22,17 +22,17 @@ from imagen.domain.protocols import Clock
 from imagen.domain.scope import Scope
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.claim import Claimant
-from imagen.ledger.jobs.control import paused_backends
+from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.jobs.worker_rows import Worker, live_workers, unreachable_backends
-from imagen.ledger.queries.jobs import has_unfinished, running_ids, unfinished_places
+from imagen.ledger.queries.unfinished_jobs import has_unfinished, running_ids, unfinished_places
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.publish.events import Events, listen
 from imagen.queue.worker.maintenance import Maintenance
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import ClaimOutcome
-from imagen.services.draw.pauses import StandstillNews, require_usable_account
+from imagen.services.draw.claim_outcome import ClaimOutcome
+from imagen.services.draw.standstill import StandstillNews, require_usable_account
 from imagen.services.leases import process_lock
-from imagen.services.leases.ledger_patience import LedgerPatience
+from imagen.services.leases.ledger_outage import LedgerPatience
 
 log = logging.getLogger(__name__)
 

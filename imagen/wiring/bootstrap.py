@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.registry import Registry
 from imagen.config.load import find_config, load_config
 from imagen.config.schema import Config
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.services.leases.process_lock import ProcessLock
 from imagen.services.submit.delivery_folders import DeliveryFolders
 from imagen.services.submit.resolve import SubmitContext

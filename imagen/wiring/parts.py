@@ -21,8 +21,8 @@ from imagen.errors import LedgerError
 from imagen.ledger.outbox.outbox import give_back_outgoing
 from imagen.ledger.queries.history import AttemptHistory, NoHistory
 from imagen.ledger.store.engine import Ledger as Ledger
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import ensure_schema
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.draw import DrawService
 from imagen.services.draw.retry_policy import RetryPolicy

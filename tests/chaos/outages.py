@@ -21,7 +21,8 @@ from sqlalchemy import func, select
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs.worker_rows import live_workers
-from imagen.ledger.queries.jobs import count_states, has_unfinished
+from imagen.ledger.queries.jobs import count_states
+from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.store.tables import attempts
 from tests.chaos.stage import SHORT, Actor, Stage, wait_until
 from tests.fakes.comfyui import FakeComfyUI

@@ -45,7 +45,7 @@ _PAYING = [
 _DELIVERING = [
     *_both("imagen.ledger.jobs.delivery:claim_deliveries"),
     *_both("imagen.services.deliver.deliver:record_usage"),
-    Point("imagen.services.deliver.finish_images:load_artifacts", "after"),
+    Point("imagen.services.deliver.image_groups:load_artifacts", "after"),
     *_both("imagen.ledger.jobs.delivery:record_targets"),
     *_both("imagen.services.deliver.deliver:write_temp"),
     Point("imagen.services.deliver.deliver:sync_files", "before"),

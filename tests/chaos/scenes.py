@@ -13,7 +13,8 @@ from typing import Any
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import ImagenError
-from imagen.ledger.queries.jobs import count_states, has_unfinished
+from imagen.ledger.queries.jobs import count_states
+from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from tests.chaos.audit import Audit, audit, queue_lengths, sweep_once
 from tests.chaos.points import POINTS, Point
 from tests.chaos.script import Play, Slot

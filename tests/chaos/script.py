@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from imagen.domain.job import JobState
 from imagen.errors import ImagenError
-from imagen.ledger.jobs.leases import release_lock
+from imagen.ledger.jobs.named_locks import release_lock
 from imagen.ledger.store.tables import jobs, locks
 from imagen.services.leases.reconcile import LOCK_NAME
 from tests.chaos.points import POINTS, Point

@@ -17,7 +17,8 @@ from imagen.domain.job import Job, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
-from imagen.ledger.queries.jobs import count_states, get_job, has_unfinished
+from imagen.ledger.queries.jobs import count_states, get_job
+from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.store.tables import jobs
 from tests.chaos.points import Point
 from tests.chaos.stage import Actor, Stage, wait_until

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import ensure_schema
+from imagen.ledger.store.open_ledger import open_ledger
 
 pytestmark = pytest.mark.e2e
 

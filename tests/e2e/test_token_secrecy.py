@@ -19,8 +19,8 @@ import redis
 from psycopg import sql
 
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.control import paused_backends
-from imagen.ledger.queries.jobs import has_unfinished
+from imagen.ledger.jobs.pauses import paused_backends
+from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from tests.chaos.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
 from tests.chaos.stage import HOST, wait_until
 from tests.fakes.replicate import FakeReplicate, Fault

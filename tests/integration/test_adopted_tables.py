@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy import text as sql_text
 from uuid_utils.compat import uuid7
 
-from imagen.ledger.outbox.images import put_image
+from imagen.ledger.outbox.supabase import put_image
 from imagen.ledger.queries.usage import read_usage, sum_in_database
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import (
     HEAD_REVISION,
     _alembic_config,
@@ -28,6 +28,7 @@ from imagen.ledger.store.migrate import (
     ledger_id,
     upgrade,
 )
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.outgoing_tables import imagen_usage, images
 from imagen.ledger.store.schema_sql import render_sql
 
@@ -145,8 +146,8 @@ def image_values(owner: str = A) -> dict[str, Any]:
 
 def write_usage(ledger: Ledger) -> None:
     """As a delivery does."""
+    from imagen.ledger.store.clauses import insert_on
     from imagen.ledger.store.types import now_plus
-    from imagen.ledger.store.upsert import insert_on
 
     values = usage_values()
     for _ in range(2):

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from tests.chaos.stage import wait_until
 
 LINES = 80

@@ -13,7 +13,7 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 from imagen.errors import LedgerOutdated
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import (
     HEAD_REVISION,
     _alembic_config,
@@ -24,11 +24,12 @@ from imagen.ledger.store.migrate import (
     ledger_id,
     upgrade,
 )
+from imagen.ledger.store.open_ledger import open_ledger
 
 OPEN_AT_ONCE = """
 import sys
 from pathlib import Path
-from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.migrate import ensure_schema, ledger_id
 sys.stdin.readline()
 ledger = open_ledger(sys.argv[1], default_path=Path(sys.argv[2]))

@@ -25,11 +25,12 @@ from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.jobs.leases import take_back
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.queries.jobs import attempts_of, get_job
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.indexes import whole_metadata
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.tables import artifacts, jobs
-from imagen.services.draw.drawing_record import record_drawing
+from imagen.services.draw.attempt_record import record_drawing
 from tests.servers.redis_and_postgres import PostgresAddress
 from tests.total_order import queries_with_ties
 

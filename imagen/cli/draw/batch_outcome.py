@@ -15,8 +15,8 @@ from imagen.cli.screen.durations import brief
 from imagen.domain.job import Job, JobState
 from imagen.domain.printable import printable, printable_line
 from imagen.errors import ImagenError
+from imagen.ledger.queries.batches import count_warnings
 from imagen.ledger.queries.jobs import count_states, get_job, jobs_in
-from imagen.ledger.queries.warnings import count_warnings
 from imagen.ledger.store.engine import Ledger
 from imagen.services.submit.prompt_file import PromptFile
 from imagen.services.submit.submit_batch import Submitted

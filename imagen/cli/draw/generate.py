@@ -225,7 +225,7 @@ def _mention_leftovers(shell: Shell, imagen: Imagen, draft: JobDraft) -> None:
     """Nobody but another command would ever draw what an earlier one left behind."""
     if imagen.has_broker:
         return
-    from imagen.ledger.queries.orphaned_jobs import count_leftovers
+    from imagen.ledger.queries.unfinished_jobs import count_leftovers
 
     number = count_leftovers(imagen.ledger, host=imagen.host, but=[draft.id])
     if number:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen.domain.scope import Scope
     from imagen.local.executor import LocalExecutor
     from imagen.queue.executor import QueueExecutor
-    from imagen.services.draw.draw import ClaimOutcome
+    from imagen.services.draw.claim_outcome import ClaimOutcome
     from imagen.wiring.bootstrap import Imagen
 
 #: With many jobs waiting for the same thing, one line about it is enough for so long.
@@ -191,7 +191,7 @@ def go_on_hint(imagen: Imagen, ids: Sequence[UUID]) -> str:
 
 def costly_hint(imagen: Imagen, scope: Scope) -> str:
     """What to type so that nothing of ``scope`` goes on to cost; "" where nothing does."""
-    from imagen.ledger.queries.orphaned_jobs import submitted_jobs
+    from imagen.ledger.queries.unfinished_jobs import submitted_jobs
 
     found = submitted_jobs(imagen.ledger, scope)
     paid = [job_id for job_id, backend in found if is_paid(imagen, backend)]

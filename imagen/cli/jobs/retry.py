@@ -96,7 +96,7 @@ def _redirect(imagen: Imagen, job_id: UUID, text: str) -> None:
     from imagen.cli.options.paths import explicit_output
     from imagen.domain.request import FORMAT_BY_SUFFIX
     from imagen.errors import RequestError
-    from imagen.ledger.jobs.redirect import redirect_job
+    from imagen.ledger.jobs.control import redirect_job
     from imagen.ledger.queries.jobs import get_job
     from imagen.output.paths import check_length
 

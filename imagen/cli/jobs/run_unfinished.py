@@ -23,8 +23,8 @@ from imagen.cli.screen.progress import Count, Meter
 from imagen.cli.screen.streams import OutputFailed
 from imagen.cli.shell import Shell
 from imagen.domain.scope import Scope
+from imagen.ledger.queries.batches import count_warnings, ledger_time
 from imagen.ledger.queries.jobs import count_states
-from imagen.ledger.queries.warnings import count_warnings, ledger_time
 
 if TYPE_CHECKING:
     from imagen.wiring.bootstrap import Imagen

@@ -58,7 +58,7 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
 
 def _waits_for(imagen: Imagen, job: Job) -> list[str]:
     """Why the backend of a queued job draws nothing now, in sentences."""
-    from imagen.ledger.jobs.control import paused_backends
+    from imagen.ledger.jobs.pauses import paused_backends
     from imagen.services.report.outages import describe_outages
 
     if job.state is not JobState.QUEUED:

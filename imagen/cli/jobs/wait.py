@@ -61,7 +61,7 @@ def _look_on(
 ) -> None:
     """Look at the rows until all are done: another process draws them, if any does."""
     from imagen.cli.draw.running import go_on_hint
-    from imagen.ledger.queries.jobs import has_unfinished
+    from imagen.ledger.queries.unfinished_jobs import has_unfinished
 
     began_s = time.monotonic()
     look_s = _FIRST_LOOK_S

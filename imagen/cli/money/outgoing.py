@@ -170,7 +170,7 @@ class Drainer:
 
 def _wait_for_first_try(shell: Shell, imagen: Imagen, scope: Scope) -> None:
     from imagen.ledger.outbox.outbox import count_untried
-    from imagen.ledger.outbox.silence import note_silence, was_silent
+    from imagen.ledger.outbox.supabase import note_silence, was_silent
 
     ledger = imagen.ledger
     number = count_untried(ledger, scope)

@@ -50,7 +50,7 @@ def list_(shell: Shell, config: str | None) -> None:
 
 def _list(shell: Shell, config: str | None) -> None:
     from imagen.cli.screen.log import set_up_logging
-    from imagen.ledger.jobs.control import paused_backends
+    from imagen.ledger.jobs.pauses import paused_backends
     from imagen.services.report.outages import describe_outages
     from imagen.services.submit.alternatives import check_all
 
@@ -170,7 +170,7 @@ def pause(context: click.Context, name: str, for_: str, reason: str, config: str
 
     Jobs that it is drawing now are finished.
     """
-    from imagen.ledger.jobs.control import pause_backend
+    from imagen.ledger.jobs.pauses import pause_backend
 
     shell: Shell = context.obj
     pause_s = parse_seconds(for_) or None if for_ else None
@@ -191,7 +191,7 @@ def resume(context: click.Context, name: str, config: str | None) -> None:
     Others that were paused by hand stay paused.
     """
     from imagen.errors import ImagenError
-    from imagen.ledger.jobs.control import resume_backends
+    from imagen.ledger.jobs.pauses import resume_backends
 
     shell: Shell = context.obj
     with shell.imagen(_named_config(context, config)) as imagen:

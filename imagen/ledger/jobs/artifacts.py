@@ -31,9 +31,9 @@ from sqlalchemy import (
 from imagen.domain.job import TERMINAL_STATES, Claim, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import LedgerUnavailable
+from imagen.ledger.store.clauses import scope_clause
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, outbox
-from imagen.ledger.store.scope_clause import scope_clause
 from imagen.ledger.store.tables import artifacts, jobs
 
 #: Up to this size SQLite keeps and reads bytes faster itself than the file system does.

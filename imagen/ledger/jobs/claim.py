@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, AttemptState, Claim, JobState
 from imagen.domain.scope import EVERYTHING, Scope
-from imagen.ledger.jobs.claim_statements import OPEN_ATTEMPT, first_waiting, take
+from imagen.ledger.jobs.claim_order import OPEN_ATTEMPT, first_waiting, take
 from imagen.ledger.jobs.claimable import Choice
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_attempts

@@ -38,8 +38,8 @@ from sqlalchemy import (
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
+from imagen.ledger.store.clauses import scope_clause
 from imagen.ledger.store.rows import LANE_NUMBER
-from imagen.ledger.store.scope_clause import scope_clause
 from imagen.ledger.store.tables import jobs, pauses
 from imagen.ledger.store.types import now, now_plus
 

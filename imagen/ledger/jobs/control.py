@@ -1,21 +1,19 @@
-"""What people tell jobs and backends: cancel, retry, pause."""
+"""What people tell jobs: cancel, retry, and be delivered under another name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict, replace
 from uuid import UUID
 
-from sqlalchemy import and_, case, delete, func, null, or_, select, update
+from sqlalchemy import case, func, null, or_, select, update
 
-from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Phase
+from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Output, Phase
 from imagen.domain.scope import Scope
-from imagen.errors import CredentialError, OutOfCredit, RateLimited
+from imagen.ledger.store.clauses import in_order, scope_clause
 from imagen.ledger.store.engine import Ledger
-from imagen.ledger.store.lock_order import in_order
-from imagen.ledger.store.scope_clause import scope_clause
-from imagen.ledger.store.tables import artifacts, attempts, jobs, pauses
+from imagen.ledger.store.rows import job_from_row
+from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.ledger.store.types import now_plus
-from imagen.ledger.store.upsert import insert_on
 
 
 def request_cancel(ledger: Ledger, scope: Scope) -> dict[UUID, JobState]:
@@ -102,61 +100,18 @@ def retry_jobs(ledger: Ledger, scope: Scope, *, run: int | None = None) -> dict[
     return {row.id: JobState(row.state) for row in rows}
 
 
-def pause_backend(
-    ledger: Ledger, backend: str, *, reason: str, pause_s: float | None, code: str | None = None
-) -> None:
-    """Stop claiming jobs of a backend for ``pause_s`` seconds, or until ``resume_backend``.
+def redirect_job(ledger: Ledger, job_id: UUID, output: Output, *, image_format: str) -> bool:
+    """Let a failed or canceled job be delivered to ``output`` when it is retried.
 
-    ``code`` is that of the error which made it necessary.
+    Says whether it was done: not where the job is in another state by now.
     """
-    until = null() if pause_s is None else now_plus(pause_s)
+    ended = (jobs.c.id == job_id) & jobs.c.state.in_([JobState.FAILED, JobState.CANCELED])
     with ledger.write() as connection:
-        statement = insert_on(ledger, pauses).values(
-            backend=backend, until=until, reason=reason, code=code, created_at=now_plus()
-        )
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["backend"],
-                set_={"until": until, "reason": reason, "code": code, "created_at": now_plus()},
-            )
-        )
-
-
-def resume_backends(ledger: Ledger, backend: str, *, account: Sequence[str] = ()) -> list[str]:
-    """Lift the pause of a backend, and with it the waits that its jobs were given.
-
-    The same for the others of its ``account`` as far as an error paused them, not a person.
-    Returns the backends that were paused, in alphabetical order.
-    """
-    by_error = and_(pauses.c.backend.in_(account), pauses.c.code.is_not(null()))
-    with ledger.write() as connection:
-        lifted = connection.scalars(
-            delete(pauses)
-            .where(or_(pauses.c.backend == backend, by_error))
-            .returning(pauses.c.backend)
-        ).all()
-        put_off = and_(
-            jobs.c.backend.in_([backend, *lifted]),
-            jobs.c.state == JobState.QUEUED,
-            jobs.c.error_code.in_(_PAUSING),
-        )
-        connection.execute(update(jobs).where(in_order(put_off)).values(not_before=null()))
-    return sorted(lifted)
-
-
-#: The errors that pause backends.
-_PAUSING = (OutOfCredit.code, CredentialError.code, RateLimited.code)
-
-
-def paused_backends(ledger: Ledger) -> dict[str, str]:
-    """Every paused backend with the reason."""
-    return {name: reason for name, (_, reason) in pauses_with_codes(ledger).items()}
-
-
-def pauses_with_codes(ledger: Ledger) -> dict[str, tuple[str | None, str]]:
-    """Every paused backend with the code of the error that paused it, and the reason."""
-    statement = select(pauses.c.backend, pauses.c.code, pauses.c.reason).where(
-        or_(pauses.c.until.is_(null()), pauses.c.until > now_plus())
-    )
-    with ledger.read() as connection:
-        return {row.backend: (row.code, row.reason) for row in connection.execute(statement)}
+        row = connection.execute(select(jobs).where(ended).with_for_update()).one_or_none()
+        if row is None:
+            return False
+        request = replace(job_from_row(row).request, format=image_format)
+        # The path that an earlier delivery had chosen counts no more.
+        values = {"output": asdict(output), "request": request.to_json(), "output_path": None}
+        connection.execute(update(jobs).where(ended).values(**values))
+    return True

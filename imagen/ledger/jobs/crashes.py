@@ -26,10 +26,10 @@ from sqlalchemy import (
 )
 
 from imagen.domain.job import TERMINAL_STATES, Claim, JobState
+from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs, locks
 from imagen.ledger.store.types import UtcDateTime, now_plus
-from imagen.ledger.store.upsert import insert_on
 
 #: A crash in company makes a job a suspect from this one on.
 SUSPECT_AFTER = 2

@@ -34,9 +34,8 @@ from sqlalchemy.sql.selectable import Select
 
 from imagen.domain.job import Claim, JobState
 from imagen.domain.scope import Scope
+from imagen.ledger.store.clauses import in_order, scope_clause
 from imagen.ledger.store.engine import Kind
-from imagen.ledger.store.lock_order import in_order
-from imagen.ledger.store.scope_clause import scope_clause
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import JsonDocument, now_plus, seconds_since
 

@@ -26,7 +26,7 @@ from imagen.domain.drawn import Drawn
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs.artifacts import Artifact, drop_files, has_artifact, write_artifact_file
-from imagen.ledger.jobs.claim_statements import relaxed
+from imagen.ledger.jobs.claim_order import relaxed
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.ledger.store.types import now_plus

@@ -10,12 +10,11 @@ from sqlalchemy import Connection, and_, insert, select, update
 from uuid_utils.compat import uuid7
 
 from imagen.domain.job import TERMINAL_STATES, JobDraft, JobState
+from imagen.ledger.store.clauses import in_order, insert_on
 from imagen.ledger.store.engine import Ledger
-from imagen.ledger.store.lock_order import in_order
 from imagen.ledger.store.rows import values_of_draft
 from imagen.ledger.store.tables import batches, jobs
 from imagen.ledger.store.types import now_plus
-from imagen.ledger.store.upsert import insert_on
 
 
 def submit_job(ledger: Ledger, draft: JobDraft) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import delete, null, select
 
+from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import workers
 from imagen.ledger.store.types import now_plus, seconds_since
-from imagen.ledger.store.upsert import insert_on
 
 
 @dataclass(frozen=True, slots=True)

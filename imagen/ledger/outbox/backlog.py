@@ -14,12 +14,11 @@ from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.outbox.outbox import belongs, count_pending
 from imagen.ledger.queries.usage import UsageRow, in_span, usage_row
+from imagen.ledger.store.clauses import insert_on, scope_clause
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import USAGE_SINK, imagen_usage, outbox
-from imagen.ledger.store.scope_clause import scope_clause
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
-from imagen.ledger.store.upsert import insert_on
 
 _CHUNK = 1_000
 

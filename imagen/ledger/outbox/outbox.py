@@ -12,13 +12,12 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, Claim, Job
 from imagen.domain.scope import EVERYTHING, Scope
+from imagen.ledger.store.clauses import insert_on, scope_clause
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import outbox
 from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_attempts
-from imagen.ledger.store.scope_clause import scope_clause
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
-from imagen.ledger.store.upsert import insert_on
 
 #: How long somebody may be at one item before another process tries it.
 LEASE_S = 120.0

@@ -25,10 +25,10 @@ from sqlalchemy import (
 from imagen.domain.job import Claim, record_of
 from imagen.domain.prompt import hash_prompt
 from imagen.ledger.outbox.outbox import put_in_outbox
+from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import USAGE_SINK, imagen_usage
 from imagen.ledger.store.types import UtcDateTime, now_plus
-from imagen.ledger.store.upsert import insert_on
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import redis
 from imagen.domain.protocols import Publisher
 from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
 from imagen.ledger.outbox.outbox import hosts_to_send
-from imagen.ledger.queries.jobs import (
+from imagen.ledger.queries.waiting_jobs import (
     count_waiting,
     hosts_to_deliver,
     waiting_jobs,

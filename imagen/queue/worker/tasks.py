@@ -21,7 +21,7 @@ from imagen.queue.broker.routing import (
     SYNC_TASK,
 )
 from imagen.queue.worker.task_request import WakeupRequest, note_drawn
-from imagen.services.draw.draw import ClaimOutcome
+from imagen.services.draw.claim_outcome import ClaimOutcome
 
 if TYPE_CHECKING:
     from imagen.queue.worker.worker import QueueWorker

@@ -21,19 +21,20 @@ from imagen.ledger.jobs.claim import Claimant
 from imagen.ledger.jobs.delivery import DRAIN_SIZE
 from imagen.ledger.jobs.worker_rows import report_worker, sign_off_worker
 from imagen.ledger.outbox.outbox import give_back_outgoing
-from imagen.ledger.queries.jobs import any_waiting, crashed_waiting, get_job
+from imagen.ledger.queries.jobs import get_job
+from imagen.ledger.queries.waiting_jobs import any_waiting, crashed_waiting
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.broker.routing import drain_key, outbox_key
 from imagen.queue.publish.cancel_events import CancelListener
 from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.queue.worker.maintenance import Maintenance
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import ClaimOutcome, DrawService
+from imagen.services.draw.claim_outcome import ClaimOutcome
+from imagen.services.draw.draw import DrawService
 from imagen.services.draw.isolation import IsolationGate
-from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.heartbeat import Heartbeat, give_back_all
 from imagen.services.leases.lock_sweep import LockSweep
 from imagen.services.leases.process_lock import ProcessLock, enter
-from imagen.services.leases.release import give_back_all
 from imagen.services.sync.send import Sync, SyncReport
 
 log = logging.getLogger(__name__)

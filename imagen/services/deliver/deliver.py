@@ -23,7 +23,6 @@ from imagen.ledger.jobs.delivery import Delivered
 from imagen.ledger.queries.usage import record_usage
 from imagen.ledger.store.engine import Ledger
 from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
-from imagen.services.deliver.finish_images import MOST_BYTES, packed_groups
 from imagen.services.deliver.finished_image import (
     Numbers,
     Parcel,
@@ -33,10 +32,11 @@ from imagen.services.deliver.finished_image import (
     sidecar_path,
 )
 from imagen.services.deliver.full_disks import FullDisks
-from imagen.services.draw.draw import ClaimOutcome
+from imagen.services.deliver.image_groups import MOST_BYTES, packed_groups
+from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.leases.ledger_retries import retry_while_unavailable
+from imagen.services.leases.ledger_outage import retry_while_unavailable
 from imagen.services.submit.wakeups import wakeup_for
 
 log = logging.getLogger(__name__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from uuid import UUID
 
 from imagen.domain.cost import Cost
 from imagen.domain.drawn import Drawn
@@ -29,13 +31,17 @@ from imagen.ledger.jobs.artifacts import artifact_of
 from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.crashes import deny_crash
 from imagen.ledger.jobs.generated import Finish, record_generated
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.store.engine import Ledger
-from imagen.services.draw.billing import meaning_of_bug, paid_for, tell_cancel
+from imagen.services.draw.attempt_record import (
+    meaning_of_bug,
+    paid_for,
+    record_drawing,
+    tell_cancel,
+)
 from imagen.services.draw.circuit import Circuits
-from imagen.services.draw.drawing_record import record_drawing
+from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.ledger_run import LedgerRun
-from imagen.services.draw.loaded_model import LoadedModel
-from imagen.services.draw.pauses import pause_account
 from imagen.services.draw.retry_policy import (
     Fail,
     Retry,
@@ -46,7 +52,24 @@ from imagen.services.draw.retry_policy import (
     is_refusal,
 )
 from imagen.services.leases.heartbeat import Heartbeat, Lease
-from imagen.services.leases.ledger_retries import retry_while_unavailable
+from imagen.services.leases.ledger_outage import retry_while_unavailable
+
+
+@dataclass
+class LoadedModel:
+    """The affinity of the last job that had one. Threads of one process share it.
+
+    ``turn`` is held from the look at ``name`` until the claim that came of it is known.
+    """
+
+    name: str | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def use(self, affinity: str | None) -> None:
+        """Remember what a claimed job will have loaded; one without affinity changes nothing."""
+        if affinity is not None:
+            self.name = affinity
+
 
 log = logging.getLogger(__name__)
 
@@ -57,20 +80,6 @@ class BackendLookup(Protocol):
     def get(self, name: str) -> Backend: ...
 
     def sharing_account(self, name: str) -> list[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimOutcome:
-    """What came of one claim: the job's state now, and why when it is not the hoped-for one.
-
-    ``retry`` is set when the job went back to the queue by the retry policy.
-    """
-
-    job_id: UUID
-    state: JobState
-    seconds: float = 0.0
-    error: ImagenError | None = None
-    retry: Retry | None = None
 
 
 @dataclass(frozen=True)
@@ -327,3 +336,15 @@ def _log_claim(claim: Claim) -> None:
         "attempt": claim.attempt.number,
     }
     log.info("job_claimed", extra=facts)
+
+
+def pause_account(
+    ledger: Ledger, backends: Sequence[str], error: ImagenError, *, pause_s: float
+) -> None:
+    """Stop claiming jobs of these backends, which share an account, because of ``error``.
+
+    For ``pause_s`` seconds; where that is infinite, until ``imagen backends resume``.
+    """
+    limited_s = None if math.isinf(pause_s) else pause_s
+    for name in backends:
+        pause_backend(ledger, name, reason=str(error), pause_s=limited_s, code=error.code)

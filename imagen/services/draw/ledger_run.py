@@ -1,4 +1,4 @@
-"""The ``Run`` that a backend is given: its attempt's line to the ledger and to whoever waits."""
+"""The ``Run`` that a backend is given: its attempt's line to the ledger and to waiting commands."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from imagen.domain.cost import Bill
-from imagen.domain.job import Attempt, AttemptState, Lane
+from imagen.domain.job import Attempt, AttemptState, Claim, Lane
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs.fenced_writes import record_adopted, record_intent, record_submitted
 from imagen.ledger.store.engine import Ledger
-from imagen.services.draw.drawing_record import spent_before_s
 from imagen.services.leases.heartbeat import Heartbeat, Lease
-from imagen.services.leases.ledger_retries import retry_while_unavailable
+from imagen.services.leases.ledger_outage import retry_while_unavailable
 
 #: Progress is told to waiting commands at most this often, in seconds.
 _ANNOUNCE_EVERY_S = 0.1
+
+
 _ANNOUNCE_BULK_EVERY_S = 1.0
+
+
 _MOST_PHASE_CHARS = 200
 
 
@@ -123,3 +126,17 @@ class LedgerRun:
 
     def lease_left_s(self) -> float:
         return self.lease.left_s()
+
+
+def spent_before_s(claim: Claim) -> float:
+    """Seconds that a resumed attempt has taken already, in whichever workers' hands.
+
+    By the ledger's clock, from when the attempt was announced or submitted.
+    """
+    attempt = claim.attempt
+    if attempt.latency_ms is not None:
+        # It was drawn before and its bytes were lost: the time since then was not spent on it.
+        return attempt.latency_ms / 1000
+    if not claim.resumed or attempt.state is AttemptState.STARTED:
+        return 0.0
+    return attempt.begun_age_s or 0.0

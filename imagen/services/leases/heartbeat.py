@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from imagen.domain.job import Claim
+from imagen.domain.job import Claim, JobState
 from imagen.domain.protocols import Clock
 from imagen.errors import JobCanceled, LeaseLost, LedgerError
+from imagen.ledger.jobs.fenced_writes import give_back
 from imagen.ledger.jobs.leases import renew_leases
 from imagen.ledger.store.engine import Ledger
 
@@ -125,3 +126,23 @@ class Heartbeat:
             except Exception:
                 # A heartbeat that ends lets every lease of the process run out.
                 log.exception("heartbeat_failed")
+
+
+log = logging.getLogger(__name__)
+
+
+def give_back_all(ledger: Ledger, heartbeat: Heartbeat) -> None:
+    """Return every running job to the queue with its external id, no crash counted.
+
+    The backend goes on working; the next claim resumes it there. What cannot be given back now is
+    left to its lease.
+    """
+    for lease in heartbeat.held():
+        if lease.claim.job.state is not JobState.RUNNING:
+            continue
+        try:
+            give_back(ledger, lease.claim)
+        except LeaseLost:
+            continue
+        except LedgerError as error:
+            log.warning("lease_not_given_back", extra={"why": str(error)})

@@ -13,14 +13,8 @@ from pathlib import Path
 from imagen.domain.protocols import Clock
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, leftover_keys, orphan_files
-from imagen.ledger.jobs.leases import (
-    end_canceled,
-    lease_owners,
-    lock_owner,
-    release_lock,
-    take_back,
-    take_lock,
-)
+from imagen.ledger.jobs.leases import end_canceled, lease_owners, take_back
+from imagen.ledger.jobs.named_locks import lock_owner, release_lock, take_lock
 from imagen.ledger.jobs.worker_rows import forget_workers
 from imagen.ledger.outbox.outbox import give_back_outgoing, outgoing_owners
 from imagen.ledger.store.engine import Ledger

@@ -12,9 +12,9 @@ from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import ImagenError
+from imagen.ledger.jobs.pauses import count_paused
 from imagen.ledger.jobs.worker_rows import live_workers
 from imagen.ledger.outbox.backlog import count_unsent
-from imagen.ledger.queries.paused_jobs import count_paused
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import current_revision
 from imagen.services.deliver.preview import require_preview

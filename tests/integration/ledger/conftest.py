@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -30,7 +30,8 @@ from imagen.ledger.jobs.delivery import (
 from imagen.ledger.jobs.leases import renew_leases, take_back
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.queries.jobs import count_states
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
 
@@ -38,7 +39,7 @@ CLAIM_ALL = """
 import sys
 from pathlib import Path
 from imagen.ledger.jobs.claim import Claimant, claim_job
-from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.open_ledger import open_ledger
 ledger = open_ledger(sys.argv[1], default_path=Path("unused"))
 me = Claimant(sys.argv[2], ["gpu"], 30.0)
 print("ready", flush=True)

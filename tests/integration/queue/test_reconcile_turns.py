@@ -13,10 +13,10 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.claim import Claimant, claim_job
-from imagen.ledger.jobs.leases import lock_owner, take_lock
+from imagen.ledger.jobs.named_locks import lock_owner, take_lock
 from imagen.ledger.queries.jobs import get_job
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.services.leases.process_lock import enter
 from imagen.services.leases.reconcile import LOCK_NAME, Reconciler
 from tests.chaos.stage import ROOT, wait_until

@@ -26,18 +26,19 @@ from imagen.ledger.jobs.artifacts import artifact_of
 from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.outbox import supabase as supabase_tables
 from imagen.ledger.outbox.backlog import Backlog, backlog
-from imagen.ledger.outbox.outbox import images as image_rows
 from imagen.ledger.queries.jobs import get_job
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK, imagen_usage, images, outbox
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
 from imagen.local.executor import LocalPublisher
 from imagen.services.deliver.deliver import Delivery
-from imagen.services.draw.draw import ClaimOutcome
-from imagen.services.draw.drawing_record import record_drawing
+from imagen.services.draw.attempt_record import record_drawing
+from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
 from imagen.services.sync.destinations import CloudCopies, UsageOverRest, image_rows_over
@@ -108,7 +109,7 @@ class Office:
         assert settings is not None
         rest = RestClient(settings, read_timeout_s=self.patience_s)
         storage = Storage(settings, read_timeout_s=self.patience_s)
-        direct = partial(image_rows.put_image, self.ledger)
+        direct = partial(supabase_tables.put_image, self.ledger)
         put_row = direct if self.is_same_project else image_rows_over(rest)
         sinks = {
             USAGE_SINK: UsageOverRest(rest),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from imagen.domain.job import JobState
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.outgoing_tables import outbox
 from imagen.services.leases.clock import SystemClock
 from tests.servers.redis_and_postgres import PostgresServer
@@ -20,7 +20,7 @@ from tests.servers.redis_and_postgres import PostgresServer
 DELIVERY = [
     "imagen.ledger.jobs.delivery.claim_deliveries",
     "imagen.services.deliver.deliver.record_usage",
-    "imagen.services.deliver.finish_images.load_artifacts",
+    "imagen.services.deliver.image_groups.load_artifacts",
     "imagen.services.deliver.deliver.pack",
     "imagen.services.deliver.deliver.pick_target",
     "imagen.ledger.jobs.delivery.record_targets",
@@ -41,7 +41,7 @@ SENDING = [
     "imagen.services.sync.send.drop_artifacts_of",
 ]
 REST_ONLY = ["imagen.cloud.rest.RestClient.insert"]
-DIRECT_ONLY = ["imagen.ledger.outbox.images.put_image"]
+DIRECT_ONLY = ["imagen.ledger.outbox.supabase.put_image"]
 
 
 class Killed(BaseException):

@@ -16,8 +16,8 @@ import pytest
 from imagen.cli.main import run
 from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
-from imagen.ledger.store.engine import open_ledger
 from imagen.ledger.store.migrate import ensure_schema
+from imagen.ledger.store.open_ledger import open_ledger
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import String, insert, select, update
 
 from imagen.cli.main import cli
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.indexes import whole_metadata
+from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.tables import attempts, batches, jobs, pauses, workers
 
 #: A window title (OSC), colours and hidden text (CSI), the same as C1 codes, a bell, a cursor that

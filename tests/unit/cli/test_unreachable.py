@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.jobs.control import pause_backend, paused_backends
+from imagen.ledger.jobs.pauses import pause_backend, paused_backends
 from imagen.ledger.jobs.worker_rows import OpenCircuit, report_worker
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.open_ledger import open_ledger
 
 # Its check succeeds, and every drawing is refused: a server that answers and draws nothing.
 REFUSES = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagen.ledger.jobs.worker_rows import report_worker
-from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.open_ledger import open_ledger
 from tests.fakes.comfyui import FakeComfyUI
 
 NOWHERE = "redis://127.0.0.1:1/0"

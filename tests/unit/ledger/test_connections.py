@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.store.engine import open_ledger
+from imagen.ledger.store.open_ledger import open_ledger
 
 
 def connections(url: str) -> int:
@@ -91,7 +91,7 @@ def test_a_database_that_stays_full_is_unavailable(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("imagen.ledger.store.engine.FULL_PATIENCE_S", 0.1)
+    monkeypatch.setattr("imagen.ledger.store.open_ledger.FULL_PATIENCE_S", 0.1)
     url, _ = full_database
     ledger = open_ledger(url, default_path=tmp_path / "unused")
 

@@ -22,15 +22,10 @@ from imagen.ledger.outbox.backlog import backlog, put_kept_usage_in_outbox, read
 from imagen.ledger.outbox.outbox import claim_outgoing, hosts_to_send
 from imagen.ledger.queries.batches import batch_names, find_batch
 from imagen.ledger.queries.history import AttemptHistory
-from imagen.ledger.queries.jobs import (
-    Filter,
-    attempts_of,
-    hosts_to_deliver,
-    list_jobs,
-    unfinished_places,
-    waiting_jobs,
-)
+from imagen.ledger.queries.jobs import Filter, attempts_of, list_jobs
+from imagen.ledger.queries.unfinished_jobs import unfinished_places
 from imagen.ledger.queries.usage import read_usage, sum_in_database
+from imagen.ledger.queries.waiting_jobs import hosts_to_deliver, waiting_jobs
 from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
 from imagen.ledger.store.tables import attempts, jobs
 from tests.total_order import queries_with_ties

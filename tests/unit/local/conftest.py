@@ -17,7 +17,8 @@ from imagen.backends.mock.settings import MockSettings
 from imagen.local.executor import LocalExecutor, LocalPublisher
 from imagen.services.deliver.deliver import Delivery
 from imagen.services.draw.circuit import Circuits
-from imagen.services.draw.draw import ClaimOutcome, DrawService
+from imagen.services.draw.claim_outcome import ClaimOutcome
+from imagen.services.draw.draw import DrawService
 from imagen.services.draw.retry_policy import RetryPolicy
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat

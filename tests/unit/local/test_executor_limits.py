@@ -13,7 +13,7 @@ from sqlalchemy import event
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.store.engine import Ledger
 
 DEADLINE_S = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagen.domain.scope import Scope
-from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.pauses import pause_backend
 
 
 def test_a_pause_that_somebody_else_made_is_told(sqlite_desk: Any, start: Any, ear: Any) -> None:

@@ -10,7 +10,7 @@ from imagen.domain.drawn import Health
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import BackendUnavailable, CredentialError
-from imagen.ledger.jobs.control import paused_backends
+from imagen.ledger.jobs.pauses import paused_backends
 
 DEADLINE_S = 60.0
 

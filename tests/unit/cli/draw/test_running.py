@@ -11,7 +11,7 @@ from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
 from imagen.domain.job import AttemptDisposition, JobState
 from imagen.errors import BackendRejected, RateLimited
-from imagen.services.draw.draw import ClaimOutcome
+from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 
 

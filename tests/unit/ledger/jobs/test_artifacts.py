@@ -31,8 +31,9 @@ from imagen.ledger.jobs.delivery import (
     record_delivery_failed,
     record_succeeded,
 )
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 
 
 def make_old(folder: Path | None, name: str) -> None:

@@ -12,9 +12,9 @@ from uuid_utils.compat import uuid7
 from imagen.domain.job import AttemptDisposition, AttemptState, JobState, Lane
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.claim import claim_job
-from imagen.ledger.jobs.claim_statements import MAX_PASSED_OVER, MAX_PASSED_OVER_S
-from imagen.ledger.jobs.control import pause_backend, paused_backends, resume_backends
+from imagen.ledger.jobs.claim_order import MAX_PASSED_OVER, MAX_PASSED_OVER_S
 from imagen.ledger.jobs.fenced_writes import Ending, record_retry
+from imagen.ledger.jobs.pauses import pause_backend, paused_backends, resume_backends
 from imagen.ledger.jobs.submit import open_batch
 
 
@@ -269,7 +269,8 @@ def test_a_claim_sends_no_time_of_this_host_to_the_database(desk: Any) -> None:
     from imagen.domain.scope import EVERYTHING
     from imagen.ledger.jobs.control import request_cancel, retry_jobs
     from imagen.ledger.jobs.delivery import claim_deliveries
-    from imagen.ledger.jobs.leases import renew_leases, take_back, take_lock
+    from imagen.ledger.jobs.leases import renew_leases, take_back
+    from imagen.ledger.jobs.named_locks import take_lock
     from imagen.ledger.jobs.worker_rows import live_workers, report_worker
 
     sent: list[Any] = []

@@ -14,14 +14,13 @@ from sqlalchemy import event, insert, text
 from uuid_utils.compat import uuid7
 
 from imagen.domain.scope import EVERYTHING, Scope
-from imagen.ledger.jobs.control import pause_backend
 from imagen.ledger.jobs.leases import end_canceled
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.jobs.submit import open_batch
-from imagen.ledger.queries.jobs import (
+from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s
+from imagen.ledger.queries.waiting_jobs import (
     count_waiting,
     crashed_waiting,
-    has_unfinished,
-    next_due_s,
     waiting_jobs,
     waiting_queues,
 )

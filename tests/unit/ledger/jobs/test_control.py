@@ -9,10 +9,11 @@ import pytest
 from imagen.domain.job import AttemptDisposition, AttemptState, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs import fenced_writes
-from imagen.ledger.jobs.control import pause_backend, request_cancel, resume_backends, retry_jobs
+from imagen.ledger.jobs.control import request_cancel, retry_jobs
 from imagen.ledger.jobs.delivery import claim_deliveries, record_delivery_failed
 from imagen.ledger.jobs.fenced_writes import Ending, record_retry
 from imagen.ledger.jobs.leases import renew_leases
+from imagen.ledger.jobs.pauses import pause_backend, resume_backends
 
 NO = Ending("backend_rejected", "no")
 

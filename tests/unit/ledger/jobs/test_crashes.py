@@ -15,7 +15,7 @@ from imagen.ledger.jobs.claim import claim_job
 from imagen.ledger.jobs.control import retry_jobs
 from imagen.ledger.jobs.crashes import MANY_DEATHS, deny_crash
 from imagen.ledger.jobs.leases import take_back
-from imagen.ledger.queries.jobs import crashed_waiting
+from imagen.ledger.queries.waiting_jobs import crashed_waiting
 from imagen.ledger.store.tables import locks
 from imagen.ledger.store.types import now_plus
 

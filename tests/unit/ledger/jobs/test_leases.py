@@ -12,14 +12,8 @@ from imagen.ledger.jobs import fenced_writes
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.delivery_statements import SHAKY_AFTER
-from imagen.ledger.jobs.leases import (
-    end_canceled,
-    lease_owners,
-    release_lock,
-    renew_leases,
-    take_back,
-    take_lock,
-)
+from imagen.ledger.jobs.leases import end_canceled, lease_owners, renew_leases, take_back
+from imagen.ledger.jobs.named_locks import release_lock, take_lock
 
 
 def test_renewing_answers_for_every_job_that_is_still_held(desk: Any) -> None:

@@ -11,13 +11,13 @@ from uuid_utils.compat import uuid7
 from imagen.domain.job import AttemptDisposition, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import RequestError
-from imagen.ledger.jobs.control import pause_backend
 from imagen.ledger.jobs.fenced_writes import (
     Ending,
     record_failed,
     record_retry,
     record_submitted,
 )
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.jobs.submit import open_batch
 from imagen.ledger.jobs.worker_rows import (
     forget_workers,
@@ -31,15 +31,13 @@ from imagen.ledger.queries.jobs import (
     Filter,
     attempts_of,
     count_states,
-    count_waiting,
-    crashed_waiting,
     find_job,
     get_job,
-    has_unfinished,
     jobs_in,
     list_jobs,
-    next_due_s,
 )
+from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s
+from imagen.ledger.queries.waiting_jobs import count_waiting, crashed_waiting
 
 
 def test_a_job_comes_back_as_it_was_submitted(desk: Any) -> None:

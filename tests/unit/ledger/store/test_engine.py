@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from imagen.errors import ConfigError, LedgerClosed, LedgerOutdated, LedgerUnavailable
-from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.queries.jobs import get_job
-from imagen.ledger.store import engine
-from imagen.ledger.store.engine import Ledger, open_ledger
+from imagen.ledger.store import open_ledger as opening
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import ensure_schema, upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from tests.servers.redis_and_postgres import PostgresServer
 
 
@@ -122,7 +123,7 @@ def test_a_folder_that_cannot_be_written_says_so(opened: Any, without_root_power
 def test_a_ledger_that_somebody_holds_is_unavailable_and_then_works_again(
     opened: Any, sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
     path = tmp_path / "ledger.db"
     path.write_bytes(sqlite_template.read_bytes())
     ledger = opened(path)

@@ -8,7 +8,7 @@ import pytest
 
 from imagen.domain.job import Lane, Wakeup
 from imagen.errors import BrokerUnavailable
-from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.jobs.worker_rows import OpenCircuit, report_worker
 from imagen.queue.broker.connection import connect
 from imagen.queue.broker.routing import queue_key, results_queue

@@ -18,7 +18,7 @@ from imagen.errors import BackendRejected, BackendUnavailable, ImagenError, Ledg
 from imagen.queue.broker.app import make_app
 from imagen.queue.broker.routing import DELIVER_TASK, GENERATE_TASK
 from imagen.queue.worker.tasks import MAX_COUNTDOWN_S, add_tasks
-from imagen.services.draw.draw import ClaimOutcome
+from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.retry_policy import Retry
 
 JOB: UUID = uuid7()

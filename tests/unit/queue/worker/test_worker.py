@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from imagen.domain.job import JobState
 from imagen.queue.worker import worker as worker_module
 from imagen.queue.worker.worker import QueueWorker
-from imagen.services.draw.draw import ClaimOutcome
+from imagen.services.draw.claim_outcome import ClaimOutcome
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from imagen.ledger.jobs.control import pause_backend
+from imagen.ledger.jobs.pauses import pause_backend
 from imagen.queue.worker.worker import QueueWorker
 
 

@@ -13,7 +13,7 @@ from imagen.domain.job import JobState
 #: Everything a drain does, by the name under which it does it.
 STEPS = [
     "imagen.ledger.jobs.delivery.claim_deliveries",
-    "imagen.services.deliver.finish_images.load_artifacts",
+    "imagen.services.deliver.image_groups.load_artifacts",
     "imagen.services.deliver.deliver.pack",
     "imagen.services.deliver.deliver.pick_target",
     "imagen.ledger.jobs.delivery.record_targets",

@@ -10,8 +10,7 @@ import pytest
 
 from imagen.domain.job import JobState, Output
 from imagen.domain.scope import Scope
-from imagen.ledger.jobs.control import retry_jobs
-from imagen.ledger.jobs.redirect import redirect_job
+from imagen.ledger.jobs.control import redirect_job, retry_jobs
 from imagen.output.naming import numbered
 
 

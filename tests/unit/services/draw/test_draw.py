@@ -13,7 +13,8 @@ from imagen.domain.cost import Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs import fenced_writes
-from imagen.ledger.jobs.control import paused_backends, retry_jobs
+from imagen.ledger.jobs.control import retry_jobs
+from imagen.ledger.jobs.pauses import paused_backends
 from imagen.services.draw.retry_policy import RetryPolicy
 
 RETRIED = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagen import errors
 from imagen.domain.job import JobState
-from imagen.ledger.jobs.control import pause_backend, paused_backends, resume_backends
+from imagen.ledger.jobs.pauses import pause_backend, paused_backends, resume_backends
 
 
 def test_an_empty_account_is_paused(studio: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen.services.draw import draw as generate
-from imagen.services.draw.loaded_model import LoadedModel
+from imagen.services.draw.draw import LoadedModel
 from imagen.services.leases.heartbeat import Heartbeat
 
 

@@ -15,7 +15,7 @@ import pytest
 from imagen.domain.job import JobState, Lane
 from imagen.errors import RequestError
 from imagen.ledger.jobs.fenced_writes import Ending, record_failed
-from imagen.ledger.queries.warnings import count_warnings
+from imagen.ledger.queries.batches import count_warnings
 from imagen.services.submit import submit_batch as batch_module
 from imagen.services.submit.prompt_file import Line
 from imagen.services.submit.resolve import RequestInput, SubmitContext

@@ -9,9 +9,9 @@ import pytest
 
 from imagen.domain.job import JobState
 from imagen.ledger.jobs.delivery import claim_deliveries
-from imagen.services.deliver import finish_images
-from imagen.services.deliver.finish_images import packed_groups
+from imagen.services.deliver import image_groups
 from imagen.services.deliver.finished_image import pack
+from imagen.services.deliver.image_groups import packed_groups
 
 
 def claims_of(studio: Any, number: int) -> Any:
@@ -43,15 +43,15 @@ def test_a_group_ends_when_its_images_have_so_many_bytes(studio: Any) -> None:
 def test_artifacts_are_read_a_few_at_a_time(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     claims = claims_of(studio, 5)
     size = len(_artifact(studio, claims[0]).data)
-    monkeypatch.setattr(finish_images, "READ_BYTES", 2 * size + size // 2)
+    monkeypatch.setattr(image_groups, "READ_BYTES", 2 * size + size // 2)
     read: list[int] = []
-    load = finish_images.load_artifacts
+    load = image_groups.load_artifacts
 
     def note(ledger: Any, ids: list[UUID]) -> Any:
         read.append(len(ids))
         return load(ledger, ids)
 
-    monkeypatch.setattr(finish_images, "load_artifacts", note)
+    monkeypatch.setattr(image_groups, "load_artifacts", note)
 
     assert len(groups(studio, claims)[0]) == 5
     assert read == [2, 2, 1]
@@ -68,4 +68,4 @@ def test_every_job_of_a_drain_is_delivered_under_a_name_of_its_own(studio: Any) 
 
 
 def _artifact(studio: Any, claim: Any) -> Any:
-    return finish_images.load_artifacts(studio.desk.ledger, [claim.job.id])[claim.job.id]
+    return image_groups.load_artifacts(studio.desk.ledger, [claim.job.id])[claim.job.id]

@@ -8,8 +8,8 @@ import pytest
 
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import OutOfCredit
-from imagen.ledger.jobs.control import pause_backend, paused_backends, resume_backends
-from imagen.services.draw.pauses import StandstillNews, require_usable_account
+from imagen.ledger.jobs.pauses import pause_backend, paused_backends, resume_backends
+from imagen.services.draw.standstill import StandstillNews, require_usable_account
 
 
 def _news(desk: Any) -> StandstillNews:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagen.errors import LeaseLost, LedgerClosed, LedgerOutdated, LedgerUnavailable
-from imagen.services.leases.ledger_retries import retry_while_unavailable
+from imagen.services.leases.ledger_outage import retry_while_unavailable
 
 
 def test_it_is_tried_until_the_ledger_is_back(clock: Any) -> None:

@@ -1,16 +1,17 @@
-"""Remembers, for all commands of a ledger, that Supabase did not answer in time.
-
-The memory is a row of ``locks``, which expires by itself by the database's clock.
-"""
+"""What a ledger keeps of Supabase: that it did not answer in time, and the table of images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import delete, select
 
+from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.outgoing_tables import images
 from imagen.ledger.store.tables import locks
 from imagen.ledger.store.types import now_plus
-from imagen.ledger.store.upsert import insert_on
 
 _NAME = "supabase_silent"
 
@@ -36,3 +37,11 @@ def forget_silence(ledger: Ledger) -> None:
     """Supabase answers again."""
     with ledger.write(durable=False) as connection:
         connection.execute(delete(locks).where(locks.c.name == _NAME))
+
+
+def put_image(ledger: Ledger, row: Mapping[str, Any]) -> None:
+    """Commit the row of one image, synced; the same image again replaces it."""
+    statement = insert_on(ledger, images).values(dict(row))
+    changes = {name: value for name, value in row.items() if name != "id"}
+    with ledger.write() as connection:
+        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes))

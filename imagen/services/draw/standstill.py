@@ -1,17 +1,17 @@
-"""Pauses of backends: by account for all processes, told to those who wait, and lifted."""
+"""Why a run stands still: paused backends, and backends that this process cannot reach."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
-from imagen.errors import CredentialError, ImagenError, OutOfCredit
-from imagen.ledger.jobs.control import pause_backend, pauses_with_codes
-from imagen.ledger.queries.jobs import unfinished_places
+from imagen.errors import BackendUnavailable, CredentialError, OutOfCredit
+from imagen.ledger.jobs.pauses import pauses_with_codes
+from imagen.ledger.queries.unfinished_jobs import unfinished_places
 from imagen.ledger.store.engine import Ledger
+from imagen.services.draw.circuit import Circuits
 
 
 @dataclass
@@ -46,18 +46,6 @@ class StandstillNews:
         return news
 
 
-def pause_account(
-    ledger: Ledger, backends: Sequence[str], error: ImagenError, *, pause_s: float
-) -> None:
-    """Stop claiming jobs of these backends, which share an account, because of ``error``.
-
-    For ``pause_s`` seconds; where that is infinite, until ``imagen backends resume``.
-    """
-    limited_s = None if math.isinf(pause_s) else pause_s
-    for name in backends:
-        pause_backend(ledger, name, reason=str(error), pause_s=limited_s, code=error.code)
-
-
 def require_usable_account(ledger: Ledger, scope: Scope) -> None:
     """Nothing while any unfinished job of ``scope`` may still be drawn.
 
@@ -84,3 +72,32 @@ def require_usable_account(ledger: Ledger, scope: Scope) -> None:
     if code == OutOfCredit.code:
         raise OutOfCredit(message, f"the jobs wait; to go on at once: {how}")
     raise CredentialError(message, f"the jobs wait; when the token is mended: {how}")
+
+
+def require_reachable_backend(
+    ledger: Ledger, scope: Scope, circuits: Circuits, *, patience_s: float
+) -> None:
+    """Nothing while any unfinished job of ``scope`` may still be drawn by this process.
+
+    Raises:
+        BackendUnavailable: each of them waits for a backend that has refused every drawing for
+            ``patience_s`` seconds; the jobs are kept.
+        LedgerUnavailable: the ledger is away.
+    """
+    gone = {
+        each.backend: each
+        for each in circuits.all_open()
+        if circuits.away_for_s(each.backend) >= patience_s
+    }
+    if not gone:
+        return
+    places = unfinished_places(ledger, scope)
+    if not places or any(
+        place.state is not JobState.QUEUED or place.backend not in gone for place in places
+    ):
+        return
+    name = places[0].backend
+    raise BackendUnavailable(
+        f"backend {name!r} could not be used for {patience_s:g} s: {gone[name].why}",
+        "the jobs wait; a longer patience: workers.unavailable_patience_s",
+    )

@@ -1,15 +1,36 @@
-"""What goes on record of an attempt that cost something and ends without its image."""
+"""What goes on record of an attempt: what was drawn, or what was paid for without an image."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from imagen.domain.cost import Bill
-from imagen.domain.job import Claim
+from imagen.domain.drawing_record import DrawingRecord, requested_of
+from imagen.domain.drawn import Drawn
+from imagen.domain.job import Claim, Job
 from imagen.domain.protocols import Backend
+from imagen.domain.size import Size
 from imagen.errors import BackendRejected, ImagenError, JobCanceled, OutcomeUnknown
 from imagen.ledger.jobs.fenced_writes import Paid
 from imagen.services.draw.ledger_run import LedgerRun
+
+
+def record_drawing(job: Job, drawn: Drawn) -> DrawingRecord:
+    """The record of ``drawn``; the bytes are not trusted, and need not be an image."""
+    requested = job.requested or requested_of(job.request)
+    return DrawingRecord.of(requested, job.request, drawn, size=_size_of(drawn.data))
+
+
+def _size_of(data: bytes) -> Size | None:
+    # Brings Pillow, which a process that only submits has no use for.
+    from imagen.images.verify import BrokenImage, read_header  # noqa: PLC0415
+
+    try:
+        header = read_header(data)
+    except BrokenImage:
+        # Delivery looks at it again, and says so.
+        return None
+    return Size(header.width, header.height)
 
 
 def paid_for(

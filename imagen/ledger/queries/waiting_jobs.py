@@ -1,0 +1,165 @@
+"""Which jobs wait to be claimed or delivered, as workers and the top-up of queues ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    and_,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from imagen.domain.job import Job, JobState
+from imagen.domain.scope import EVERYTHING, Scope
+from imagen.ledger.jobs.claimable import (
+    PUT_OFF,
+    WAITS,
+    Choice,
+    due_rows,
+    groups,
+    is_at,
+    places,
+    to_cancel,
+    waiting,
+)
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.rows import job_from_row
+from imagen.ledger.store.tables import jobs
+from imagen.ledger.store.types import now, now_plus
+
+
+def waiting_queues(ledger: Ledger) -> list[str]:
+    """The queues that any queued job is in; a few index look-ups, however many jobs there are."""
+    found: list[str] = []
+    with ledger.read() as connection:
+        while True:
+            firsts = [
+                select(func.min(jobs.c.queue)).where(
+                    condition, jobs.c.queue > found[-1] if found else true()
+                )
+                for condition in (WAITS, PUT_OFF)
+            ]
+            queues = connection.scalars(union_all(*firsts)).all()
+            if not any(queues):
+                return found
+            found.append(min(filter(None, queues)))
+
+
+def any_waiting(ledger: Ledger, queue: str, backends: Sequence[str]) -> bool:
+    """Whether any job of these backends could be claimed now from a queue."""
+    choice = Choice((queue,), backends=tuple(backends))
+    place, due_place = places(choice, WAITS, "places"), places(choice, PUT_OFF, "due_places")
+    is_due = due_rows(choice, due_place, most=1).exists()
+    canceled = to_cancel(choice).subquery()
+    either = union_all(
+        select(place.c.backend),
+        select(due_place.c.backend).where(is_due),
+        select(canceled.c.backend),
+    )
+    with ledger.read() as connection:
+        return connection.execute(either.limit(1)).first() is not None
+
+
+def count_waiting(ledger: Ledger, queue: str, *, most: int, without: Sequence[str] = ()) -> int:
+    """How many jobs of a queue could be claimed now, counted up to ``most``.
+
+    Those of the backends ``without`` are not counted. At most ``most`` of each backend are read.
+    """
+    choice = Choice((queue,), left_out=tuple(without))
+    place = places(choice, WAITS, "places")
+    ready = select(jobs.c.id).where(WAITS, is_at(place)).limit(most).correlate(place)
+    due_place = places(choice, PUT_OFF, "due_places")
+    due = due_rows(choice, due_place, most=most)
+    counts = union_all(
+        select(_count(ready).label("number")).select_from(place),
+        select(_count(due).label("number")).select_from(due_place),
+        select(_count(to_cancel(choice)).label("number")),
+    ).subquery()
+    with ledger.read() as connection:
+        number = connection.scalar(select(func.coalesce(func.sum(counts.c.number), 0)))
+    return min(int(number or 0), most)
+
+
+def _count(rows: Select[Any]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(rows.subquery()).scalar_subquery()
+
+
+def waiting_jobs(
+    ledger: Ledger, queue: str, *, skip: int, limit: int, without: Sequence[str] = ()
+) -> list[Job]:
+    """Jobs that could be claimed now, in claiming order, without the first ``skip``.
+
+    Those of the backends ``without`` are left out. Of each backend and model so many are read as
+    are skipped and asked for, and none that cannot be claimed.
+    """
+    choice = Choice((queue,), left_out=tuple(without))
+    with ledger.read() as connection:
+        group, place = groups(choice), places(choice, PUT_OFF, "due_places")
+        rows = [_of_group(row, skip + limit) for row in connection.execute(select(group))]
+        rows += [_of_place(row, skip + limit) for row in connection.execute(select(place))]
+        canceled = to_cancel(choice).subquery()
+        rows.append(select(canceled.c.id, canceled.c.lane))
+        each = union_all(*(select(some.subquery()) for some in rows)).subquery()
+        ordered = select(each.c.id).order_by(each.c.lane, each.c.id).offset(skip).limit(limit)
+        chosen = select(jobs).where(jobs.c.id.in_(ordered)).order_by(jobs.c.lane, jobs.c.id)
+        return [job_from_row(row) for row in connection.execute(chosen)]
+
+
+def _of_group(group: Row[Any], most: int) -> Select[Any]:
+    same = _same_place(group)
+    rows = select(jobs.c.id, jobs.c.lane).where(WAITS, same, jobs.c.affinity == group.affinity)
+    return rows.order_by(jobs.c.id).limit(most)
+
+
+def _of_place(place: Row[Any], most: int) -> Select[Any]:
+    is_due = and_(PUT_OFF, jobs.c.not_before <= now())
+    rows = select(jobs.c.id, jobs.c.lane).where(is_due, _same_place(place))
+    return rows.order_by(jobs.c.not_before, jobs.c.id).limit(most)
+
+
+def _same_place(row: Row[Any]) -> ColumnElement[bool]:
+    return and_(jobs.c.queue == row.queue, jobs.c.lane == row.lane, jobs.c.backend == row.backend)
+
+
+def hosts_to_deliver(ledger: Ledger) -> list[str]:
+    """The hosts that have something to deliver which nobody is at."""
+    statement = (
+        select(jobs.c.delivery_host)
+        .where(
+            jobs.c.state == JobState.GENERATED,
+            or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
+            or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
+        )
+        .distinct()
+        .order_by(jobs.c.delivery_host)
+    )
+    with ledger.read() as connection:
+        return list(connection.scalars(statement))
+
+
+def crashed_waiting(
+    ledger: Ledger,
+    queues: Sequence[str],
+    scope: Scope = EVERYTHING,
+    *,
+    left_out: Sequence[str] = (),
+) -> bool:
+    """Whether a job of the scope waits that runs alone in its process since it crashed workers.
+
+    Those of the backends ``left_out`` do not count.
+    """
+    crashed = and_(jobs.c.queue.in_(queues), jobs.c.alone_since.is_not(null()), waiting(scope))
+    if left_out:
+        crashed = and_(crashed, jobs.c.backend.not_in(left_out))
+    with ledger.read() as connection:
+        return connection.execute(select(jobs.c.id).where(crashed).limit(1)).first() is not None

@@ -1,0 +1,62 @@
+"""Parts of many statements: a scope's condition, one order of locking, INSERT … ON CONFLICT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, FromClause, Table, and_, select, true
+from sqlalchemy.dialects import sqlite
+
+from imagen.domain.scope import Scope
+from imagen.ledger.store.engine import Ledger
+from imagen.ledger.store.tables import jobs
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+
+def scope_clause(scope: Scope) -> ColumnElement[bool]:
+    """The condition that is true for the rows of ``jobs`` that the scope contains."""
+    if scope.without_hosts:
+        others = jobs.c.delivery_host.not_in(scope.without_hosts)
+        return and_(others, scope_clause(replace(scope, without_hosts=())))
+    if scope.delivery_host is not None:
+        here = jobs.c.delivery_host == scope.delivery_host
+        return and_(here, scope_clause(replace(scope, delivery_host=None)))
+    if scope.job_ids is not None:
+        return jobs.c.id.in_(scope.job_ids)
+    if scope.batch_id is not None:
+        return and_(jobs.c.batch_id == scope.batch_id, jobs.c.run >= scope.run)
+    return true()
+
+
+def in_order(condition: ColumnElement[bool], *others: FromClause) -> ColumnElement[bool]:
+    """The same condition on ``jobs``, met by rows that are locked by id first.
+
+    A heartbeat, a drain and a reconciler each change many jobs at once. PostgreSQL locks rows in
+    the order in which a plan happens to find them, and gave "deadlock detected" within seconds of
+    three processes doing so (observed on PostgreSQL 16).
+
+    ``others`` are the other tables of the condition, such as a list of claims.
+    """
+    locked = (
+        select(jobs.c.id)
+        .select_from(jobs, *others)
+        .where(condition)
+        .order_by(jobs.c.id)
+        # As an UPDATE locks: an insert of an attempt or an artifact need not wait.
+        .with_for_update(key_share=True, of=jobs)
+        .correlate(None)
+    )
+    return and_(condition, jobs.c.id.in_(locked))
+
+
+def insert_on(ledger: Ledger, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT into ``table`` with ``on_conflict_…``, which SQLAlchemy has per dialect only."""
+    if ledger.kind == "sqlite":
+        return sqlite.insert(table)
+    # Slow to import: see imagen.ledger.store.types.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
