@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.steady_harm import Harm, draw_under_harm
-from tests.chaos.watch import percentile
+from tests.chaos.recovery import percentile
+from tests.chaos.steady_faults import Harm, draw_under_harm
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

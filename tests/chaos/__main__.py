@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.audit import Audit
-from tests.chaos.points import POINTS
-from tests.chaos.prompts import Drawn, draw_file, read_prompts
-from tests.chaos.scenes import Ending, Scene, perform
-from tests.chaos.stage import SHORT
-from tests.chaos.steady_harm import Harm, Harmed, draw_under_harm
-from tests.chaos.watch import Recovered, percentile
+from tests.chaos.environment import SHORT_LEASES
+from tests.chaos.kill_points import POINTS
+from tests.chaos.prompt_file import Drawn, draw_file, read_prompts
+from tests.chaos.random_faults import Ending, Scene, perform
+from tests.chaos.recovery import RecoveredJob, percentile
+from tests.chaos.steady_faults import Harm, Harmed, draw_under_harm
 
 #: What a worker has when nothing is configured.
 _USUAL = {"lease_s": 30, "heartbeat_s": 10, "reconcile_s": 1, "grace_s": 10}
@@ -69,7 +69,7 @@ def main() -> int:
                 kills=options.kills,
                 database=options.database,
                 is_apart=options.apart,
-                workers=dict(SHORT if options.short else _USUAL),
+                workers=dict(SHORT_LEASES if options.short else _USUAL),
                 points={} if options.no_points else POINTS,
                 timeout_s=1200,
                 say=say,
@@ -106,12 +106,12 @@ def _options() -> argparse.Namespace:
 
 def _report(scene: Scene, ending: Ending) -> int:
     """Print the figures; how many breaches there were is what you get."""
-    found, play = ending.audit, ending.play
+    found, pool = ending.audit, ending.pool
     print(f"\nseed {scene.seed}, {scene.database}, {ending.seconds:.0f} s")
     print(f"  jobs {found.jobs}, images {found.images}, sidecars {found.sidecars}")
     print(f"  paid calls {found.calls}, attempts {_counts(found.attempts)}")
-    print(f"  done to it: {_counts(play.counts)}")
-    print(f"  places died at: {len(set(play.died_at))}")
+    print(f"  done to it: {_counts(pool.counts)}")
+    print(f"  places died at: {len(set(pool.died_at))}")
     print(f"  crashes counted {found.crashes}, messages left that wake nobody for anything:")
     print(f"    {found.unacked} fetched by the dead, {found.stale_messages} in queues")
     _print_recoveries(ending.watch.recovered)
@@ -143,7 +143,7 @@ def _report_harmed(harmed: Harmed) -> int:
     return _print_breaches(found)
 
 
-def _print_recoveries(recovered: list[Recovered]) -> None:
+def _print_recoveries(recovered: list[RecoveredJob]) -> None:
     for state, what in (("running", "drawn"), ("generated", "delivered")):
         seconds = [each.seconds for each in recovered if each.state == state]
         print(

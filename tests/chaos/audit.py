@@ -21,7 +21,7 @@ from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.output import metadata
 from imagen.queue.broker.routing import KEY_PREFIX
 from imagen.services.leases.reconcile import Reconciler
-from tests.chaos.stage import HOST, Stage
+from tests.chaos.environment import HOST, Environment
 
 _MOST_NAMED = 5
 _ENDED = [state.value for state in TERMINAL_STATES]
@@ -50,9 +50,9 @@ class Audit:
             self.breaches.append(f"{len(who)} {what}: {named}")
 
 
-def sweep_once(stage: Stage) -> None:
+def sweep_once(environment: Environment) -> None:
     """What reconcilers do each minute, now: leftovers are aged so that they count as settled."""
-    imagen = stage.imagen()
+    imagen = environment.imagen()
     folder = imagen.ledger.artifact_folder
     if folder is not None and folder.is_dir():
         for path in folder.iterdir():
@@ -63,16 +63,16 @@ def sweep_once(stage: Stage) -> None:
     reconciler.leave()
 
 
-def audit(stage: Stage, *, calls_log: Path | None = None) -> Audit:
+def audit(environment: Environment, *, calls_log: Path | None = None) -> Audit:
     """Look at every row and every file. Nobody may be at work any more."""
     found = Audit()
-    ledger = stage.imagen().ledger
-    _check_jobs(found, ledger, stage.output)
+    ledger = environment.imagen().ledger
+    _check_jobs(found, ledger, environment.output)
     _check_attempts(found, ledger)
     _check_leftovers(found, ledger)
     if calls_log is not None:
         _check_calls(found, ledger, calls_log)
-    _check_redis(found, ledger, stage.redis_url)
+    _check_redis(found, ledger, environment.redis_url)
     _check_usage(found, ledger)
     return found
 
@@ -190,9 +190,9 @@ def _check_redis(found: Audit, ledger: Ledger, redis_url: str) -> None:
         found.unacked = int(client.hlen(f"{KEY_PREFIX}unacked"))
 
 
-def queue_lengths(stage: Stage) -> int:
+def queue_lengths(environment: Environment) -> int:
     """How many messages wait in all queues of the stage."""
-    with redis.Redis.from_url(stage.redis_url) as client:
+    with redis.Redis.from_url(environment.redis_url) as client:
         return sum(
             int(client.llen(f"{KEY_PREFIX}{queue}"))
             for queue in ("gpu", "cloud", f"results.{HOST}")

@@ -24,7 +24,7 @@ from imagen.ledger.jobs.worker_rows import live_workers
 from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.store.tables import attempts
-from tests.chaos.stage import SHORT, Actor, Stage, wait_until
+from tests.chaos.environment import SHORT_LEASES, Environment, WorkerProcess, wait_until
 from tests.fakes.comfyui import FakeComfyUI
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
@@ -32,14 +32,14 @@ BACKEND = "flux-schnell-local"
 
 
 @dataclass
-class Hosts(Stage):
+class Hosts(Environment):
     """A stage whose hosts have backends of the same name, each its own server."""
 
     #: By host: what stands in its configuration under ``backends``.
     backends_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def environment(self, host: str = "studio") -> dict[str, str]:
-        environment = super().environment(host)
+    def variables(self, host: str = "studio") -> dict[str, str]:
+        environment = super().variables(host)
         if host in self.backends_of:
             path = self.folder / f"{host}.yaml"
             content = json.loads(self.config_path.read_text())
@@ -68,7 +68,7 @@ class Scenario:
         """The settings of the workers."""
         usual = {"check_s": 5.0, "backoff_base_s": 2.0, "backoff_max_s": 120.0}
         waits = {name: seconds / self.scale for name, seconds in usual.items()}
-        return dict(SHORT) | waits | {"concurrency": {"gpu": self.concurrency}}
+        return dict(SHORT_LEASES) | waits | {"concurrency": {"gpu": self.concurrency}}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def prepared(scenario: Scenario, hosts: Mapping[str, FakeComfyUI]) -> Iterator[H
         if scenario.database == "postgresql":
             database_url = stack.enter_context(PostgresServer()).create_database()
         backends_of = {host: {BACKEND: _comfyui(fake, scenario)} for host, fake in hosts.items()}
-        stage = stack.enter_context(
+        environment = stack.enter_context(
             Hosts(
                 scenario.folder,
                 redis_server.url,
@@ -103,8 +103,8 @@ def prepared(scenario: Scenario, hosts: Mapping[str, FakeComfyUI]) -> Iterator[H
                 backends_of=backends_of,
             )
         )
-        stage.start_ready("results")
-        yield stage
+        environment.start_ready("results")
+        yield environment
 
 
 def _comfyui(fake: FakeComfyUI, scenario: Scenario) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def go_away_amid_jobs(scenario: Scenario) -> Cost:
     if scenario.server_later:
         fake.kill()
     began_s = time.monotonic()
-    with prepared(scenario, {"attic": fake}) as stage:
+    with prepared(scenario, {"attic": fake}) as environment:
         try:
-            worker = stage.start_ready("gpu", host="attic")
-            _submit(stage, scenario.jobs)
+            worker = environment.start_ready("gpu", host="attic")
+            _submit(environment, scenario.jobs)
             if not scenario.server_later:
-                wait_until(lambda: _drawn(stage) > scenario.jobs // 10, what="some are drawn")
+                wait_until(lambda: _drawn(environment) > scenario.jobs // 10, what="some are drawn")
                 fake.kill()
             scenario.say(f"ComfyUI is away for {scenario.away_s / scenario.scale:g} s")
             time.sleep(scenario.away_s / scenario.scale)
@@ -134,8 +134,8 @@ def go_away_amid_jobs(scenario: Scenario) -> Cost:
                 lambda: fake.records.count_drawings() > drawn_before, what="an image", timeout_s=120
             )
             first_image_s = time.monotonic() - back_s
-            wait_for_all(stage)
-            return _cost(stage, [worker], first_image_s, time.monotonic() - began_s)
+            wait_for_all(environment)
+            return _cost(environment, [worker], first_image_s, time.monotonic() - began_s)
         finally:
             fake.kill()
 
@@ -156,13 +156,13 @@ def one_host_away(scenario: Scenario) -> Shares:
     healthy.start()
     away.start()
     away.kill()
-    with prepared(scenario, {"attic": healthy, "cellar": away}) as stage:
+    with prepared(scenario, {"attic": healthy, "cellar": away}) as environment:
         try:
-            stage.start_ready("gpu", host="attic")
-            alone = _rate(stage, scenario.jobs)
-            broken = stage.start_ready("gpu", host="cellar")
-            beside = _rate(stage, scenario.jobs)
-            failed = count_states(stage.imagen().ledger, EVERYTHING).get(JobState.FAILED, 0)
+            environment.start_ready("gpu", host="attic")
+            alone = _rate(environment, scenario.jobs)
+            broken = environment.start_ready("gpu", host="cellar")
+            beside = _rate(environment, scenario.jobs)
+            failed = count_states(environment.imagen().ledger, EVERYTHING).get(JobState.FAILED, 0)
             return Shares(alone, beside, failed, _put_back(broken))
         finally:
             healthy.kill()
@@ -186,30 +186,30 @@ def both_hosts_away(scenario: Scenario, *, watch_s: float = 10.0) -> tuple[Traff
         server.start()
         server.kill()
     hosts = dict(zip(("attic", "cellar"), servers, strict=True))
-    with prepared(scenario, hosts) as stage:
-        workers = [stage.start_ready("gpu", host=host) for host in hosts]
-        idle = _traffic(stage, watch_s)
-        _submit(stage, scenario.jobs)
+    with prepared(scenario, hosts) as environment:
+        workers = [environment.start_ready("gpu", host=host) for host in hosts]
+        idle = _traffic(environment, watch_s)
+        _submit(environment, scenario.jobs)
         wait_until(
-            lambda: sum(len(each.open_circuits) for each in _live(stage)) == len(workers),
+            lambda: sum(len(each.open_circuits) for each in _live(environment)) == len(workers),
             what="both workers leave their server alone",
             timeout_s=60,
         )
         # What was fetched before, and put back, is over within its wait.
         time.sleep(3.0)
-        away = _traffic(stage, watch_s)
+        away = _traffic(environment, watch_s)
         return idle, away
 
 
-def _live(stage: Stage) -> list[Any]:
-    return live_workers(stage.imagen().ledger, within_s=30)
+def _live(environment: Environment) -> list[Any]:
+    return live_workers(environment.imagen().ledger, within_s=30)
 
 
-def _traffic(stage: Stage, watch_s: float) -> Traffic:
-    with redis.Redis.from_url(stage.redis_url) as client:
-        before = _commands(client), _transactions(stage)
+def _traffic(environment: Environment, watch_s: float) -> Traffic:
+    with redis.Redis.from_url(environment.redis_url) as client:
+        before = _commands(client), _transactions(environment)
         time.sleep(watch_s)
-        after = _commands(client), _transactions(stage)
+        after = _commands(client), _transactions(environment)
     commands, statements = ((b - a) / watch_s for a, b in zip(before, after, strict=True))
     return Traffic(commands, statements)
 
@@ -219,8 +219,8 @@ def _commands(client: redis.Redis) -> int:
     return sum(each["calls"] for each in found.values())
 
 
-def _transactions(stage: Stage) -> int:
-    ledger = stage.imagen().ledger
+def _transactions(environment: Environment) -> int:
+    ledger = environment.imagen().ledger
     if ledger.kind != "postgresql":
         return 0
     with ledger.read() as connection:
@@ -231,40 +231,42 @@ def _transactions(stage: Stage) -> int:
         return int(connection.exec_driver_sql(statement).scalar_one())
 
 
-def _rate(stage: Hosts, jobs: int) -> float:
+def _rate(environment: Hosts, jobs: int) -> float:
     """Images a second, from the first to the last of so many jobs."""
-    before = _drawn(stage)
-    _submit(stage, jobs)
-    wait_until(lambda: _drawn(stage) > before, what="the first is drawn", timeout_s=60)
-    began_s, began = time.monotonic(), _drawn(stage)
-    wait_until(lambda: _drawn(stage) >= before + jobs, what="all are drawn", timeout_s=600)
+    before = _drawn(environment)
+    _submit(environment, jobs)
+    wait_until(lambda: _drawn(environment) > before, what="the first is drawn", timeout_s=60)
+    began_s, began = time.monotonic(), _drawn(environment)
+    wait_until(lambda: _drawn(environment) >= before + jobs, what="all are drawn", timeout_s=600)
     return (before + jobs - began) / (time.monotonic() - began_s)
 
 
-def _submit(stage: Hosts, jobs: int) -> None:
-    stage.submit(f"a fox, number {number}" for number in range(jobs))
+def _submit(environment: Hosts, jobs: int) -> None:
+    environment.submit(f"a fox, number {number}" for number in range(jobs))
 
 
-def _drawn(stage: Stage) -> int:
-    states = count_states(stage.imagen().ledger, EVERYTHING)
+def _drawn(environment: Environment) -> int:
+    states = count_states(environment.imagen().ledger, EVERYTHING)
     return states.get(JobState.SUCCEEDED, 0) + states.get(JobState.GENERATED, 0)
 
 
-def wait_for_all(stage: Stage, *, timeout_s: float = 600.0) -> None:
+def wait_for_all(environment: Environment, *, timeout_s: float = 600.0) -> None:
     """Block until every job is over."""
     wait_until(
-        lambda: not has_unfinished(stage.imagen().ledger, EVERYTHING),
+        lambda: not has_unfinished(environment.imagen().ledger, EVERYTHING),
         what="every job is over",
         timeout_s=timeout_s,
     )
 
 
-def _put_back(worker: Actor) -> int:
+def _put_back(worker: WorkerProcess) -> int:
     return worker.log.read_text(errors="replace").count("job_put_back")
 
 
-def _cost(stage: Stage, workers: list[Actor], first_image_s: float, seconds: float) -> Cost:
-    ledger = stage.imagen().ledger
+def _cost(
+    environment: Environment, workers: list[WorkerProcess], first_image_s: float, seconds: float
+) -> Cost:
+    ledger = environment.imagen().ledger
     with ledger.read() as connection:
         number = connection.scalar(select(func.count()).select_from(attempts)) or 0
     failed = count_states(ledger, EVERYTHING).get(JobState.FAILED, 0)

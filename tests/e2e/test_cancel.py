@@ -17,7 +17,7 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
-from tests.chaos.stage import SHORT, Stage, wait_until
+from tests.chaos.environment import SHORT_LEASES, Environment, wait_until
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate, Fault
 
@@ -176,12 +176,14 @@ def test_a_paused_backend_is_told_of_a_cancel(comfyui):
 
 def test_a_worker_hears_of_a_cancel_by_an_event_long_before_its_heartbeat(tmp_path, redis_url):
     backends = {"slow": {"type": "mock", "latency_ms": 600_000}}
-    seldom = SHORT | {"heartbeat_s": 600, "lease_s": 1800}
-    with Stage(tmp_path / "stage", redis_url, workers=seldom, backends=backends) as stage:
-        worker = stage.start_ready("gpu")
-        env = {**stage.environment(), "PATH": os.environ["PATH"]}
+    seldom = SHORT_LEASES | {"heartbeat_s": 600, "lease_s": 1800}
+    with Environment(
+        tmp_path / "stage", redis_url, workers=seldom, backends=backends
+    ) as environment:
+        worker = environment.start_ready("gpu")
+        env = {**environment.variables(), "PATH": os.environ["PATH"]}
         job_id = _run("generate", "a fox", env=env).stdout.strip()
-        ledger = stage.imagen().ledger
+        ledger = environment.imagen().ledger
         wait_until(
             lambda: count_states(ledger, EVERYTHING) == {JobState.RUNNING: 1}, what="it is drawn"
         )

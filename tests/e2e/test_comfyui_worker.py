@@ -20,8 +20,8 @@ from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
 from imagen.ledger.queries.jobs import count_states, get_job
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.store.tables import jobs
-from tests.chaos.points import Point
-from tests.chaos.stage import Actor, Stage, wait_until
+from tests.chaos.environment import Environment, WorkerProcess, wait_until
+from tests.chaos.kill_points import KillPoint
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.comfyui.device import Speed
 from tests.fakes.comfyui.execution import Prompt
@@ -32,13 +32,13 @@ PATIENCE_S = 90.0
 
 #: Where a worker dies that has nobody else to wait for, in the order of a job's life.
 STEPS = {
-    "before the post": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "before"),
-    "posted": Point("imagen.backends.comfyui.run.prompt_run:post_prompt", "after"),
-    "finished but not fetched": Point(
+    "before the post": KillPoint("imagen.backends.comfyui.run.prompt_run:post_prompt", "before"),
+    "posted": KillPoint("imagen.backends.comfyui.run.prompt_run:post_prompt", "after"),
+    "finished but not fetched": KillPoint(
         "imagen.backends.comfyui.run.prompt_run:fetch_image", "before"
     ),
-    "fetched but not kept": Point("imagen.services.draw.draw:record_generated", "before"),
-    "kept": Point("imagen.services.draw.draw:record_generated", "after"),
+    "fetched but not kept": KillPoint("imagen.services.draw.draw:record_generated", "before"),
+    "kept": KillPoint("imagen.services.draw.draw:record_generated", "after"),
 }
 
 
@@ -49,37 +49,37 @@ def fake() -> Iterator[FakeComfyUI]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, redis_url: str, fake: FakeComfyUI) -> Iterator[Stage]:
+def environment(tmp_path: Path, redis_url: str, fake: FakeComfyUI) -> Iterator[Environment]:
     """Two models on one server; whoever looks after the jobs and delivers them runs already."""
     quick: dict[str, Any] = {"type": "comfyui", "url": fake.url, "stall_s": 1.5}
     backends = {
         "schnell": {**quick, "workflow": "flux-schnell"},
         "dev": {**quick, "workflow": "flux-dev"},
     }
-    with Stage(tmp_path / "stage", redis_url, backends=backends) as stage:
-        stage.start_ready("results")
-        yield stage
+    with Environment(tmp_path / "stage", redis_url, backends=backends) as environment:
+        environment.start_ready("results")
+        yield environment
 
 
-def start_gpu(stage: Stage, point: Point | None = None) -> Actor:
-    return stage.start_ready("gpu", point=point)
+def start_gpu(environment: Environment, point: KillPoint | None = None) -> WorkerProcess:
+    return environment.start_ready("gpu", point=point)
 
 
-def only_job(stage: Stage) -> Job:
-    with stage.imagen().ledger.read() as connection:
+def only_job(environment: Environment) -> Job:
+    with environment.imagen().ledger.read() as connection:
         [job_id] = connection.scalars(jobs.select().with_only_columns(jobs.c.id))
-    return job_of(stage, job_id)
+    return job_of(environment, job_id)
 
 
-def job_of(stage: Stage, job_id: UUID) -> Job:
-    job = get_job(stage.imagen().ledger, job_id)
+def job_of(environment: Environment, job_id: UUID) -> Job:
+    job = get_job(environment.imagen().ledger, job_id)
     assert job is not None
     return job
 
 
-def wait_for_all(stage: Stage) -> None:
+def wait_for_all(environment: Environment) -> None:
     wait_until(
-        lambda: not has_unfinished(stage.imagen().ledger, EVERYTHING),
+        lambda: not has_unfinished(environment.imagen().ledger, EVERYTHING),
         what="every job is over",
         timeout_s=PATIENCE_S,
     )
@@ -89,10 +89,10 @@ def soon(condition: Callable[[], object], what: str) -> None:
     wait_until(condition, what=what, timeout_s=PATIENCE_S)
 
 
-def assert_drawn_once(stage: Stage, fake: FakeComfyUI, *, number: int = 1) -> None:
-    ended = count_states(stage.imagen().ledger, EVERYTHING)
+def assert_drawn_once(environment: Environment, fake: FakeComfyUI, *, number: int = 1) -> None:
+    ended = count_states(environment.imagen().ledger, EVERYTHING)
     assert {state: n for state, n in ended.items() if n} == {JobState.SUCCEEDED: number}
-    assert len(list(stage.output.glob("*.png"))) == number
+    assert len(list(environment.output.glob("*.png"))) == number
     assert Counter(one.prompt_id for one in fake.executions).most_common(1)[0][1] == 1
     assert len(fake.submissions) == len(fake.executions) == number
 
@@ -104,80 +104,80 @@ def noise_seed(graph: Mapping[str, Any]) -> int:
     return int(seed)
 
 
-def command(stage: Stage, *words: str) -> subprocess.Popen[str]:
+def command(environment: Environment, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "imagen", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=stage.output,
-        env=stage.environment(),
+        cwd=environment.output,
+        env=environment.variables(),
     )
 
 
 @pytest.mark.parametrize("point", STEPS.values(), ids=[name.replace(" ", "-") for name in STEPS])
-def test_what_a_worker_leaves_when_it_dies_is_not_drawn_again(stage, fake, point):
-    doomed = start_gpu(stage, point)
-    stage.submit(["a fox"])
+def test_what_a_worker_leaves_when_it_dies_is_not_drawn_again(environment, fake, point):
+    doomed = start_gpu(environment, point)
+    environment.submit(["a fox"])
     soon(lambda: not doomed.is_alive, "the worker dies")
-    start_gpu(stage)
-    wait_for_all(stage)
+    start_gpu(environment)
+    wait_for_all(environment)
 
-    assert_drawn_once(stage, fake)
+    assert_drawn_once(environment, fake)
     assert doomed.status == -9
     kept = point is STEPS["kept"]
-    assert only_job(stage).crash_count == (0 if kept else 1)
+    assert only_job(environment).crash_count == (0 if kept else 1)
 
 
-def test_of_two_jobs_in_flight_a_killed_worker_leaves_both_to_the_next(stage, fake):
+def test_of_two_jobs_in_flight_a_killed_worker_leaves_both_to_the_next(environment, fake):
     fake.speed = Speed(draw_s=1.5)
     fake.restart()
-    doomed = start_gpu(stage)
-    stage.submit(["a fox", "an owl"])
+    doomed = start_gpu(environment)
+    environment.submit(["a fox", "an owl"])
     soon(lambda: fake.executions and fake.engine.remaining() == 2, "one runs and one waits")
     doomed.kill()
-    start_gpu(stage)
-    wait_for_all(stage)
+    start_gpu(environment)
+    wait_for_all(environment)
 
-    assert_drawn_once(stage, fake, number=2)
+    assert_drawn_once(environment, fake, number=2)
     assert fake.records.count_drawings() == 2
 
 
-def test_jobs_that_alternate_between_two_models_load_each_a_few_times(stage, fake):
+def test_jobs_that_alternate_between_two_models_load_each_a_few_times(environment, fake):
     for number in range(20):
-        stage.submit([f"fox {number}"], backend="schnell")
-        stage.submit([f"owl {number}"], backend="dev")
-    start_gpu(stage)
-    wait_for_all(stage)
+        environment.submit([f"fox {number}"], backend="schnell")
+        environment.submit([f"owl {number}"], backend="dev")
+    start_gpu(environment)
+    wait_for_all(environment)
 
-    assert_drawn_once(stage, fake, number=40)
+    assert_drawn_once(environment, fake, number=40)
     # Four, and two more where a job at a change of models overtakes the one claimed before it.
     assert len(fake.records.loads) <= 6
 
 
-def test_a_canceled_job_is_interrupted_at_its_server_and_by_name(stage, fake):
+def test_a_canceled_job_is_interrupted_at_its_server_and_by_name(environment, fake):
     fake.inject("freeze")
-    start_gpu(stage)
-    stage.submit(["a fox"])
+    start_gpu(environment)
+    environment.submit(["a fox"])
     soon(lambda: fake.executions, "it runs")
-    job = only_job(stage)
-    request_cancel(stage.imagen().ledger, Scope(job_ids=(job.id,)))
-    wait_for_all(stage)
+    job = only_job(environment)
+    request_cancel(environment.imagen().ledger, Scope(job_ids=(job.id,)))
+    wait_for_all(environment)
 
-    assert job_of(stage, job.id).state is JobState.CANCELED
+    assert job_of(environment, job.id).state is JobState.CANCELED
     assert [one.end for one in fake.executions] == ["interrupted"]
     assert fake.global_interrupts == 0
-    assert list(stage.output.iterdir()) == []
+    assert list(environment.output.iterdir()) == []
 
 
-def test_a_stuck_server_is_left_alone_and_everybody_says_so(stage, fake):
+def test_a_stuck_server_is_left_alone_and_everybody_says_so(environment, fake):
     fake.inject("hang")
-    start_gpu(stage)
-    ledger = stage.imagen().ledger
-    with command(stage, "generate", "a fox", "--backend", "schnell", "--wait") as waiting:
+    start_gpu(environment)
+    ledger = environment.imagen().ledger
+    with command(environment, "generate", "a fox", "--backend", "schnell", "--wait") as waiting:
         soon(lambda: unreachable_backends(live_workers(ledger, within_s=30)), "it is reported")
-        with command(stage, "backends", "list") as listing:
+        with command(environment, "backends", "list") as listing:
             listed, _ = listing.communicate(timeout=PATIENCE_S)
         said = ""
         while "is stuck" not in said:
@@ -195,55 +195,55 @@ def test_a_stuck_server_is_left_alone_and_everybody_says_so(stage, fake):
     assert fake.records.count_drawings() == 1
 
 
-def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(stage, fake):
+def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(environment, fake):
     fake.inject("freeze")
-    start_gpu(stage)
-    stage.submit(["a fox"])
+    start_gpu(environment)
+    environment.submit(["a fox"])
     soon(lambda: fake.executions, "it runs")
     fake.restart(down_s=0.5)
-    wait_for_all(stage)
+    wait_for_all(environment)
 
-    assert only_job(stage).state is JobState.SUCCEEDED
+    assert only_job(environment).state is JobState.SUCCEEDED
     assert fake.records.count_drawings() == 1
     seeds = [noise_seed(submission.graph) for submission in fake.submissions]
     assert len(seeds) == 2
     assert len(set(seeds)) == 1
     # The same try: neither the worker nor the backend failed it.
-    assert only_job(stage).attempt_count == 1
+    assert only_job(environment).attempt_count == 1
 
 
-def test_a_command_that_waits_hears_through_redis_behind_whom_its_job_waits(stage, fake):
+def test_a_command_that_waits_hears_through_redis_behind_whom_its_job_waits(environment, fake):
     fake.inject("freeze")
     graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
     fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
-    start_gpu(stage)
+    start_gpu(environment)
 
-    waiting = command(stage, "generate", "a fox", "-b", "dev", "--wait", "--timeout", "10")
+    waiting = command(environment, "generate", "a fox", "-b", "dev", "--wait", "--timeout", "10")
     _, said = waiting.communicate(timeout=PATIENCE_S)
     fake.engine.interrupt("somebody-elses")
-    wait_for_all(stage)
+    wait_for_all(environment)
 
     assert waiting.returncode == 6
     assert "which is running: waiting behind 1 other" in said
-    assert [job.state for job in [only_job(stage)]] == [JobState.SUCCEEDED]
+    assert [job.state for job in [only_job(environment)]] == [JobState.SUCCEEDED]
 
 
 def test_what_the_live_results_worker_may_not_write_is_refused_before_it_is_drawn(
-    stage, fake, tmp_path
+    environment, fake, tmp_path
 ):
-    start_gpu(stage)
+    start_gpu(environment)
     # This command's own configuration would allow it.
     other = tmp_path / "other.yaml"
-    config = json.loads(stage.config_path.read_text()) | {"results": {}}
+    config = json.loads(environment.config_path.read_text()) | {"results": {}}
     other.write_text(json.dumps(config))
 
     refused = command(
-        stage, "generate", "a fox", "-o", str(tmp_path / "fox.png"), "--config", str(other)
+        environment, "generate", "a fox", "-o", str(tmp_path / "fox.png"), "--config", str(other)
     )
     _, said = refused.communicate(timeout=PATIENCE_S)
 
     assert refused.returncode == 2
     assert "the results worker of" in said
-    assert str(stage.folder) in said
+    assert str(environment.folder) in said
     assert fake.submissions == []
-    assert not any(count_states(stage.imagen().ledger, EVERYTHING).values())
+    assert not any(count_states(environment.imagen().ledger, EVERYTHING).values())

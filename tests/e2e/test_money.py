@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.kill_points import KillPoint
 from tests.chaos.money.play import Ending, Scene, perform
 from tests.chaos.money.points import POINTS
-from tests.chaos.points import Point
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("point", POINTS, ids=str)
-def test_every_step_to_die_at_is_in_the_program(point: Point) -> None:
+def test_every_step_to_die_at_is_in_the_program(point: KillPoint) -> None:
     module, _, path = point.target.partition(":")
     place = importlib.import_module(module)
     for name in path.split("."):

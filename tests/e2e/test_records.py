@@ -20,7 +20,7 @@ from imagen.cli.main import run
 from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
 from imagen.ledger.store.outgoing_tables import imagen_usage
-from tests.chaos.money.stage import PaidStage
+from tests.chaos.money.stage import PaidEnvironment
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate
 from tests.servers.redis_and_postgres import PostgresAddress, RedisAddress
@@ -58,7 +58,7 @@ BOUND = {"prompt": "6.text", "seed": "31.seed", "steps": "31.steps", "base": "30
 class Place:
     """A configuration and a ledger, with workers or without."""
 
-    stage: PaidStage
+    environment: PaidEnvironment
     has_workers: bool
 
     def imagen(self, *words: str) -> dict[str, Any]:
@@ -69,23 +69,23 @@ class Place:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            cwd=self.stage.output,
-            env=self.environment(),
+            cwd=self.environment.output,
+            env=self.variables(),
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
-    def environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         broker = {} if self.has_workers else {"IMAGEN_BROKER_URL": ""}
-        return self.stage.environment() | broker
+        return self.environment.variables() | broker
 
     def ask(self, *words: str) -> dict[str, Any]:
         """As ``imagen``, in this process: for what only looks."""
         out, err = io.StringIO(), io.StringIO()
-        environment = self.environment()
-        code = run((*words, "--json"), Shell(environment, Screen(out, err, environment)))
+        variables = self.variables()
+        code = run((*words, "--json"), Shell(variables, Screen(out, err, variables)))
         assert code == 0, err.getvalue()
         answer: dict[str, Any] = json.loads(out.getvalue())
         return answer
@@ -149,12 +149,14 @@ def place(
             url = postgres_server.create_database()
             stack.callback(postgres_server.drop_database, url)
         redis_url = redis_server.fresh_url()
-        stage = stack.enter_context(
-            PaidStage(folder / "stage", redis_url, url, backends=backends, token="test-token")
+        environment = stack.enter_context(
+            PaidEnvironment(folder / "stage", redis_url, url, backends=backends, token="test-token")
         )
         if has_workers:
-            stage.wait_ready(*(stage.start(role) for role in ("gpu", "cloud", "results")))
-        yield Place(stage, has_workers)
+            environment.wait_ready(
+                *(environment.start(role) for role in ("gpu", "cloud", "results"))
+            )
+        yield Place(environment, has_workers)
 
 
 def everything_told(place: Place, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -170,7 +172,7 @@ def everything_told(place: Place, answer: Mapping[str, Any]) -> list[Mapping[str
 
 def usage_of(place: Place, answer: Mapping[str, Any]) -> Any:
     shown = place.ask("jobs", "show", answer["id"])
-    with place.stage.imagen().ledger.read() as connection:
+    with place.environment.imagen().ledger.read() as connection:
         statement = select(imagen_usage)
         rows = connection.execute(statement).all()
     [row] = [row for row in rows if str(row.attempt_id) == shown["attempts"][-1]["id"]]
@@ -233,7 +235,7 @@ def test_what_was_sent_is_recorded_as_sent(place: Place) -> None:
 
 
 def test_a_batch_tells_the_warnings_of_submission_and_drawing(place: Place) -> None:
-    (place.stage.folder / "three.txt").write_text("one\ntwo\nthree\n")
+    (place.environment.folder / "three.txt").write_text("one\ntwo\nthree\n")
 
     told = place.imagen("batch", "../three.txt", "--backend", "own", "--size", "640x480")
 

@@ -21,8 +21,8 @@ from psycopg import sql
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
-from tests.chaos.money.stage import BACKEND, TOKEN_ENV, PaidStage, backends, workers
-from tests.chaos.stage import HOST, wait_until
+from tests.chaos.environment import HOST, wait_until
+from tests.chaos.money.stage import BACKEND, TOKEN_ENV, PaidEnvironment, backends, workers
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.servers.redis_and_postgres import RedisServer
 
@@ -52,11 +52,11 @@ TROUBLE = [
 ]
 
 
-class KeyStage(PaidStage):
+class KeyEnvironment(PaidEnvironment):
     """A stage whose processes have a model's own secret as well."""
 
-    def environment(self, host: str = HOST) -> dict[str, str]:
-        return super().environment(host) | {KEY_ENV: KEY}
+    def variables(self, host: str = HOST) -> dict[str, str]:
+        return super().variables(host) | {KEY_ENV: KEY}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def fake() -> Iterator[FakeReplicate]:
         yield fake
 
 
-def imagen(stage: PaidStage, *words: str, **variables: str) -> str:
+def imagen(environment: PaidEnvironment, *words: str, **variables: str) -> str:
     """All that the command says, to both streams."""
     done = subprocess.run(
         [sys.executable, "-m", "imagen", *words],
@@ -76,14 +76,14 @@ def imagen(stage: PaidStage, *words: str, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=stage.output,
-        env=stage.environment() | {"IMAGEN_LOG": "debug", "IMAGEN_DEBUG": "1"} | variables,
+        cwd=environment.output,
+        env=environment.variables() | {"IMAGEN_LOG": "debug", "IMAGEN_DEBUG": "1"} | variables,
         timeout=120,
     )
     return done.stdout
 
 
-def say_everything(stage: PaidStage) -> str:
+def say_everything(environment: PaidEnvironment) -> str:
     """What the commands print that look at jobs, backends and the configuration."""
     asked = [
         ("jobs", "ls", "--json"),
@@ -91,17 +91,19 @@ def say_everything(stage: PaidStage) -> str:
         ("config", "validate"),
         ("doctor",),
     ]
-    shown = [("jobs", "show", str(job_id), "--json") for job_id in job_ids(stage)]
-    return "\n".join(imagen(stage, *words) for words in asked + shown[:3])
+    shown = [("jobs", "show", str(job_id), "--json") for job_id in job_ids(environment)]
+    return "\n".join(imagen(environment, *words) for words in asked + shown[:3])
 
 
-def job_ids(stage: PaidStage) -> list[object]:
-    with stage.imagen().ledger.read() as connection:
-        return list(connection.exec_driver_sql(f"SELECT id FROM {jobs_table(stage)}").scalars())
+def job_ids(environment: PaidEnvironment) -> list[object]:
+    with environment.imagen().ledger.read() as connection:
+        return list(
+            connection.exec_driver_sql(f"SELECT id FROM {jobs_table(environment)}").scalars()
+        )
 
 
-def jobs_table(stage: PaidStage) -> str:
-    return "imagen.jobs" if stage.imagen().ledger.kind == "postgresql" else "jobs"
+def jobs_table(environment: PaidEnvironment) -> str:
+    return "imagen.jobs" if environment.imagen().ledger.kind == "postgresql" else "jobs"
 
 
 def files_with(token: str, folders: Iterable[Path]) -> list[Path]:
@@ -149,8 +151,8 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
     tmp_path: Path, fake: FakeReplicate, postgres_url: str, own_redis: RedisServer
 ) -> None:
     with ExitStack() as stack:
-        stage = stack.enter_context(
-            PaidStage(
+        environment = stack.enter_context(
+            PaidEnvironment(
                 tmp_path / "stage",
                 own_redis.url,
                 postgres_url,
@@ -159,25 +161,25 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
                 token=TOKEN,
             )
         )
-        actors = [stage.start_ready("cloud"), stage.start_ready("results")]
-        stage.order([f"fox number {number}" for number in range(20)])
-        ledger = stage.imagen().ledger
+        processes = [environment.start_ready("cloud"), environment.start_ready("results")]
+        environment.order([f"fox number {number}" for number in range(20)])
+        ledger = environment.imagen().ledger
         # The refused token pauses the account until it is resumed.
         wait_until(lambda: bool(paused_backends(ledger)), what="the pause", timeout_s=120)
         rows = list(postgres_content(postgres_url))
         assert any(TOKEN_ENV in row for row in rows)
-        said = imagen(stage, "backends", "resume", BACKEND)
-        said += imagen(stage, "generate", "an owl", "--backend", BACKEND, "--wait", "--json")
+        said = imagen(environment, "backends", "resume", BACKEND)
+        said += imagen(environment, "generate", "an owl", "--backend", BACKEND, "--wait", "--json")
         wait_until(
             lambda: not has_unfinished(ledger, EVERYTHING), what="all is over", timeout_s=120
         )
-        titles = [psutil.Process(actor.pid).cmdline() for actor in actors]
+        titles = [psutil.Process(worker.pid).cmdline() for worker in processes]
         own_redis_content = list(redis_content(own_redis.url))
-        said += say_everything(stage)
-        assert [actor.terminate() for actor in actors] == [0, 0]
+        said += say_everything(environment)
+        assert [worker.terminate() for worker in processes] == [0, 0]
 
-        assert len(list(stage.output.glob("*.png"))) > 10
-        assert files_with(TOKEN, [stage.folder, own_redis.folder]) == []
+        assert len(list(environment.output.glob("*.png"))) > 10
+        assert files_with(TOKEN, [environment.folder, own_redis.folder]) == []
         assert not any(TOKEN.encode() in value for value in own_redis_content)
         rows += postgres_content(postgres_url)
         assert not any(TOKEN in row for row in rows)
@@ -187,29 +189,29 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
 
 
 def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: FakeReplicate) -> None:
-    stage = PaidStage(
+    environment = PaidEnvironment(
         tmp_path / "stage", "", workers=workers(threads=4), backends=backends(fake), token=TOKEN
     )
-    with stage:
-        (stage.folder / "prompts.txt").write_text("".join(f"fox {n}\n" for n in range(12)))
+    with environment:
+        (environment.folder / "prompts.txt").write_text("".join(f"fox {n}\n" for n in range(12)))
         batch = ("batch", "../prompts.txt", "--backend", BACKEND, "--json")
-        said = imagen(stage, *batch)
+        said = imagen(environment, *batch)
         # The refused token has paused the account.
-        said += imagen(stage, "backends", "resume", BACKEND)
-        said += imagen(stage, *batch)
-        said += imagen(stage, "generate", "an owl", "--backend", BACKEND)
+        said += imagen(environment, "backends", "resume", BACKEND)
+        said += imagen(environment, *batch)
+        said += imagen(environment, "generate", "an owl", "--backend", BACKEND)
         for fault in (Fault.UNAUTHENTICATED, Fault.NO_CREDIT):
             fake.inject(fault)
-            said += imagen(stage, "generate", "a hare", "--backend", BACKEND)
-        said += imagen(stage, "generate", "a heron", "--backend", BACKEND, "--timeout", "1")
-        said += imagen(stage, "backends", "resume", BACKEND)
+            said += imagen(environment, "generate", "a hare", "--backend", BACKEND)
+        said += imagen(environment, "generate", "a heron", "--backend", BACKEND, "--timeout", "1")
+        said += imagen(environment, "backends", "resume", BACKEND)
         # What no header can carry is refused, and not repeated either.
         broken = {TOKEN_ENV: f"{TOKEN}\nX-Header: 1"}
-        said += imagen(stage, "generate", "a crane", "--backend", BACKEND, **broken)
-        said += say_everything(stage)
+        said += imagen(environment, "generate", "a crane", "--backend", BACKEND, **broken)
+        said += say_everything(environment)
 
-        assert len(list(stage.output.glob("*.png"))) > 5
-        assert files_with(TOKEN, [stage.folder]) == []
+        assert len(list(environment.output.glob("*.png"))) > 5
+        assert files_with(TOKEN, [environment.folder]) == []
         assert TOKEN not in said
     assert TOKEN_ENV in said
     assert "is paused: " in said
@@ -224,7 +226,7 @@ def test_a_models_own_secret_is_left_nowhere(
     with FakeReplicate(tokens=(TOKEN,)) as fake:
         paid = backends(fake)[BACKEND]
         keeper = {"model": "acme/keeper", "input_env": {"openai_api_key": KEY_ENV}}
-        stage = KeyStage(
+        environment = KeyEnvironment(
             tmp_path / "stage",
             own_redis.url if has_workers else "",
             postgres_url if database == "postgresql" else "",
@@ -232,26 +234,26 @@ def test_a_models_own_secret_is_left_nowhere(
             backends={KEEPER: paid | keeper},
             token=TOKEN,
         )
-        with stage:
-            (stage.folder / "storks.txt").write_text("a stork\n")
+        with environment:
+            (environment.folder / "storks.txt").write_text("a stork\n")
             if has_workers:
-                stage.wait_ready(stage.start("cloud"), stage.start("results"))
+                environment.wait_ready(environment.start("cloud"), environment.start("results"))
             asked = ("generate", "a stork", "--output", "stork.png", "--wait")
             said = [
-                imagen(stage, *asked),
-                imagen(stage, *asked, "--opt", f"openai_api_key={KEY}", "--json"),
-                imagen(stage, "batch", "../storks.txt", "--opt", f"hf_token={KEY}"),
-                imagen(stage, "show", "stork.png"),
-                say_everything(stage),
+                imagen(environment, *asked),
+                imagen(environment, *asked, "--opt", f"openai_api_key={KEY}", "--json"),
+                imagen(environment, "batch", "../storks.txt", "--opt", f"hf_token={KEY}"),
+                imagen(environment, "show", "stork.png"),
+                say_everything(environment),
             ]
             redis_said = list(redis_content(own_redis.url))
 
-            sidecar = json.loads((stage.output / "stork.png.json").read_text())
+            sidecar = json.loads((environment.output / "stork.png.json").read_text())
             assert sidecar["details"]["input"]["openai_api_key"] == "(set)"
             assert "input_env: {openai_api_key: OPENAI_API_KEY}" in said[1]
             assert "input_env: {hf_token: HF_TOKEN}" in said[2]
             assert KEY not in "".join(said)
-            assert files_with(KEY, [stage.folder, own_redis.folder]) == []
+            assert files_with(KEY, [environment.folder, own_redis.folder]) == []
             assert not any(KEY.encode() in value for value in redis_said)
             if database == "postgresql":
                 assert not any(KEY in row for row in postgres_content(postgres_url))

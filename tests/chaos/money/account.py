@@ -13,7 +13,7 @@ from imagen.domain.job import AttemptState
 from imagen.ledger.store.outgoing_tables import imagen_usage
 from imagen.ledger.store.tables import attempts
 from tests.chaos.audit import Audit, audit
-from tests.chaos.money.stage import PRICE_USD, PaidStage
+from tests.chaos.money.stage import PRICE_USD, PaidEnvironment
 from tests.chaos.money.timeline import Act, timeline_of
 from tests.fakes.replicate import FakeReplicate
 
@@ -34,14 +34,14 @@ class Account:
 
 
 def settle_account(
-    stage: PaidStage, fake: FakeReplicate, *, ordered: int, acts: Sequence[Act] = ()
+    environment: PaidEnvironment, fake: FakeReplicate, *, ordered: int, acts: Sequence[Act] = ()
 ) -> Account:
     """Compare rows, files and the provider's own book. Nobody may be at work any more.
 
     ``acts`` are what was done to the workers; they stand in the breaches that are about one order.
     """
-    whole = audit(stage)
-    with stage.imagen().ledger.read() as connection:
+    whole = audit(environment)
+    with environment.imagen().ledger.read() as connection:
         rows = connection.execute(
             select(attempts.c.external_id, attempts.c.state).where(
                 attempts.c.external_id.is_not(None)
@@ -68,7 +68,7 @@ def settle_account(
     _blame(found, "predictions with two owners", {one for one, n in owned.items() if n > 1})
     _blame(found, "predictions whose image nobody has", made - drawn)
     for one in sorted(made - set(owned)):
-        found.breaches.append(timeline_of(one, stage, fake, acts=acts))
+        found.breaches.append(timeline_of(one, environment, fake, acts=acts))
     expected = Decimal(str(PRICE_USD)) * ordered
     if abs(found.billed_usd - expected) > Decimal("0.0001"):
         found.breaches.append(f"${found.billed_usd} are on record instead of ${expected}")

@@ -14,10 +14,16 @@ from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
 from tests.chaos.audit import sweep_once
+from tests.chaos.kill_points import KillPoint
 from tests.chaos.money.account import Account, settle_account
 from tests.chaos.money.crew import Crew
-from tests.chaos.money.stage import HANGS_S, LEASE_S, PaidStage, make_stage, open_provider
-from tests.chaos.points import Point
+from tests.chaos.money.stage import (
+    HANGS_S,
+    LEASE_S,
+    PaidEnvironment,
+    make_environment,
+    open_provider,
+)
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
@@ -41,7 +47,7 @@ class Scene:
     kills: int = 6
     freezes: int = 5
     bursts: int = 3
-    points: Sequence[Point] = ()
+    points: Sequence[KillPoint] = ()
     threads: int = 6
     timeout_s: float = 400.0
     say: Callable[[str], None] = lambda _: None
@@ -51,7 +57,7 @@ class Scene:
 class Ending:
     account: Account
     counts: Counter[str]
-    died_at: Sequence[Point]
+    died_at: Sequence[KillPoint]
     seconds: float
 
 
@@ -62,36 +68,36 @@ def perform(scene: Scene) -> Ending:
         redis_server = stack.enter_context(RedisServer())
         postgres = stack.enter_context(PostgresServer())
         fake = stack.enter_context(open_provider(scene.seed))
-        stage = make_stage(
+        environment = make_environment(
             scene.folder,
             fake,
             redis_url=redis_server.url,
             database_url=postgres.create_database(),
             threads=scene.threads,
         )
-        stack.enter_context(stage)
+        stack.enter_context(environment)
         dice = random.Random(scene.seed)
         points = dice.sample(scene.points, len(scene.points))
-        crew = Crew(stage, dice, say=scene.say, points=points)
+        crew = Crew(environment, dice, say=scene.say, points=points)
         crew.begin()
-        ordered = _order(stage, scene)
+        ordered = _order(environment, scene)
         _harm(scene, crew, fake, ordered=ordered)
         crew.thaw_all()
         _wait_for_all(scene, crew)
         statuses = crew.end()
-        sweep_once(stage)
-        account = settle_account(stage, fake, ordered=ordered, acts=crew.acts)
+        sweep_once(environment)
+        account = settle_account(environment, fake, ordered=ordered, acts=crew.acts)
         if any(statuses):
             account.breaches.append(f"workers did not stop cleanly: {statuses}")
         return Ending(account, crew.counts, crew.died_at, time.monotonic() - began_s)
 
 
-def _order(stage: PaidStage, scene: Scene) -> int:
+def _order(environment: PaidEnvironment, scene: Scene) -> int:
     ordered = 0
     if scene.twins:
-        ordered += stage.order(["one of many foxes"] * scene.twins, seed=7)
+        ordered += environment.order(["one of many foxes"] * scene.twins, seed=7)
     if scene.jobs:
-        ordered += stage.order([f"fox number {number}" for number in range(scene.jobs)])
+        ordered += environment.order([f"fox number {number}" for number in range(scene.jobs)])
     return ordered
 
 
@@ -106,7 +112,7 @@ def _harm(scene: Scene, crew: Crew, fake: FakeReplicate, *, ordered: int) -> Non
         time.sleep(0.02)
     for number, act in enumerate(acts):
         due = ordered * _HARM_UNTIL * number / len(acts)
-        while _count_done(crew.stage) < due:
+        while _count_done(crew.environment) < due:
             assert time.monotonic() < deadline_s, _state(crew)
             # Calls in the air, for who is stopped or killed to be in the middle of one.
             fake.stage.hang_s = crew.dice.choice(HANGS_S)
@@ -133,15 +139,15 @@ def _wait_for_all(scene: Scene, crew: Crew) -> None:
 
 
 def _is_over(crew: Crew) -> bool:
-    states = count_states(crew.stage.imagen().ledger, EVERYTHING)
+    states = count_states(crew.environment.imagen().ledger, EVERYTHING)
     return all(JobState(state).is_terminal for state, number in states.items() if number)
 
 
-def _count_done(stage: PaidStage) -> int:
-    states = count_states(stage.imagen().ledger, EVERYTHING)
+def _count_done(environment: PaidEnvironment) -> int:
+    states = count_states(environment.imagen().ledger, EVERYTHING)
     return sum(number for state, number in states.items() if JobState(state).is_terminal)
 
 
 def _state(crew: Crew) -> str:
-    states = count_states(crew.stage.imagen().ledger, EVERYTHING)
+    states = count_states(crew.environment.imagen().ledger, EVERYTHING)
     return ", ".join(f"{JobState(state).value} {number}" for state, number in states.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.points import Point
+from tests.chaos.kill_points import KillPoint
 
 _STEPS = (
     "imagen.services.draw.ledger_run:record_intent",
@@ -12,4 +12,4 @@ _STEPS = (
     "imagen.backends.replicate.api.download:Downloader.fetch",
     "imagen.services.draw.draw:record_generated",
 )
-POINTS = tuple(Point(step, side) for step in _STEPS for side in ("before", "after"))
+POINTS = tuple(KillPoint(step, side) for step in _STEPS for side in ("before", "after"))

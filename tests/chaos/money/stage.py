@@ -11,7 +11,7 @@ from typing import Any
 from imagen.services.submit.prompt_file import Line
 from imagen.services.submit.resolve import RequestInput
 from imagen.services.submit.submit_batch import BatchRun
-from tests.chaos.stage import HOST, Stage
+from tests.chaos.environment import HOST, Environment
 from tests.fakes.replicate import FakeReplicate, Fault
 
 TOKEN_ENV = "REPLICATE_API_TOKEN"
@@ -79,13 +79,13 @@ def workers(*, threads: int) -> dict[str, Any]:
 
 
 @dataclass
-class PaidStage(Stage):
+class PaidEnvironment(Environment):
     """Processes with a token, which is all that their environment holds besides the usual."""
 
     token: str = ""
 
-    def environment(self, host: str = HOST) -> dict[str, str]:
-        return super().environment(host) | {TOKEN_ENV: self.token}
+    def variables(self, host: str = HOST) -> dict[str, str]:
+        return super().variables(host) | {TOKEN_ENV: self.token}
 
     def order(self, prompts: Sequence[str], *, seed: int = 0) -> int:
         """Accept a batch of these, with the same seed where one is given; says how many."""
@@ -97,10 +97,10 @@ class PaidStage(Stage):
         return run.submit(lines, key=f"name:money {seed} {prompts[0]}", name="money").added
 
 
-def make_stage(
+def make_environment(
     folder: Path, fake: FakeReplicate, *, redis_url: str, database_url: str, threads: int
-) -> PaidStage:
-    return PaidStage(
+) -> PaidEnvironment:
+    return PaidEnvironment(
         folder,
         redis_url,
         database_url,

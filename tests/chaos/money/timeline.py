@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from imagen.ledger.store.tables import attempts, jobs
-from tests.chaos.money.stage import PaidStage
+from tests.chaos.money.stage import PaidEnvironment
 from tests.fakes.replicate import FakeReplicate
 from tests.fakes.replicate.world import Made
 
@@ -20,7 +20,7 @@ _AROUND_S = 10.0
 
 
 def timeline_of(
-    prediction_id: str, stage: PaidStage, fake: FakeReplicate, *, acts: Sequence[Act]
+    prediction_id: str, environment: PaidEnvironment, fake: FakeReplicate, *, acts: Sequence[Act]
 ) -> str:
     """All that is known of the order that the prediction was made for, one line a moment.
 
@@ -32,7 +32,7 @@ def timeline_of(
     for one in fake.world.made.values():
         if one.inputs == order:
             moments += _of_prediction(one)
-    with stage.imagen().ledger.read() as connection:
+    with environment.imagen().ledger.read() as connection:
         rows = connection.execute(
             select(attempts, jobs.c.request).join(jobs, jobs.c.id == attempts.c.job_id)
         ).all()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.points import POINTS
-from tests.chaos.scenes import Scene, perform
+from tests.chaos.kill_points import POINTS
+from tests.chaos.random_faults import Scene, perform
 
 pytestmark = pytest.mark.e2e
 
@@ -46,9 +46,9 @@ def test_workers_and_servers_that_die_anywhere_lose_and_double_nothing(
     assert ending.audit.images == ending.audit.sidecars == ending.audit.jobs > 100
     assert ending.audit.calls > 0
     wanted = sorted(str(point) for role in points.values() for point in role)
-    assert sorted(str(point) for point in ending.play.died_at) == wanted
+    assert sorted(str(point) for point in ending.pool.died_at) == wanted
     # Who is started while the ledger is away says so with status 5.
-    ends = {what for what in ending.play.counts if what.startswith("exit")}
+    ends = {what for what in ending.pool.counts if what.startswith("exit")}
     assert ends <= {"exit 5"}
     assert ending.watch.still_open == 0
     assert ending.watch.recovered != []

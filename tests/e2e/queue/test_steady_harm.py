@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.steady_harm import Harm, draw_under_harm
+from tests.chaos.steady_faults import Harm, draw_under_harm
 
 pytestmark = pytest.mark.e2e
 

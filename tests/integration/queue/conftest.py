@@ -19,10 +19,10 @@ from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.queries.jobs import count_states, get_job
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.services.submit.wakeups import wakeup_for
-from tests.chaos.stage import Stage, wait_until
+from tests.chaos.environment import Environment, wait_until
 
 
-class HandClock:
+class ManualClock:
     """A clock that goes on by hand."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class HandClock:
         self.now_s += seconds
 
 
-class Theatre(Stage):
+class QueueEnvironment(Environment):
     """A stage with shortcuts for one job at a time."""
 
     def submit_one(self, prompt: str = "a fox", *, backend: str = "", wake: bool = True) -> UUID:
@@ -91,18 +91,18 @@ class Theatre(Stage):
 
 
 @pytest.fixture
-def make_stage(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Theatre]]:
+def make_environment(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., QueueEnvironment]]:
     """Makes stages on the run's Redis and a SQLite ledger, unless told otherwise."""
     with ExitStack() as stack:
 
-        def make(**settings: Any) -> Theatre:
+        def make(**settings: Any) -> QueueEnvironment:
             folder = tmp_path / f"stage-{len(list(tmp_path.iterdir()))}"
             settings.setdefault("redis_url", redis_url)
-            return stack.enter_context(Theatre(folder, **settings))
+            return stack.enter_context(QueueEnvironment(folder, **settings))
 
         yield make
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()

@@ -17,8 +17,8 @@ import redis
 from imagen.domain.job import JobState
 from imagen.queue.broker.app import make_app
 from imagen.queue.broker.connection import connect
-from tests.chaos.stage import Actor, wait_until
-from tests.integration.queue.conftest import Theatre
+from tests.chaos.environment import WorkerProcess, wait_until
+from tests.integration.queue.conftest import QueueEnvironment
 from tests.servers.redis_and_postgres import RedisAddress
 
 SECRET = "a-prompt-that-no-log-may-hold"
@@ -122,65 +122,69 @@ def _good_message(redis_url: str) -> Message:
 
 
 @pytest.fixture(scope="module")
-def stage(
+def environment(
     tmp_path_factory: pytest.TempPathFactory, redis_server: RedisAddress
-) -> Iterator[Theatre]:
+) -> Iterator[QueueEnvironment]:
     """One worker for all: it lives until the last message."""
     folder = tmp_path_factory.mktemp("broken")
-    with Theatre(folder / "stage", redis_server.fresh_url()) as stage:
-        stage.start_ready("gpu")
-        yield stage
+    with QueueEnvironment(folder / "stage", redis_server.fresh_url()) as environment:
+        environment.start_ready("gpu")
+        yield environment
 
 
 @pytest.fixture
-def worker(stage: Theatre) -> Actor:
-    return stage.actors[0]
+def worker(environment: QueueEnvironment) -> WorkerProcess:
+    return environment.processes[0]
 
 
 @pytest.fixture
-def put(stage: Theatre) -> Callable[[bytes], None]:
+def put(environment: QueueEnvironment) -> Callable[[bytes], None]:
     def put(raw: bytes) -> None:
-        with redis.Redis.from_url(stage.redis_url) as client:
+        with redis.Redis.from_url(environment.redis_url) as client:
             client.lpush("imagen:gpu", raw)
 
     return put
 
 
-def _require_dropped(stage: Theatre, worker: Actor, put: Callable[[], None]) -> None:
+def _require_dropped(
+    environment: QueueEnvironment, worker: WorkerProcess, put: Callable[[], None]
+) -> None:
     """``put`` puts one broken message; the next good one is drawn, and there is one line more."""
     before = worker.log.read_text(errors="replace")
     put()
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.GENERATED)
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.GENERATED)
     new = worker.log.read_text(errors="replace")[len(before) :]
 
     assert worker.is_alive
     assert new.count("message_dropped") == 1
     assert "Traceback" not in new
     assert SECRET not in new
-    wait_until(lambda: stage.messages("gpu") == 0 == stage.fetched(), what="nothing is kept")
+    wait_until(
+        lambda: environment.messages("gpu") == 0 == environment.fetched(), what="nothing is kept"
+    )
 
 
 @pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
-def test_bytes_that_are_no_message_are_dropped_with_one_line(stage, worker, put, raw):
-    _require_dropped(stage, worker, lambda: put(raw))
+def test_bytes_that_are_no_message_are_dropped_with_one_line(environment, worker, put, raw):
+    _require_dropped(environment, worker, lambda: put(raw))
 
 
 @pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
-def test_a_message_of_another_shape_is_dropped_with_one_line(stage, worker, put, change):
-    message = change(_good_message(stage.redis_url))
+def test_a_message_of_another_shape_is_dropped_with_one_line(environment, worker, put, change):
+    message = change(_good_message(environment.redis_url))
 
-    _require_dropped(stage, worker, lambda: put(json.dumps(message).encode()))
+    _require_dropped(environment, worker, lambda: put(json.dumps(message).encode()))
 
 
-def test_a_message_that_celery_cannot_take_is_dropped_with_one_line(stage, worker, put):
-    message = _good_message(stage.redis_url)
+def test_a_message_that_celery_cannot_take_is_dropped_with_one_line(environment, worker, put):
+    message = _good_message(environment.redis_url)
     message["headers"]["args"] = SECRET
     message["headers"] |= {"eta": "0001-01-01T00:00:00+14:00"}
 
     before = worker.log.read_text(errors="replace")
     put(json.dumps(message).encode())
-    stage.wait_for(stage.submit_one(), JobState.GENERATED)
+    environment.wait_for(environment.submit_one(), JobState.GENERATED)
 
     assert worker.is_alive
     assert "Unrecoverable" not in worker.log.read_text(errors="replace")[len(before) :]
@@ -191,27 +195,29 @@ def test_a_message_that_celery_cannot_take_is_dropped_with_one_line(stage, worke
     [b"garbage", b"{}", b"[]", b"[" * 100_000, b'{"properties": {}}', b'{"properties": 1}'],
     ids=["no JSON", "an empty object", "a list", "deep", "no delivery tag", "a number"],
 )
-def test_a_broken_control_message_ends_nobody(stage, worker, raw):
-    with redis.Redis.from_url(stage.redis_url) as client:
+def test_a_broken_control_message_ends_nobody(environment, worker, raw):
+    with redis.Redis.from_url(environment.redis_url) as client:
         database = client.connection_pool.connection_kwargs["db"]
         heard = client.publish(f"imagen:/{database}.celery.pidbox", raw)
 
     assert heard == 1
-    stage.wait_for(stage.submit_one(), JobState.GENERATED)
+    environment.wait_for(environment.submit_one(), JobState.GENERATED)
     assert worker.is_alive
     assert "Unrecoverable" not in worker.log.read_text(errors="replace")
 
 
-def test_two_messages_of_one_delivery_tag_are_both_finished(stage, worker, put):
-    message = _good_message(stage.redis_url)
+def test_two_messages_of_one_delivery_tag_are_both_finished(environment, worker, put):
+    message = _good_message(environment.redis_url)
     for _ in range(2):
         message["headers"]["id"] = str(uuid4())
         put(json.dumps(message).encode())
 
-    stage.wait_for(stage.submit_one(), JobState.GENERATED)
+    environment.wait_for(environment.submit_one(), JobState.GENERATED)
 
     assert worker.is_alive
-    wait_until(lambda: stage.messages("gpu") == 0 == stage.fetched(), what="nothing is kept")
+    wait_until(
+        lambda: environment.messages("gpu") == 0 == environment.fetched(), what="nothing is kept"
+    )
 
 
 _PROGRAM = """

@@ -15,11 +15,11 @@ LEASE_S = 30.0
 
 
 @pytest.fixture
-def held_run(make_stage, clock):
+def held_run(make_environment, clock):
     """A job that this process holds, as its backend sees it, and the clock it goes by."""
-    stage = make_stage()
-    imagen = stage.imagen()
-    stage.submit(["a fox"])
+    environment = make_environment()
+    imagen = environment.imagen()
+    environment.submit(["a fox"])
     heartbeat = Heartbeat(imagen.ledger, "me", LEASE_S, LEASE_S / 3, clock)
     claim = claim_job(imagen.ledger, Claimant("me", ["gpu"], LEASE_S))
     with heartbeat.holding([claim], claimed_at_s=clock.boottime_s()) as [lease]:

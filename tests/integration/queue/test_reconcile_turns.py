@@ -19,7 +19,7 @@ from imagen.ledger.store.migrate import upgrade
 from imagen.ledger.store.open_ledger import open_ledger
 from imagen.services.leases.process_lock import enter
 from imagen.services.leases.reconcile import LOCK_NAME, Reconciler
-from tests.chaos.stage import ROOT, wait_until
+from tests.chaos.environment import ROOT, wait_until
 
 _HOLD_A_LOCK_FILE = """
 import sys
@@ -45,11 +45,11 @@ def reconciler(ledger, clock, tmp_path):
 
 
 @pytest.fixture
-def overdue_job(make_stage):
+def overdue_job(make_environment):
     """A job whose lease has run out although its holder may live."""
-    stage = make_stage()
-    stage.submit(["a fox"])
-    ledger = stage.imagen().ledger
+    environment = make_environment()
+    environment.submit(["a fox"])
+    ledger = environment.imagen().ledger
     claim = claim_job(ledger, Claimant("slow", ["gpu"], -1.0))
     return ledger, claim.job.id
 
@@ -139,13 +139,13 @@ def test_after_the_ledger_was_away_the_living_get_one_lease_to_be_heard_of(
 
 
 def test_after_a_sleep_of_the_host_the_living_get_one_lease_to_be_heard_of(
-    make_stage, clock, tmp_path
+    make_environment, clock, tmp_path
 ):
-    stage = make_stage()
-    ledger = stage.imagen().ledger
+    environment = make_environment()
+    ledger = environment.imagen().ledger
     reconciler = Reconciler(ledger, "me", clock, 5, tmp_path / "owners", lease_s=30.0)
     reconciler.tick()
-    stage.submit(["a fox"])
+    environment.submit(["a fox"])
     job_id = claim_job(ledger, Claimant("me", ["gpu"], -1.0)).job.id
 
     clock.sleep(3600)
@@ -155,12 +155,12 @@ def test_after_a_sleep_of_the_host_the_living_get_one_lease_to_be_heard_of(
 
 
 def test_the_dead_are_known_even_after_the_ledger_was_away(
-    make_stage, clock, tmp_path, monkeypatch
+    make_environment, clock, tmp_path, monkeypatch
 ):
-    stage = make_stage()
-    ledger = stage.imagen().ledger
+    environment = make_environment()
+    ledger = environment.imagen().ledger
     folder = tmp_path / "owners"
-    stage.submit(["a fox"])
+    environment.submit(["a fox"])
     presence = enter(folder, "dead")
     job_id = claim_job(ledger, Claimant("dead", ["gpu"], 3600.0)).job.id
     reconciler = Reconciler(ledger, "me", clock, 5, folder, lease_s=30.0)
@@ -188,11 +188,11 @@ def test_a_reconciler_that_looks_less_often_than_a_lease_lasts_takes_back_all_th
 
 
 def test_the_dead_of_this_host_are_known_here_although_another_host_has_the_turn(
-    make_stage, clock, tmp_path
+    make_environment, clock, tmp_path
 ):
-    stage = make_stage()
-    ledger = stage.imagen().ledger
-    stage.submit(["a fox"])
+    environment = make_environment()
+    ledger = environment.imagen().ledger
+    environment.submit(["a fox"])
     os.close(enter(tmp_path / "owners", "dead").handle)
     job_id = claim_job(ledger, Claimant("dead", ["gpu"], 3600.0)).job.id
     take_lock(ledger, LOCK_NAME, "another-host:1:abcd", lease_s=3600)

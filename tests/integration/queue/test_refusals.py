@@ -13,16 +13,16 @@ from imagen.queue.broker.app import make_app
 from imagen.queue.broker.connection import connect
 from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.wiring.worker_programs import worker_program
-from tests.chaos.stage import ROOT, Stage
+from tests.chaos.environment import ROOT, Environment
 
 
 @pytest.fixture
-def environment(make_stage, monkeypatch):
+def environment(make_environment, monkeypatch):
     """This process has the environment of a stage's worker; tests change it further."""
-    stage: Stage = make_stage()
-    for name, value in stage.environment().items():
+    environment: Environment = make_environment()
+    for name, value in environment.variables().items():
         monkeypatch.setenv(name, value)
-    return stage
+    return environment
 
 
 def _refusal(capsys, role: str = "gpu") -> tuple[int, str]:
@@ -83,9 +83,9 @@ def test_a_sqlite_ledger_and_a_broker_on_another_host_are_refused_before_connect
 
 
 def test_a_worker_whose_messages_are_of_another_ledger_does_not_start(
-    environment, make_stage, capsys
+    environment, make_environment, capsys
 ):
-    other: Stage = make_stage()
+    other: Environment = make_environment()
     elsewhere = other.imagen().queue_publisher
     publisher = CeleryPublisher(
         make_app(environment.redis_url),
@@ -107,7 +107,7 @@ def test_a_pool_that_loses_jobs_is_refused(environment):
     ended = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "workers.gpu", "worker", "--pool", "solo"],
         cwd=ROOT,
-        env=environment.environment(),
+        env=environment.variables(),
         capture_output=True,
         text=True,
         timeout=60,
@@ -135,14 +135,14 @@ program.run()
     [("ledger/ledger.db", 5, "cannot be used"), ("hosts/studio/state/imagen", 3, "cannot write")],
 )
 def test_a_worker_that_loses_what_it_needs_while_it_starts_does_not_go_on_without(
-    make_stage, lost, status, says
+    make_environment, lost, status, says
 ):
-    stage: Stage = make_stage()
-    (stage.folder / "hosts/studio/state/imagen").mkdir(parents=True)
+    environment: Environment = make_environment()
+    (environment.folder / "hosts/studio/state/imagen").mkdir(parents=True)
 
     ended = subprocess.run(
-        [sys.executable, "-c", _START_AND_LOSE, str(stage.folder / lost)],
-        env=stage.environment(),
+        [sys.executable, "-c", _START_AND_LOSE, str(environment.folder / lost)],
+        env=environment.variables(),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

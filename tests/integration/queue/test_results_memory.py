@@ -19,7 +19,7 @@ from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.attempt_record import record_drawing
-from tests.chaos.stage import wait_until
+from tests.chaos.environment import wait_until
 
 MOST_BYTES = 250 * 1024 * 1024
 #: More than two drains of 64.
@@ -50,20 +50,22 @@ def peak_bytes(pid: int) -> int:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def stage(request: pytest.FixtureRequest, make_stage: Callable[..., Any]) -> Any:
+def environment(request: pytest.FixtureRequest, make_environment: Callable[..., Any]) -> Any:
     if request.param == "sqlite":
-        return make_stage()
-    return make_stage(database_url=request.getfixturevalue("postgres_url"))
+        return make_environment()
+    return make_environment(database_url=request.getfixturevalue("postgres_url"))
 
 
-def test_a_results_worker_takes_250_mb_at_most_however_large_the_images_are(stage: Any) -> None:
-    stage.submit(f"fox {number}" for number in range(_NUMBER))
-    generate_all(stage.imagen().ledger, large_png())
-    assert stage.states() == {JobState.GENERATED: _NUMBER}
+def test_a_results_worker_takes_250_mb_at_most_however_large_the_images_are(
+    environment: Any,
+) -> None:
+    environment.submit(f"fox {number}" for number in range(_NUMBER))
+    generate_all(environment.imagen().ledger, large_png())
+    assert environment.states() == {JobState.GENERATED: _NUMBER}
 
-    worker = stage.start_ready("results")
+    worker = environment.start_ready("results")
     wait_until(
-        lambda: stage.states() == {JobState.SUCCEEDED: _NUMBER},
+        lambda: environment.states() == {JobState.SUCCEEDED: _NUMBER},
         what="all is delivered",
         timeout_s=240,
     )

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.ledger.store.tables import jobs
-from tests.chaos.stage import SHORT, wait_until
+from tests.chaos.environment import SHORT_LEASES, wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 
@@ -36,116 +36,120 @@ class Ears:
         self.missing.append(queue)
 
 
-def test_a_waiting_command_delivers_its_own_job_where_no_results_worker_runs(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
+def test_a_waiting_command_delivers_its_own_job_where_no_results_worker_runs(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
 
-    is_done = stage.imagen().queue_executor().run(Scope(job_ids=(job_id,)), timeout_s=30)
+    is_done = environment.imagen().queue_executor().run(Scope(job_ids=(job_id,)), timeout_s=30)
 
     assert is_done
-    assert Path(stage.job(job_id).output_path).exists()
+    assert Path(environment.job(job_id).output_path).exists()
 
 
-def test_a_waiting_command_leaves_delivery_to_the_results_worker_of_its_host(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
-    stage.start_ready("gpu")
-    stage.start_ready("results")
+def test_a_waiting_command_leaves_delivery_to_the_results_worker_of_its_host(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
+    environment.start_ready("gpu")
+    environment.start_ready("results")
     ears = Ears()
-    job_id = stage.submit_one()
+    job_id = environment.submit_one()
 
     is_done = (
-        stage.imagen().queue_executor(listener=ears).run(Scope(job_ids=(job_id,)), timeout_s=30)
+        environment.imagen()
+        .queue_executor(listener=ears)
+        .run(Scope(job_ids=(job_id,)), timeout_s=30)
     )
 
     assert is_done
-    assert Path(stage.job(job_id).output_path).exists()
+    assert Path(environment.job(job_id).output_path).exists()
     assert [each for each in ears.events if not isinstance(each, dict)] == [], "nothing done here"
 
 
-def test_a_wait_says_which_worker_is_missing_and_gives_up_in_time(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
+def test_a_wait_says_which_worker_is_missing_and_gives_up_in_time(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
     ears = Ears()
-    job_id = stage.submit_one()
+    job_id = environment.submit_one()
 
     is_done = (
-        stage.imagen().queue_executor(listener=ears).run(Scope(job_ids=(job_id,)), timeout_s=6)
+        environment.imagen()
+        .queue_executor(listener=ears)
+        .run(Scope(job_ids=(job_id,)), timeout_s=6)
     )
 
     assert not is_done
     assert ears.missing == ["gpu"]
-    assert stage.job(job_id).state is JobState.QUEUED
+    assert environment.job(job_id).state is JobState.QUEUED
 
 
-def test_a_wait_ends_although_redis_was_down_when_the_image_came(make_stage, own_redis):
-    stage = make_stage(
+def test_a_wait_ends_although_redis_was_down_when_the_image_came(make_environment, own_redis):
+    environment = make_environment(
         redis_url=own_redis.url, backends={"mock": {"type": "mock", "latency_ms": 1500}}
     )
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    executor = stage.imagen().queue_executor()
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    executor = environment.imagen().queue_executor()
     answers: list[bool] = []
     waiting = threading.Thread(
         target=lambda: answers.append(executor.run(Scope(job_ids=(job_id,)), timeout_s=40))
     )
     waiting.start()
-    stage.wait_for(job_id, JobState.RUNNING)
+    environment.wait_for(job_id, JobState.RUNNING)
 
     own_redis.kill()
     waiting.join()
 
     assert answers == [True]
-    assert Path(stage.job(job_id).output_path).exists()
+    assert Path(environment.job(job_id).output_path).exists()
 
 
-def test_a_job_accepted_while_redis_is_down_is_drawn_when_it_is_back(make_stage, own_redis):
-    stage = make_stage(redis_url=own_redis.url, backends={"mock": QUICK})
-    stage.start_ready("gpu")
-    stage.start_ready("results")
+def test_a_job_accepted_while_redis_is_down_is_drawn_when_it_is_back(make_environment, own_redis):
+    environment = make_environment(redis_url=own_redis.url, backends={"mock": QUICK})
+    environment.start_ready("gpu")
+    environment.start_ready("results")
     own_redis.kill()
-    job_id = stage.submit_one(wake=False)
+    job_id = environment.submit_one(wake=False)
 
     own_redis.start()
 
-    assert stage.wait_for(job_id, JobState.SUCCEEDED).output_path
+    assert environment.wait_for(job_id, JobState.SUCCEEDED).output_path
 
 
-def test_a_flushed_redis_loses_no_job(make_stage, own_redis):
-    stage = make_stage(
+def test_a_flushed_redis_loses_no_job(make_environment, own_redis):
+    environment = make_environment(
         redis_url=own_redis.url, backends={"mock": {"type": "mock", "latency_ms": 100}}
     )
-    stage.start_ready("gpu")
-    stage.start_ready("results")
-    stage.submit(f"fox {number}" for number in range(20))
-    wait_until(lambda: stage.messages("gpu") > 0, what="wake-ups wait")
+    environment.start_ready("gpu")
+    environment.start_ready("results")
+    environment.submit(f"fox {number}" for number in range(20))
+    wait_until(lambda: environment.messages("gpu") > 0, what="wake-ups wait")
 
     with redis.Redis.from_url(own_redis.url) as client:
         client.flushall()
 
-    stage.wait_for_all(20)
+    environment.wait_for_all(20)
 
 
-def test_a_long_wait_stays_in_the_row_and_out_of_every_workers_memory(make_stage):
+def test_a_long_wait_stays_in_the_row_and_out_of_every_workers_memory(make_environment):
     patient = {"type": "mock", "rate_limit_first": 1, "retry_after_s": 120}
-    stage = make_stage(backends={"patient": patient, "mock": QUICK})
-    stage.start_ready("gpu")
-    stage.start_ready("results")
+    environment = make_environment(backends={"patient": patient, "mock": QUICK})
+    environment.start_ready("gpu")
+    environment.start_ready("results")
 
-    job_id = stage.submit_one(backend="patient")
-    wait_until(lambda: stage.job(job_id).not_before, what="it is put off")
+    job_id = environment.submit_one(backend="patient")
+    wait_until(lambda: environment.job(job_id).not_before, what="it is put off")
 
-    job = stage.job(job_id)
+    job = environment.job(job_id)
     assert job.state is JobState.QUEUED
     assert job.not_before - datetime.now(UTC) > timedelta(seconds=90)
-    wait_until(lambda: stage.fetched() == 0, what="no worker holds a message for it")
-    stage.wait_for(stage.submit_one("another", backend="mock"), JobState.SUCCEEDED)
-    assert stage.messages("gpu") == 0
+    wait_until(lambda: environment.fetched() == 0, what="no worker holds a message for it")
+    environment.wait_for(environment.submit_one("another", backend="mock"), JobState.SUCCEEDED)
+    assert environment.messages("gpu") == 0
 
 
-def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_stage, tmp_path):
+def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_environment, tmp_path):
     shaky = {"type": "mock", "fail_first": 1, "state_dir": str(tmp_path / "tries")}
-    stage = make_stage(backends={"shaky": shaky})
-    app = stage.imagen().queue_publisher.app
+    environment = make_environment(backends={"shaky": shaky})
+    app = environment.imagen().queue_publisher.app
     seen: list[dict[str, Any]] = []
     stop = threading.Event()
 
@@ -162,10 +166,10 @@ def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_stage, tmp_pat
     ears = threading.Thread(target=listen)
     ears.start()
     try:
-        stage.start_ready("gpu")
-        stage.start_ready("results")
-        job_id = stage.submit_one()
-        stage.wait_for(job_id, JobState.SUCCEEDED)
+        environment.start_ready("gpu")
+        environment.start_ready("results")
+        job_id = environment.submit_one()
+        environment.wait_for(job_id, JobState.SUCCEEDED)
         of_job = {"task-retried", "task-succeeded"}
         wait_until(
             lambda: of_job <= {each["type"] for each in seen if each.get("uuid") == str(job_id)},
@@ -177,38 +181,40 @@ def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_stage, tmp_pat
 
     retried = next(each for each in seen if each["type"] == "task-retried")
     assert "BackendUnavailable" in retried["exception"]
-    assert stage.job(job_id).attempt_count == 1
+    assert environment.job(job_id).attempt_count == 1
 
 
-def test_an_interactive_job_is_drawn_right_after_the_one_that_runs(make_stage):
+def test_an_interactive_job_is_drawn_right_after_the_one_that_runs(make_environment):
     slow = {"type": "mock", "latency_ms": 400}
-    stage = make_stage(backends={"mock": slow}, workers=SHORT | {"concurrency": {"gpu": 1}})
-    stage.submit(f"bulk {number}" for number in range(1000))
-    stage.start_ready("gpu")
-    stage.start_ready("results")
-    wait_until(lambda: stage.states().get(JobState.RUNNING), what="bulk is being drawn")
+    environment = make_environment(
+        backends={"mock": slow}, workers=SHORT_LEASES | {"concurrency": {"gpu": 1}}
+    )
+    environment.submit(f"bulk {number}" for number in range(1000))
+    environment.start_ready("gpu")
+    environment.start_ready("results")
+    wait_until(lambda: environment.states().get(JobState.RUNNING), what="bulk is being drawn")
 
-    job_id = stage.submit_one("urgent")
-    wait_until(lambda: stage.job(job_id).started_at, what="it is drawn")
+    job_id = environment.submit_one("urgent")
+    wait_until(lambda: environment.job(job_id).started_at, what="it is drawn")
 
-    with stage.imagen().ledger.read() as connection:
+    with environment.imagen().ledger.read() as connection:
         began_before_it = connection.scalar(
             select(func.count()).where(
                 jobs.c.id != job_id,
-                jobs.c.started_at > stage.job(job_id).created_at,
-                jobs.c.started_at < stage.job(job_id).started_at,
+                jobs.c.started_at > environment.job(job_id).created_at,
+                jobs.c.started_at < environment.job(job_id).started_at,
             )
         )
     assert began_before_it <= 1
 
 
-def test_a_batch_hears_the_progress_of_its_running_jobs_and_nothing_else_of_them(make_stage):
-    stage = make_stage(backends={"mock": {"type": "mock", "latency_ms": 1500}})
-    stage.start_ready("gpu")
+def test_a_batch_hears_the_progress_of_its_running_jobs_and_nothing_else_of_them(make_environment):
+    environment = make_environment(backends={"mock": {"type": "mock", "latency_ms": 1500}})
+    environment.start_ready("gpu")
     ears = Ears()
-    submitted = stage.submit(["a fox", "an owl", "a hare"])
+    submitted = environment.submit(["a fox", "an owl", "a hare"])
 
-    is_done = stage.imagen().queue_executor(listener=ears).run(submitted.scope, timeout_s=60)
+    is_done = environment.imagen().queue_executor(listener=ears).run(submitted.scope, timeout_s=60)
 
     assert is_done
     heard = [each for each in ears.events if isinstance(each, dict)]

@@ -14,69 +14,75 @@ from imagen.domain.scope import Scope
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.store.tables import artifacts, jobs
-from tests.chaos.stage import HOST, SHORT, wait_until
+from tests.chaos.environment import HOST, SHORT_LEASES, wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 
 
-def test_a_poison_job_fails_after_so_many_crashes_and_takes_nobody_with_it(make_stage):
-    stage = make_stage(
-        workers=SHORT | {"max_crashes": 3},
+def test_a_poison_job_fails_after_so_many_crashes_and_takes_nobody_with_it(make_environment):
+    environment = make_environment(
+        workers=SHORT_LEASES | {"max_crashes": 3},
         backends={"mock": {"type": "mock", "latency_ms": 30, "crash_if_contains": "poison"}},
     )
-    stage.start_ready("results")
-    poison = stage.submit_one("poison")
-    others = [stage.submit_one(f"a harmless fox {number}") for number in range(20)]
-    keeper = stage.start_ready("gpu")
+    environment.start_ready("results")
+    poison = environment.submit_one("poison")
+    others = [environment.submit_one(f"a harmless fox {number}") for number in range(20)]
+    keeper = environment.start_ready("gpu")
 
     def is_over() -> bool:
         nonlocal keeper
         if not keeper.is_alive:
-            keeper = stage.start("gpu")
-        return stage.job(poison).state.is_terminal
+            keeper = environment.start("gpu")
+        return environment.job(poison).state.is_terminal
 
     wait_until(is_over, what="the poison job is over", timeout_s=60)
 
-    failed = stage.job(poison)
+    failed = environment.job(poison)
     assert (failed.state, failed.error_code) == (JobState.FAILED, "worker_crashed")
     assert failed.crash_count == 3
     if not keeper.is_alive:
-        stage.start("gpu")
+        environment.start("gpu")
     for other in others:
         # Company of the poison job until its second crash, from which on it runs alone.
-        assert stage.wait_for(other, JobState.SUCCEEDED).crash_count <= 2
+        assert environment.wait_for(other, JobState.SUCCEEDED).crash_count <= 2
 
 
-def test_generators_stop_while_too_much_waits_for_delivery(make_stage):
-    stage = make_stage(backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}})
-    stage.start_ready("cloud")
-    stage.start_ready("gpu")
-    stage.submit(f"fox {number}" for number in range(400))
+def test_generators_stop_while_too_much_waits_for_delivery(make_environment):
+    environment = make_environment(
+        backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}}
+    )
+    environment.start_ready("cloud")
+    environment.start_ready("gpu")
+    environment.submit(f"fox {number}" for number in range(400))
 
     def is_full() -> bool:
-        waiting = stage.states().get(JobState.GENERATED, 0)
-        time.sleep(2 * SHORT["heartbeat_s"])
-        return bool(waiting) and stage.states().get(JobState.GENERATED, 0) == waiting
+        waiting = environment.states().get(JobState.GENERATED, 0)
+        time.sleep(2 * SHORT_LEASES["heartbeat_s"])
+        return bool(waiting) and environment.states().get(JobState.GENERATED, 0) == waiting
 
     wait_until(is_full, what="nothing more is drawn")
-    assert stage.states()[JobState.QUEUED] > 0
+    assert environment.states()[JobState.QUEUED] > 0
 
-    stage.start("results")
-    wait_until(lambda: stage.states().get(JobState.SUCCEEDED, 0) > 0, what="deliveries go on")
-    before = stage.states()[JobState.SUCCEEDED]
-    wait_until(lambda: stage.states()[JobState.SUCCEEDED] > before + 20, what="and so does drawing")
+    environment.start("results")
+    wait_until(lambda: environment.states().get(JobState.SUCCEEDED, 0) > 0, what="deliveries go on")
+    before = environment.states()[JobState.SUCCEEDED]
+    wait_until(
+        lambda: environment.states()[JobState.SUCCEEDED] > before + 20, what="and so does drawing"
+    )
 
 
-def test_a_host_that_collects_nothing_stops_the_drawing_for_itself_alone(make_stage):
-    stage = make_stage(backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}})
-    stage.submit((f"away {number}" for number in range(200)), host="away", name="away")
-    stage.submit((f"fox {number}" for number in range(60)), name="here")
-    stage.start_ready("results")
-    stage.start_ready("cloud")
-    stage.start_ready("gpu")
+def test_a_host_that_collects_nothing_stops_the_drawing_for_itself_alone(make_environment):
+    environment = make_environment(
+        backends={"mock": QUICK}, settings={"artifacts": {"max_bytes": 1}}
+    )
+    environment.submit((f"away {number}" for number in range(200)), host="away", name="away")
+    environment.submit((f"fox {number}" for number in range(60)), name="here")
+    environment.start_ready("results")
+    environment.start_ready("cloud")
+    environment.start_ready("gpu")
 
     def states_of(host):
-        return count_states(stage.imagen().ledger, Scope(delivery_host=host))
+        return count_states(environment.imagen().ledger, Scope(delivery_host=host))
 
     wait_until(
         lambda: states_of(HOST) == {JobState.SUCCEEDED: 60},
@@ -88,44 +94,44 @@ def test_a_host_that_collects_nothing_stops_the_drawing_for_itself_alone(make_st
     assert states_of("away")[JobState.GENERATED] > 0
 
 
-def test_a_queued_job_that_is_canceled_is_never_drawn(make_stage, tmp_path):
+def test_a_queued_job_that_is_canceled_is_never_drawn(make_environment, tmp_path):
     calls = tmp_path / "calls.log"
-    stage = make_stage(backends={"mock": QUICK | {"calls_log": str(calls)}})
-    job_id = stage.submit_one()
-    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
+    environment = make_environment(backends={"mock": QUICK | {"calls_log": str(calls)}})
+    job_id = environment.submit_one()
+    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
 
-    stage.start_ready("gpu")
-    stage.start_ready("results")
-    other = stage.submit_one("another")
-    stage.wait_for(other, JobState.SUCCEEDED)
+    environment.start_ready("gpu")
+    environment.start_ready("results")
+    other = environment.submit_one("another")
+    environment.wait_for(other, JobState.SUCCEEDED)
 
-    assert stage.job(job_id).state is JobState.CANCELED
+    assert environment.job(job_id).state is JobState.CANCELED
     assert len(calls.read_text().splitlines()) == 1
 
 
-def test_a_running_job_that_is_canceled_stops_at_its_backend(make_stage):
-    stage = make_stage(backends={"mock": {"type": "mock", "latency_ms": 60_000}})
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.RUNNING)
+def test_a_running_job_that_is_canceled_stops_at_its_backend(make_environment):
+    environment = make_environment(backends={"mock": {"type": "mock", "latency_ms": 60_000}})
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.RUNNING)
 
-    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
+    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
 
-    stage.wait_for(job_id, JobState.CANCELED, timeout_s=10)
+    environment.wait_for(job_id, JobState.CANCELED, timeout_s=10)
 
 
-def test_a_generated_job_that_is_canceled_leaves_no_file_and_no_artifact(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.GENERATED)
+def test_a_generated_job_that_is_canceled_leaves_no_file_and_no_artifact(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.GENERATED)
 
-    request_cancel(stage.imagen().ledger, Scope(job_ids=(job_id,)))
-    stage.start_ready("results")
+    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
+    environment.start_ready("results")
 
-    assert stage.job(job_id).state is JobState.CANCELED
-    assert list(stage.output.iterdir()) == []
-    ledger = stage.imagen().ledger
+    assert environment.job(job_id).state is JobState.CANCELED
+    assert list(environment.output.iterdir()) == []
+    ledger = environment.imagen().ledger
 
     def is_swept() -> bool:
         with ledger.read() as connection:
@@ -134,115 +140,118 @@ def test_a_generated_job_that_is_canceled_leaves_no_file_and_no_artifact(make_st
     wait_until(is_swept, what="its artifact is swept")
 
 
-def test_no_more_wakeups_wait_than_the_window_however_many_jobs_do(make_stage):
-    stage = make_stage(backends={"mock": QUICK}, settings={"queue": {"window": 50}})
-    stage.submit(f"fox {number}" for number in range(5000))
+def test_no_more_wakeups_wait_than_the_window_however_many_jobs_do(make_environment):
+    environment = make_environment(backends={"mock": QUICK}, settings={"queue": {"window": 50}})
+    environment.submit(f"fox {number}" for number in range(5000))
     seen: list[int] = []
     # Nobody draws: the caretaker alone is at it, several times a second.
-    stage.start_ready("cloud")
-    wait_until(lambda: stage.messages("gpu") > 0, what="wake-ups wait")
+    environment.start_ready("cloud")
+    wait_until(lambda: environment.messages("gpu") > 0, what="wake-ups wait")
 
-    until_s = time.monotonic() + 5 * SHORT["reconcile_s"]
+    until_s = time.monotonic() + 5 * SHORT_LEASES["reconcile_s"]
     while time.monotonic() < until_s:
-        seen.append(stage.messages("gpu"))
+        seen.append(environment.messages("gpu"))
         time.sleep(0.02)
 
     assert max(seen) == 50
 
 
-def test_a_host_without_a_results_worker_piles_up_no_messages(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
-    stage.start_ready("cloud")
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.GENERATED)
-    with redis.Redis.from_url(stage.redis_url) as client:
+def test_a_host_without_a_results_worker_piles_up_no_messages(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
+    environment.start_ready("cloud")
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.GENERATED)
+    with redis.Redis.from_url(environment.redis_url) as client:
         # As if two seconds had gone by a hundred times.
         for _ in range(100):
             client.delete(f"imagen:drain.{HOST}")
-            stage.imagen().queue_publisher.wake_results(HOST)
+            environment.imagen().queue_publisher.wake_results(HOST)
 
-    assert stage.messages(f"results.{HOST}") <= 10
+    assert environment.messages(f"results.{HOST}") <= 10
 
 
 def test_sigterm_gives_leases_back_so_that_no_crash_is_counted_and_nothing_is_paid_twice(
-    make_stage, tmp_path
+    make_environment, tmp_path
 ):
     calls = tmp_path / "calls.log"
     paid = {"type": "mock", "latency_ms": 3000, "cost_usd": 0.01, "calls_log": str(calls)}
-    stage = make_stage(backends={"mock": paid}, workers=SHORT | {"grace_s": 0.5})
-    stage.start_ready("results")
-    first = stage.start_ready("gpu")
-    job_id = stage.submit_one()
+    environment = make_environment(backends={"mock": paid}, workers=SHORT_LEASES | {"grace_s": 0.5})
+    environment.start_ready("results")
+    first = environment.start_ready("gpu")
+    job_id = environment.submit_one()
     wait_until(lambda: calls.exists(), what="it is paid")
 
     assert first.terminate(timeout_s=10) == 0
 
-    given_back = stage.job(job_id)
+    given_back = environment.job(job_id)
     assert (given_back.state, given_back.crash_count) == (JobState.QUEUED, 0)
-    stage.start_ready("gpu")
-    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    environment.start_ready("gpu")
+    done = environment.wait_for(job_id, JobState.SUCCEEDED)
     assert (done.attempt_count, done.crash_count) == (1, 0)
     assert len(calls.read_text().splitlines()) == 1
 
 
-def test_sigterm_lets_what_runs_finish_within_the_grace(make_stage):
-    stage = make_stage(
-        backends={"mock": {"type": "mock", "latency_ms": 1000}}, workers=SHORT | {"grace_s": 20}
+def test_sigterm_lets_what_runs_finish_within_the_grace(make_environment):
+    environment = make_environment(
+        backends={"mock": {"type": "mock", "latency_ms": 1000}},
+        workers=SHORT_LEASES | {"grace_s": 20},
     )
-    worker = stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.RUNNING)
+    worker = environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.RUNNING)
 
     assert worker.terminate() == 0
 
-    assert stage.job(job_id).state is JobState.GENERATED
+    assert environment.job(job_id).state is JobState.GENERATED
 
 
 @pytest.mark.parametrize("skew_s", [3600.0, -3600.0])
 def test_a_worker_whose_clock_is_wrong_by_an_hour_keeps_its_leases(
-    make_stage, postgres_url, skew_s
+    make_environment, postgres_url, skew_s
 ):
-    stage = make_stage(
+    environment = make_environment(
         database_url=postgres_url,
         backends={"mock": {"type": "mock", "latency_ms": 2500}},
-        workers=SHORT | {"lease_s": 1, "heartbeat_s": 0.3},
+        workers=SHORT_LEASES | {"lease_s": 1, "heartbeat_s": 0.3},
     )
-    stage.start_ready("results", skew_s=-skew_s)
-    stage.start_ready("gpu", skew_s=skew_s)
+    environment.start_ready("results", skew_s=-skew_s)
+    environment.start_ready("gpu", skew_s=skew_s)
 
-    job_id = stage.submit_one()
+    job_id = environment.submit_one()
 
     # Longer than a lease, so that it was renewed on the way.
-    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    done = environment.wait_for(job_id, JobState.SUCCEEDED)
     assert (done.attempt_count, done.crash_count) == (1, 0)
     assert abs(done.finished_at - datetime.now(UTC)) < timedelta(minutes=10)
 
 
-def test_a_ledger_that_is_away_for_longer_than_a_lease_counts_no_crash(make_stage, own_postgres):
-    stage = make_stage(
+def test_a_ledger_that_is_away_for_longer_than_a_lease_counts_no_crash(
+    make_environment, own_postgres
+):
+    environment = make_environment(
         database_url=own_postgres.create_database(),
-        workers=SHORT | {"lease_s": 1, "heartbeat_s": 0.3},
+        workers=SHORT_LEASES | {"lease_s": 1, "heartbeat_s": 0.3},
         backends={"mock": {"type": "mock", "latency_ms": 5000}},
     )
-    stage.start_ready("results")
-    stage.start_ready("gpu")
-    job_id = stage.submit_one()
-    stage.wait_for(job_id, JobState.RUNNING)
+    environment.start_ready("results")
+    environment.start_ready("gpu")
+    job_id = environment.submit_one()
+    environment.wait_for(job_id, JobState.RUNNING)
 
     own_postgres.kill()
     time.sleep(2.5)
     own_postgres.start()
-    wait_until(lambda: not stage.knows_nothing(), what="we see the ledger again")
+    wait_until(lambda: not environment.knows_nothing(), what="we see the ledger again")
 
-    done = stage.wait_for(job_id, JobState.SUCCEEDED)
+    done = environment.wait_for(job_id, JobState.SUCCEEDED)
     assert (done.attempt_count, done.crash_count) == (1, 0)
 
 
-def test_a_lease_that_ran_out_elsewhere_is_taken_back(make_stage):
-    stage = make_stage(backends={"mock": QUICK})
-    job_id = stage.submit_one(wake=False)
-    with stage.imagen().ledger.write() as connection:
+def test_a_lease_that_ran_out_elsewhere_is_taken_back(make_environment):
+    environment = make_environment(backends={"mock": QUICK})
+    job_id = environment.submit_one(wake=False)
+    with environment.imagen().ledger.write() as connection:
         connection.execute(
             update(jobs).values(
                 state="running",
@@ -251,7 +260,7 @@ def test_a_lease_that_ran_out_elsewhere_is_taken_back(make_stage):
             )
         )
 
-    stage.start_ready("gpu")
-    stage.start_ready("results")
+    environment.start_ready("gpu")
+    environment.start_ready("results")
 
-    assert stage.wait_for(job_id, JobState.SUCCEEDED).crash_count == 1
+    assert environment.wait_for(job_id, JobState.SUCCEEDED).crash_count == 1

@@ -1,7 +1,7 @@
 """Brings forth worker processes quickly: everything is imported once, then each is forked.
 
 A killed worker's successor would otherwise spend two seconds importing, and most kills would hit
-somebody who has not begun. Run as ``python -m tests.chaos.nursery``; ends with its parent.
+somebody who has not begun. Run as ``python -m tests.chaos.fork_server``; ends with its parent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import actor
+from tests.chaos import forked_worker as worker
 
 _PRELOADED = (
     *(
@@ -45,8 +45,8 @@ _PRELOADED = (
 
 
 def main() -> None:
-    actor.die_with_parent()
-    actor.make_clock_adjustable()
+    worker.die_with_parent()
+    worker.make_clock_adjustable()
     # psycopg's C part remarks that datetime is ours.
     warnings.filterwarnings("ignore", "datetime.datetime size changed")
     for name in _PRELOADED:
@@ -67,7 +67,7 @@ def _start(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _become(order: dict[str, Any]) -> None:
-    actor.die_with_parent()
+    worker.die_with_parent()
     os.setsid()
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -78,7 +78,7 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     status = 70
     try:
-        actor.act(order["role"])
+        worker.act(order["role"])
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
@@ -96,7 +96,7 @@ def _status(pid: int) -> dict[str, Any]:
 
 
 @dataclass
-class Nursery:
+class ForkServer:
     """The other end: asks for processes, and how they ended."""
 
     root: Path
@@ -130,7 +130,7 @@ class Nursery:
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.nursery"],
+                [sys.executable, "-m", "tests.chaos.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -17,9 +17,9 @@ from imagen.errors import ImagenError
 from imagen.ledger.jobs.named_locks import release_lock
 from imagen.ledger.store.tables import jobs, locks
 from imagen.services.leases.reconcile import LOCK_NAME
-from tests.chaos.points import POINTS, Point
-from tests.chaos.stage import HOST, Actor, Stage
-from tests.chaos.watch import Watch
+from tests.chaos.environment import HOST, Environment, WorkerProcess
+from tests.chaos.kill_points import POINTS, KillPoint
+from tests.chaos.recovery import RecoveryWatch
 from tests.servers.server_process import ServerProcess
 
 #: For how long somebody doomed may wait for its turn.
@@ -43,29 +43,29 @@ class Slot:
 
 
 @dataclass
-class Play:
+class WorkerPool:
     """Keeps the slots filled, and does one thing after another to who is in them.
 
     ``points`` are worked off in the doomed slots, in an order that the dice decide.
     """
 
-    stage: Stage
+    environment: Environment
     slots: list[Slot]
-    watch: Watch
+    watch: RecoveryWatch
     dice: random.Random
     redis_server: ServerProcess | None = None
     postgres_server: ServerProcess | None = None
-    points: Mapping[str, list[Point]] = field(default_factory=lambda: POINTS)
+    points: Mapping[str, list[KillPoint]] = field(default_factory=lambda: POINTS)
     #: Each drawing process is on a host of its own: no lock file says that it has died.
     is_apart: bool = False
     pause_s: tuple[float, float] = (0.2, 0.7)
     say: Callable[[str], None] = lambda _: None
     counts: Counter[str] = field(default_factory=Counter)
     #: The points at which a process really died.
-    died_at: list[Point] = field(default_factory=list)
-    _cast: dict[int, Actor] = field(default_factory=dict)
-    _left: dict[str, list[Point]] = field(default_factory=dict)
-    _frozen: list[tuple[float, Actor]] = field(default_factory=list)
+    died_at: list[KillPoint] = field(default_factory=list)
+    _workers: dict[int, WorkerProcess] = field(default_factory=dict)
+    _left: dict[str, list[KillPoint]] = field(default_factory=dict)
+    _frozen: list[tuple[float, WorkerProcess]] = field(default_factory=list)
 
     def begin(self) -> None:
         """Fill every slot, and wait until those who are to live serve."""
@@ -73,32 +73,36 @@ class Play:
             self._left[role] = self.dice.sample(points, len(points))
         for number in range(len(self.slots)):
             self._fill(number)
-        self.stage.wait_ready(*(actor for actor in self._cast.values() if actor.point is None))
+        self.environment.wait_ready(
+            *(worker for worker in self._workers.values() if worker.point is None)
+        )
 
     @property
     def points_left(self) -> int:
         """How many points nobody has died at yet, of roles that are played."""
         roles = {slot.role for slot in self.slots}
-        doomed = sum(1 for actor in self._cast.values() if actor.point is not None)
+        doomed = sum(1 for worker in self._workers.values() if worker.point is not None)
         return sum(len(points) for role, points in self._left.items() if role in roles) + doomed
 
     def left(self) -> list[str]:
         """The same, for people."""
-        doomed = [str(actor.point) for actor in self._cast.values() if actor.point is not None]
+        doomed = [
+            str(worker.point) for worker in self._workers.values() if worker.point is not None
+        ]
         return [str(point) for points in self._left.values() for point in points] + doomed
 
     def tend(self) -> None:
         """Note who has died, fill their slots, and wake who was frozen for long enough."""
-        for number, actor in list(self._cast.items()):
-            if not actor.is_alive:
-                self._note_death(actor)
+        for number, worker in list(self._workers.items()):
+            if not worker.is_alive:
+                self._note_death(worker)
                 self._fill(number)
-        for thaw_s, actor in list(self._frozen):
+        for thaw_s, worker in list(self._frozen):
             if time.monotonic() >= thaw_s:
-                self._frozen.remove((thaw_s, actor))
-                actor.stopped = False
-                if actor.is_alive:
-                    actor.send(signal.SIGCONT)
+                self._frozen.remove((thaw_s, worker))
+                worker.stopped = False
+                if worker.is_alive:
+                    worker.send(signal.SIGCONT)
 
     def make_way(self) -> None:
         """Bring it to the places that only the one who looks after everybody's jobs passes.
@@ -108,41 +112,43 @@ class Play:
         """
         self._blame_who_never_comes()
         waits = any(
-            actor.point is not None
-            and actor.point.is_rare
-            and time.monotonic() - actor.started_s > _LONG_ENOUGH_S
-            for actor in self._cast.values()
+            worker.point is not None
+            and worker.point.is_rare
+            and time.monotonic() - worker.started_s > _LONG_ENOUGH_S
+            for worker in self._workers.values()
         )
         if not waits:
             return
-        with self.stage.imagen().ledger.read() as connection:
+        with self.environment.imagen().ledger.read() as connection:
             leader = connection.scalar(select(locks.c.owner).where(locks.c.name == LOCK_NAME))
-        for actor in list(self._cast.values()):
-            if not leader or not leader.startswith(actor.owner_prefix):
+        for worker in list(self._workers.values()):
+            if not leader or not leader.startswith(worker.owner_prefix):
                 continue
-            if actor.point is not None:
+            if worker.point is not None:
                 self.flush_redis()
                 continue
-            self.say(f"SIGKILL {actor.role} {actor.pid}, which reconciles")
-            actor.kill()
+            self.say(f"SIGKILL {worker.role} {worker.pid}, which reconciles")
+            worker.kill()
             self.counts["SIGKILL"] += 1
             if self.is_apart:
                 # Its neighbours know at once that it is dead, other hosts only when its time is up:
                 # the doomed would never be first.
-                release_lock(self.stage.imagen().ledger, LOCK_NAME, leader)
+                release_lock(self.environment.imagen().ledger, LOCK_NAME, leader)
 
     def _blame_who_never_comes(self) -> None:
         """Raises AssertionError, with its stacks, for somebody doomed who has had every chance."""
-        most_s = max(_TOO_LONG_S, _TOO_MANY_LEASES * self.stage.workers["lease_s"])
-        for actor in self._cast.values():
-            waited_s = time.monotonic() - actor.started_s
-            if actor.point is None or waited_s < most_s:
+        most_s = max(_TOO_LONG_S, _TOO_MANY_LEASES * self.environment.workers["lease_s"])
+        for worker in self._workers.values():
+            waited_s = time.monotonic() - worker.started_s
+            if worker.point is None or waited_s < most_s:
                 continue
-            actor.send(signal.SIGUSR2)
+            worker.send(signal.SIGUSR2)
             time.sleep(1.0)
-            log = actor.log.read_text(errors="replace")[-8000:]
-            who = f"{actor.role} {actor.pid}"
-            raise AssertionError(f"{who} has not come to {actor.point} in {waited_s:.0f} s:\n{log}")
+            log = worker.log.read_text(errors="replace")[-8000:]
+            who = f"{worker.role} {worker.pid}"
+            raise AssertionError(
+                f"{who} has not come to {worker.point} in {waited_s:.0f} s:\n{log}"
+            )
 
     def wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
@@ -152,41 +158,41 @@ class Play:
 
     def kill_one(self, role: str | None = None) -> None:
         """SIGKILL somebody, preferably at work."""
-        actor = self._pick(role)
-        if actor is None:
+        worker = self._pick(role)
+        if worker is None:
             return
-        self.say(f"SIGKILL {actor.role} {actor.pid}")
-        actor.kill()
+        self.say(f"SIGKILL {worker.role} {worker.pid}")
+        worker.kill()
         self.counts["SIGKILL"] += 1
         self.tend()
 
     def kill_slot(self, number: int) -> None:
         """SIGKILL whoever is in that slot, once it serves."""
-        actor = self._cast[number]
-        self.stage.wait_ready(actor)
-        self.say(f"SIGKILL {actor.role} {actor.pid}")
-        actor.kill()
-        self.counts[f"SIGKILL {actor.role}"] += 1
+        worker = self._workers[number]
+        self.environment.wait_ready(worker)
+        self.say(f"SIGKILL {worker.role} {worker.pid}")
+        worker.kill()
+        self.counts[f"SIGKILL {worker.role}"] += 1
         self.tend()
 
     def terminate_one(self) -> None:
-        actor = self._pick(None)
+        worker = self._pick(None)
         # Before it serves, a signal ends a process on the spot, which SIGKILL does already.
-        if actor is None or not actor.said("ready."):
+        if worker is None or not worker.said("ready."):
             return
-        self.say(f"SIGTERM {actor.role} {actor.pid}")
-        actor.send(signal.SIGTERM)
+        self.say(f"SIGTERM {worker.role} {worker.pid}")
+        worker.send(signal.SIGTERM)
         self.counts["SIGTERM"] += 1
 
     def freeze_one(self, *, for_s: float) -> None:
         """SIGSTOP somebody at work for longer than a lease, then SIGCONT."""
-        actor = self._pick(None)
-        if actor is None:
+        worker = self._pick(None)
+        if worker is None:
             return
-        self.say(f"SIGSTOP {actor.role} {actor.pid} for {for_s:g} s")
-        actor.send(signal.SIGSTOP)
-        actor.stopped = True
-        self._frozen.append((time.monotonic() + for_s, actor))
+        self.say(f"SIGSTOP {worker.role} {worker.pid} for {for_s:g} s")
+        worker.send(signal.SIGSTOP)
+        worker.stopped = True
+        self._frozen.append((time.monotonic() + for_s, worker))
         self.counts["SIGSTOP"] += 1
 
     def restart_redis(self, *, down_s: float = 1.0) -> None:
@@ -199,7 +205,7 @@ class Play:
 
     def flush_redis(self) -> None:
         self.say("FLUSHALL")
-        with redis.Redis.from_url(self.stage.redis_url) as client:
+        with redis.Redis.from_url(self.environment.redis_url) as client:
             client.flushall()
         self.counts["FLUSHALL"] += 1
 
@@ -214,34 +220,34 @@ class Play:
     def calm_down(self) -> None:
         """Nobody is doomed any more; who is frozen goes on."""
         self._left = {}
-        for _, actor in self._frozen:
-            if actor.is_alive:
-                actor.send(signal.SIGCONT)
-            actor.stopped = False
+        for _, worker in self._frozen:
+            if worker.is_alive:
+                worker.send(signal.SIGCONT)
+            worker.stopped = False
         self._frozen.clear()
-        for number, actor in list(self._cast.items()):
-            if actor.point is not None and actor.is_alive:
-                actor.kill()
-            if not actor.is_alive:
-                self._note_death(actor)
+        for number, worker in list(self._workers.items()):
+            if worker.point is not None and worker.is_alive:
+                worker.kill()
+            if not worker.is_alive:
+                self._note_death(worker)
                 self._left = {}
                 self._fill(number)
 
     def end(self) -> list[int]:
         """Stop everybody as an administrator would; the exit statuses are what you get."""
-        return self.stage.stop(actor for actor in self._cast.values() if actor.is_alive)
+        return self.environment.stop(worker for worker in self._workers.values() if worker.is_alive)
 
-    def _note_death(self, actor: Actor) -> None:
-        status = actor.wait()
+    def _note_death(self, worker: WorkerProcess) -> None:
+        status = worker.wait()
         if status == -signal.SIGKILL:
-            self.watch.note_death(actor.owner_prefix)
+            self.watch.note_death(worker.owner_prefix)
         elif status:
             self.counts[f"exit {status}"] += 1
-        if actor.point is not None and status == -signal.SIGKILL and not actor.killed:
-            self.died_at.append(actor.point)
-        elif actor.point is not None:
+        if worker.point is not None and status == -signal.SIGKILL and not worker.killed:
+            self.died_at.append(worker.point)
+        elif worker.point is not None:
             # Something else was faster: the next one dies there.
-            self._left.setdefault(actor.role, []).append(actor.point)
+            self._left.setdefault(worker.role, []).append(worker.point)
         self.counts["deaths"] += 1
 
     def _fill(self, number: int) -> None:
@@ -250,8 +256,8 @@ class Play:
         point = left.pop() if left and slot.doomed else None
         host = slot.host
         if self.is_apart and slot.role != "results":
-            host = f"{slot.role}-{len(self.stage.actors)}"
-        self._cast[number] = self.stage.start(
+            host = f"{slot.role}-{len(self.environment.processes)}"
+        self._workers[number] = self.environment.start(
             slot.role,
             host=host,
             point=point,
@@ -260,16 +266,16 @@ class Play:
             skew_s=slot.skew_s,
         )
 
-    def _pick(self, role: str | None) -> Actor | None:
-        actors = [
-            actor
-            for actor in self._cast.values()
-            if actor.is_alive and not actor.stopped and role in (None, actor.role)
+    def _pick(self, role: str | None) -> WorkerProcess | None:
+        processes = [
+            worker
+            for worker in self._workers.values()
+            if worker.is_alive and not worker.stopped and role in (None, worker.role)
         ]
         busy = self._busy_owners()
-        at_work = [a for a in actors if any(o.startswith(a.owner_prefix) for o in busy)]
+        at_work = [a for a in processes if any(o.startswith(a.owner_prefix) for o in busy)]
         # Now and then somebody idle, or just starting.
-        chosen = at_work if at_work and self.dice.random() < 0.8 else actors
+        chosen = at_work if at_work and self.dice.random() < 0.8 else processes
         return self.dice.choice(chosen) if chosen else None
 
     def _busy_owners(self) -> set[str]:
@@ -278,7 +284,7 @@ class Play:
             jobs.c.state.in_(held), jobs.c.lease_owner.is_not(None)
         )
         try:
-            with self.stage.imagen().ledger.read() as connection:
+            with self.environment.imagen().ledger.read() as connection:
                 return set(connection.scalars(statement))
         except ImagenError:
             return set()

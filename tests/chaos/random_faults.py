@@ -16,10 +16,10 @@ from imagen.errors import ImagenError
 from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from tests.chaos.audit import Audit, audit, queue_lengths, sweep_once
-from tests.chaos.points import POINTS, Point
-from tests.chaos.script import Play, Slot
-from tests.chaos.stage import SHORT, Stage, wait_until
-from tests.chaos.watch import Watch
+from tests.chaos.environment import SHORT_LEASES, Environment, wait_until
+from tests.chaos.kill_points import POINTS, KillPoint
+from tests.chaos.recovery import RecoveryWatch
+from tests.chaos.worker_pool import Slot, WorkerPool
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 #: A few that take longer than anybody lives, many quick ones, and some that cost money.
@@ -36,8 +36,8 @@ class Scene:
     kills: int = 10
     database: str = "postgresql"
     is_apart: bool = False
-    workers: dict[str, Any] = field(default_factory=lambda: dict(SHORT))
-    points: Mapping[str, list[Point]] = field(default_factory=lambda: POINTS)
+    workers: dict[str, Any] = field(default_factory=lambda: dict(SHORT_LEASES))
+    points: Mapping[str, list[KillPoint]] = field(default_factory=lambda: POINTS)
     faults: Sequence[str] = ("terminate", "freeze", "redis", "flush", "postgres")
     skew_s: float = 3600.0
     timeout_s: float = 300.0
@@ -49,8 +49,8 @@ class Ending:
     """What came of it."""
 
     audit: Audit
-    play: Play
-    watch: Watch
+    pool: WorkerPool
+    watch: RecoveryWatch
     seconds: float
 
 
@@ -62,10 +62,10 @@ def perform(scene: Scene) -> Ending:
         postgres = None
         if scene.database == "postgresql":
             postgres = stack.enter_context(PostgresServer())
-        stage = stack.enter_context(_stage(scene, redis_server, postgres))
-        watch = Watch(stage.imagen().ledger)
-        play = Play(
-            stage,
+        environment = stack.enter_context(_environment(scene, redis_server, postgres))
+        watch = RecoveryWatch(environment.imagen().ledger)
+        pool = WorkerPool(
+            environment,
             _slots(scene),
             watch,
             random.Random(scene.seed),
@@ -77,23 +77,23 @@ def perform(scene: Scene) -> Ending:
         )
         watch.start()
         stack.callback(watch.stop)
-        play.begin()
-        QueueFiller(stage, scene, play.dice).feed()
-        _go_through(scene, play)
-        play.calm_down()
+        pool.begin()
+        QueueFiller(environment, scene, pool.dice).feed()
+        _go_through(scene, pool)
+        pool.calm_down()
         scene.say("no more harm; waiting for the rest")
-        _finish(scene, play)
-        assert all(status == 0 for status in play.end()), "a worker did not stop cleanly"
-        sweep_once(stage)
-        found = audit(stage, calls_log=scene.folder / "calls.log")
-        return Ending(found, play, watch, time.monotonic() - began_s)
+        _finish(scene, pool)
+        assert all(status == 0 for status in pool.end()), "a worker did not stop cleanly"
+        sweep_once(environment)
+        found = audit(environment, calls_log=scene.folder / "calls.log")
+        return Ending(found, pool, watch, time.monotonic() - began_s)
 
 
 @dataclass
 class QueueFiller:
     """Adds jobs while there is something to be interrupted for."""
 
-    stage: Stage
+    environment: Environment
     scene: Scene
     dice: random.Random
     added: int = 0
@@ -105,13 +105,15 @@ class QueueFiller:
             prompts = [self.dice.choice(_PROMPTS) for _ in range(max(1, round(number * share)))]
             # A SQLite ledger keeps large images as files.
             size = "640x640" if backend == "slow" else "64x64"
-            self.stage.submit(prompts, backend=backend, size=size)
+            self.environment.submit(prompts, backend=backend, size=size)
             self.added += len(prompts)
 
 
-def _stage(scene: Scene, redis_server: RedisServer, postgres: PostgresServer | None) -> Stage:
+def _environment(
+    scene: Scene, redis_server: RedisServer, postgres: PostgresServer | None
+) -> Environment:
     calls = scene.folder / "calls.log"
-    return Stage(
+    return Environment(
         scene.folder,
         redis_server.url,
         postgres.create_database() if postgres else "",
@@ -143,55 +145,55 @@ def _slots(scene: Scene) -> list[Slot]:
     ]
 
 
-def _go_through(scene: Scene, play: Play) -> None:
+def _go_through(scene: Scene, pool: WorkerPool) -> None:
     """Everything that was asked for, in an order that the seed decides."""
-    feeder = QueueFiller(play.stage, scene, play.dice)
+    feeder = QueueFiller(pool.environment, scene, pool.dice)
     acts = ["kill"] * scene.kills + list(scene.faults)
     if scene.database != "postgresql":
         acts = [act for act in acts if act != "postgres"]
-    play.dice.shuffle(acts)
+    pool.dice.shuffle(acts)
     deadline_s = time.monotonic() + scene.timeout_s
-    while acts or play.points_left:
-        assert time.monotonic() < deadline_s, f"still to come: {acts}, {play.left()}"
-        if _unfinished(play.stage) < scene.jobs // 4:
+    while acts or pool.points_left:
+        assert time.monotonic() < deadline_s, f"still to come: {acts}, {pool.left()}"
+        if _unfinished(pool.environment) < scene.jobs // 4:
             feeder.feed()
         if acts:
-            _act(play, acts.pop(), scene)
+            _act(pool, acts.pop(), scene)
         else:
-            play.make_way()
-        play.wait(play.dice.uniform(*play.pause_s))
+            pool.make_way()
+        pool.wait(pool.dice.uniform(*pool.pause_s))
 
 
-def _act(play: Play, act: str, scene: Scene) -> None:
+def _act(pool: WorkerPool, act: str, scene: Scene) -> None:
     match act:
         case "kill":
-            play.kill_one()
+            pool.kill_one()
         case "terminate":
-            play.terminate_one()
+            pool.terminate_one()
         case "freeze":
-            play.freeze_one(for_s=scene.workers["lease_s"] * 1.5)
+            pool.freeze_one(for_s=scene.workers["lease_s"] * 1.5)
         case "redis":
-            play.restart_redis()
+            pool.restart_redis()
         case "flush":
-            play.flush_redis()
+            pool.flush_redis()
         case "postgres":
-            play.restart_postgres()
+            pool.restart_postgres()
 
 
-def _unfinished(stage: Stage) -> int:
+def _unfinished(environment: Environment) -> int:
     try:
-        states = count_states(stage.imagen().ledger, EVERYTHING)
+        states = count_states(environment.imagen().ledger, EVERYTHING)
     except ImagenError:
         return 0
     return sum(number for state, number in states.items() if not JobState(state).is_terminal)
 
 
-def _finish(scene: Scene, play: Play) -> None:
-    stage = play.stage
+def _finish(scene: Scene, pool: WorkerPool) -> None:
+    environment = pool.environment
     deadline_s = time.monotonic() + scene.timeout_s
-    while has_unfinished(stage.imagen().ledger, EVERYTHING):
+    while has_unfinished(environment.imagen().ledger, EVERYTHING):
         assert time.monotonic() < deadline_s, (
-            f"not finished: {count_states(stage.imagen().ledger, EVERYTHING)}"
+            f"not finished: {count_states(environment.imagen().ledger, EVERYTHING)}"
         )
-        play.wait(0.1)
-    wait_until(lambda: queue_lengths(stage) == 0, what="queues are empty")
+        pool.wait(0.1)
+    wait_until(lambda: queue_lengths(environment) == 0, what="queues are empty")

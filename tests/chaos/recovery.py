@@ -19,7 +19,7 @@ _HELD = (JobState.RUNNING.value, JobState.GENERATED.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class InterruptedJob:
     """A job that a process held when it died."""
 
     job_id: UUID
@@ -30,7 +30,7 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class RecoveredJob:
     """Seconds from the death to the next claim of the job, or its end."""
 
     job_id: UUID
@@ -39,12 +39,12 @@ class Recovered:
 
 
 @dataclass
-class Watch:
+class RecoveryWatch:
     """Follows interrupted jobs in a thread of its own, with a look every 20 ms or so."""
 
     ledger: Ledger
-    recovered: list[Recovered] = field(default_factory=list)
-    _open: list[Interrupted] = field(default_factory=list)
+    recovered: list[RecoveredJob] = field(default_factory=list)
+    _open: list[InterruptedJob] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -72,7 +72,7 @@ class Watch:
         """Look what the dead process held; says how many jobs."""
         died_s = time.monotonic()
         found = [
-            Interrupted(row.id, row.lease_owner, row.state, row.fence, died_s)
+            InterruptedJob(row.id, row.lease_owner, row.state, row.fence, died_s)
             for row in self._rows(owner_prefix)
         ]
         with self._lock:
@@ -98,7 +98,7 @@ class Watch:
             if pending:
                 self._look(pending)
 
-    def _look(self, pending: list[Interrupted]) -> None:
+    def _look(self, pending: list[InterruptedJob]) -> None:
         columns = (jobs.c.id, jobs.c.lease_owner, jobs.c.state)
         ids = [each.job_id for each in pending]
         try:
@@ -111,13 +111,13 @@ class Watch:
             row = now[each.job_id]
             if not _is_recovered(each, owner=row.lease_owner, state=row.state):
                 continue
-            found = Recovered(each.job_id, each.state, time.monotonic() - each.died_s)
+            found = RecoveredJob(each.job_id, each.state, time.monotonic() - each.died_s)
             with self._lock:
                 self._open.remove(each)
                 self.recovered.append(found)
 
 
-def _is_recovered(each: Interrupted, *, owner: str | None, state: str) -> bool:
+def _is_recovered(each: InterruptedJob, *, owner: str | None, state: str) -> bool:
     if state not in (JobState.QUEUED.value, *_HELD):
         return True
     if each.state == JobState.RUNNING.value and state == JobState.GENERATED.value:

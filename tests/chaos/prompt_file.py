@@ -14,9 +14,9 @@ from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
 from tests.chaos.audit import Audit, audit, queue_lengths, sweep_once
-from tests.chaos.script import Play, Slot
-from tests.chaos.stage import Stage, wait_until
-from tests.chaos.watch import Recovered, Watch
+from tests.chaos.environment import Environment, wait_until
+from tests.chaos.recovery import RecoveredJob, RecoveryWatch
+from tests.chaos.worker_pool import Slot, WorkerPool
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 _KILLS_EACH = 5
@@ -31,7 +31,7 @@ class Drawn:
     doubles: int
     seconds: float
     kills: Counter[str] = field(default_factory=Counter)
-    recovered: list[Recovered] = field(default_factory=list)
+    recovered: list[RecoveredJob] = field(default_factory=list)
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -51,56 +51,58 @@ def draw_file(
         if database == "postgresql":
             url = stack.enter_context(PostgresServer()).create_database()
         backends = {"mock": {"type": "mock", "latency_ms": 40}}
-        stage = stack.enter_context(
-            Stage(folder / "stage", redis_server.url, url, workers={}, backends=backends)
+        environment = stack.enter_context(
+            Environment(folder / "stage", redis_server.url, url, workers={}, backends=backends)
         )
-        watch = Watch(stage.imagen().ledger)
+        watch = RecoveryWatch(environment.imagen().ledger)
         slots = [Slot("gpu"), Slot("gpu"), Slot("results")]
-        play = Play(stage, slots, watch, random.Random(seed), points={}, say=say)
+        pool = WorkerPool(environment, slots, watch, random.Random(seed), points={}, say=say)
         watch.start()
         stack.callback(watch.stop)
-        play.begin()
-        stage.submit(prompts, name=folder.name)
-        _harm(play, len(prompts))
-        _wait_for_all(play, len(prompts), say)
-        play.end()
-        sweep_once(stage)
-        found = audit(stage)
+        pool.begin()
+        environment.submit(prompts, name=folder.name)
+        _harm(pool, len(prompts))
+        _wait_for_all(pool, len(prompts), say)
+        pool.end()
+        sweep_once(environment)
+        found = audit(environment)
         return Drawn(
             len(prompts),
             found,
             found.attempts["drawn"] - found.jobs,
             time.monotonic() - began_s,
-            play.counts,
+            pool.counts,
             watch.recovered,
         )
 
 
-def _harm(play: Play, jobs: int) -> None:
+def _harm(pool: WorkerPool, jobs: int) -> None:
     """Each slot is killed five times, spread over the whole run; Redis is flushed in the middle."""
-    acts = [str(number) for number in range(len(play.slots))] * _KILLS_EACH
-    play.dice.shuffle(acts)
+    acts = [str(number) for number in range(len(pool.slots))] * _KILLS_EACH
+    pool.dice.shuffle(acts)
     acts.insert(len(acts) // 2, "flush")
     for number, act in enumerate(acts, start=1):
         # By progress, not by time: so that no kill comes when all is done.
-        due = jobs * 0.9 * number / (len(acts) + 1) * play.dice.uniform(0.9, 1.0)
-        while _done(play.stage) < due:
-            play.wait(0.05)
+        due = jobs * 0.9 * number / (len(acts) + 1) * pool.dice.uniform(0.9, 1.0)
+        while _done(pool.environment) < due:
+            pool.wait(0.05)
         if act == "flush":
-            play.flush_redis()
+            pool.flush_redis()
         else:
-            play.kill_slot(int(act))
+            pool.kill_slot(int(act))
 
 
-def _wait_for_all(play: Play, number: int, say: Callable[[str], None]) -> None:
+def _wait_for_all(pool: WorkerPool, number: int, say: Callable[[str], None]) -> None:
     say("no more harm; waiting for the rest")
     deadline_s = time.monotonic() + 600
-    while _done(play.stage) < number:
-        assert time.monotonic() < deadline_s, count_states(play.stage.imagen().ledger, EVERYTHING)
-        play.wait(0.1)
-    wait_until(lambda: queue_lengths(play.stage) == 0, what="queues are empty")
+    while _done(pool.environment) < number:
+        assert time.monotonic() < deadline_s, count_states(
+            pool.environment.imagen().ledger, EVERYTHING
+        )
+        pool.wait(0.1)
+    wait_until(lambda: queue_lengths(pool.environment) == 0, what="queues are empty")
 
 
-def _done(stage: Stage) -> int:
-    states = count_states(stage.imagen().ledger, EVERYTHING)
+def _done(environment: Environment) -> int:
+    states = count_states(environment.imagen().ledger, EVERYTHING)
     return sum(states.get(state, 0) for state in JobState if state.is_terminal)

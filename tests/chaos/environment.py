@@ -17,15 +17,15 @@ from imagen.services.submit.prompt_file import Line
 from imagen.services.submit.resolve import RequestInput
 from imagen.services.submit.submit_batch import BatchRun, Submitted
 from imagen.wiring.bootstrap import Imagen, open_imagen
-from tests.chaos.actor import DIE_AT, SKEW_S
-from tests.chaos.nursery import Nursery
-from tests.chaos.points import Point
+from tests.chaos.fork_server import ForkServer
+from tests.chaos.forked_worker import DIE_AT, SKEW_S
+from tests.chaos.kill_points import KillPoint
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "studio"
 
 #: Leases that run out soon, so that a run is over soon.
-SHORT: Mapping[str, Any] = {
+SHORT_LEASES: Mapping[str, Any] = {
     "lease_s": 3,
     "heartbeat_s": 0.5,
     "grace_s": 2,
@@ -49,15 +49,15 @@ def wait_until(claim: Callable[[], object], *, what: str, timeout_s: float = 30.
 
 
 @dataclass
-class Actor:
+class WorkerProcess:
     """One worker process."""
 
     role: str
     host: str
     pid: int
-    nursery: Nursery
+    fork_server: ForkServer
     log: Path
-    point: Point | None = None
+    point: KillPoint | None = None
     stopped: bool = False
     killed: bool = False
     started_s: float = field(default_factory=time.monotonic)
@@ -70,7 +70,7 @@ class Actor:
     @property
     def status(self) -> int | None:
         """Its exit status, negative for a signal; nothing while it lives."""
-        return self.nursery.status(self.pid)
+        return self.fork_server.status(self.pid)
 
     @property
     def is_alive(self) -> bool:
@@ -105,7 +105,7 @@ class Actor:
 
 
 @dataclass
-class Stage:
+class Environment:
     """A folder with a configuration in it, and the processes that work by it.
 
     ``backends`` and the other settings are what stands in the file of that name; every host has a
@@ -115,15 +115,15 @@ class Stage:
     folder: Path
     redis_url: str
     database_url: str = ""
-    workers: Mapping[str, Any] = field(default_factory=lambda: SHORT)
+    workers: Mapping[str, Any] = field(default_factory=lambda: SHORT_LEASES)
     backends: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"mock": {"type": "mock"}}
     )
     settings: Mapping[str, Any] = field(default_factory=dict)
-    actors: list[Actor] = field(default_factory=list)
+    processes: list[WorkerProcess] = field(default_factory=list)
     _opened: dict[str, Imagen] = field(default_factory=dict)
     _positions: int = 0
-    _nursery: Nursery = field(default_factory=lambda: Nursery(ROOT))
+    _fork_server: ForkServer = field(default_factory=lambda: ForkServer(ROOT))
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -136,10 +136,10 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in self.actors:
-            if actor.is_alive:
-                actor.kill()
-        self._nursery.close()
+        for worker in self.processes:
+            if worker.is_alive:
+                worker.kill()
+        self._fork_server.close()
         for imagen in self._opened.values():
             imagen.close()
 
@@ -163,7 +163,7 @@ class Stage:
         }
         self.config_path.write_text(json.dumps(content, indent=1))
 
-    def environment(self, host: str = HOST) -> dict[str, str]:
+    def variables(self, host: str = HOST) -> dict[str, str]:
         """What a process of ``host`` gets; nothing of our own environment."""
         home = self.folder / "hosts" / host
         home.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,7 @@ class Stage:
     def imagen(self, host: str = HOST) -> Imagen:
         """This process as one of ``host``."""
         if host not in self._opened:
-            self._opened[host] = open_imagen(None, self.environment(host))
+            self._opened[host] = open_imagen(None, self.variables(host))
         return self._opened[host]
 
     def start(
@@ -192,45 +192,45 @@ class Stage:
         role: str,
         *,
         host: str = HOST,
-        point: Point | None = None,
+        point: KillPoint | None = None,
         number: int = 1,
         skew_s: float = 0.0,
-    ) -> Actor:
+    ) -> WorkerProcess:
         """Begin a worker; it may die at the ``number``-th call of ``point``."""
-        environment = self.environment(host)
+        environment = self.variables(host)
         if point is not None:
             environment[DIE_AT] = f"{point.side} {point.target} {number}"
         if skew_s:
             environment[SKEW_S] = str(skew_s)
-        log = self.folder / f"{role}-{len(self.actors)}.log"
-        pid = self._nursery.start(role, environment=environment, folder=self.folder, log=log)
-        actor = Actor(role, host, pid, self._nursery, log, point)
-        self.actors.append(actor)
-        return actor
+        log = self.folder / f"{role}-{len(self.processes)}.log"
+        pid = self._fork_server.start(role, environment=environment, folder=self.folder, log=log)
+        worker = WorkerProcess(role, host, pid, self._fork_server, log, point)
+        self.processes.append(worker)
+        return worker
 
-    def start_ready(self, role: str, **options: Any) -> Actor:
+    def start_ready(self, role: str, **options: Any) -> WorkerProcess:
         """Begin a worker and wait until it serves its queue."""
-        actor = self.start(role, **options)
-        self.wait_ready(actor)
-        return actor
+        worker = self.start(role, **options)
+        self.wait_ready(worker)
+        return worker
 
-    def wait_ready(self, *actors: Actor) -> None:
-        for actor in actors:
+    def wait_ready(self, *processes: WorkerProcess) -> None:
+        for worker in processes:
             wait_until(
-                lambda actor=actor: actor.said("ready.") or not actor.is_alive,
-                what=f"{actor.role} is ready",
+                lambda worker=worker: worker.said("ready.") or not worker.is_alive,
+                what=f"{worker.role} is ready",
                 timeout_s=60,
             )
-            assert actor.is_alive, actor.log.read_text()[-3000:]
+            assert worker.is_alive, worker.log.read_text()[-3000:]
 
-    def stop(self, actors: Iterable[Actor]) -> list[int]:
+    def stop(self, processes: Iterable[WorkerProcess]) -> list[int]:
         """SIGTERM to all of them at once; the exit statuses are what you get."""
-        ending = list(actors)
+        ending = list(processes)
         # Before it serves, a signal ends a process on the spot.
         self.wait_ready(*ending)
-        for actor in ending:
-            actor.send(signal.SIGTERM)
-        return [actor.wait() for actor in ending]
+        for worker in ending:
+            worker.send(signal.SIGTERM)
+        return [worker.wait() for worker in ending]
 
     def submit(
         self,

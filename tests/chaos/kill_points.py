@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class KillPoint:
     """``module:name`` or ``module:Class.name``; ``side`` is ``before`` or ``after`` the call."""
 
     target: str
@@ -21,8 +21,8 @@ class Point:
         return f"{self.side} {self.target.removeprefix('imagen.')}"
 
 
-def _both(target: str, *, is_rare: bool = False) -> list[Point]:
-    return [Point(target, side, is_rare) for side in ("before", "after")]
+def _both(target: str, *, is_rare: bool = False) -> list[KillPoint]:
+    return [KillPoint(target, side, is_rare) for side in ("before", "after")]
 
 
 _START = _both("imagen.queue.worker.worker:QueueWorker.start", is_rare=True)
@@ -45,23 +45,23 @@ _PAYING = [
 _DELIVERING = [
     *_both("imagen.ledger.jobs.delivery:claim_deliveries"),
     *_both("imagen.services.deliver.deliver:record_usage"),
-    Point("imagen.services.deliver.image_groups:load_artifacts", "after"),
+    KillPoint("imagen.services.deliver.image_groups:load_artifacts", "after"),
     *_both("imagen.ledger.jobs.delivery:record_targets"),
     *_both("imagen.services.deliver.deliver:write_temp"),
-    Point("imagen.services.deliver.deliver:sync_files", "before"),
+    KillPoint("imagen.services.deliver.deliver:sync_files", "before"),
     *_both("imagen.services.deliver.deliver:place"),
-    Point("imagen.services.deliver.deliver:sync_folder", "before"),
+    KillPoint("imagen.services.deliver.deliver:sync_folder", "before"),
     *_both("imagen.ledger.jobs.delivery:record_succeeded"),
-    Point("imagen.services.deliver.deliver:drop_files", "before"),
+    KillPoint("imagen.services.deliver.deliver:drop_files", "before"),
 ]
 
 _LOOKING_AFTER = [
-    Point("imagen.services.leases.reconcile:take_lock", "after"),
+    KillPoint("imagen.services.leases.reconcile:take_lock", "after"),
     *_both("imagen.services.leases.reconcile:take_back", is_rare=True),
     *_both("imagen.queue.publish.publisher:CeleryPublisher.wake_workers", is_rare=True),
 ]
 
-POINTS: dict[str, list[Point]] = {
+POINTS: dict[str, list[KillPoint]] = {
     "gpu": [*_START, *_DRAWING],
     "cloud": [*_DRAWING, *_PAYING, *_LOOKING_AFTER],
     "results": [*_START, *_DELIVERING, *_LOOKING_AFTER],

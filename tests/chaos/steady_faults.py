@@ -20,9 +20,9 @@ from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.store.tables import jobs
 from imagen.queue.broker.routing import queue_key
 from tests.chaos.audit import Audit, audit, queue_lengths, sweep_once
-from tests.chaos.script import Play, Slot
-from tests.chaos.stage import Stage, wait_until
-from tests.chaos.watch import Recovered, Watch
+from tests.chaos.environment import Environment, wait_until
+from tests.chaos.recovery import RecoveredJob, RecoveryWatch
+from tests.chaos.worker_pool import Slot, WorkerPool
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 _POISON = "poison"
@@ -51,7 +51,7 @@ class Harmed:
     audit: Audit
     seconds: float
     kills: Counter[str]
-    recovered: list[Recovered]
+    recovered: list[RecoveredJob]
     crashed: int
     poison_crashes: list[int] = field(default_factory=list)
     poison_states: Counter[str] = field(default_factory=Counter)
@@ -67,26 +67,26 @@ def draw_under_harm(harm: Harm, *, folder: Path, say: Callable[[str], None]) -> 
         url = ""
         if harm.database == "postgresql":
             url = stack.enter_context(PostgresServer()).create_database()
-        stage = stack.enter_context(_stage(harm, folder, redis_server.url, url))
-        watch = Watch(stage.imagen().ledger)
+        environment = stack.enter_context(_environment(harm, folder, redis_server.url, url))
+        watch = RecoveryWatch(environment.imagen().ledger)
         slots = [Slot("gpu"), Slot("gpu"), Slot("cloud"), Slot("cloud"), Slot("results")]
-        play = Play(stage, slots, watch, random.Random(harm.seed), points={}, say=say)
+        pool = WorkerPool(environment, slots, watch, random.Random(harm.seed), points={}, say=say)
         watch.start()
         stack.callback(watch.stop)
-        play.begin()
-        number = _submit(stage, harm)
-        _harm_until_done(play, harm, number)
-        wait_until(lambda: queue_lengths(stage) == 0, what="queues are empty")
-        assert all(status == 0 for status in play.end()), "a worker did not stop cleanly"
-        sweep_once(stage)
-        return _harmed(stage, play, watch, time.monotonic() - began_s)
+        pool.begin()
+        number = _submit(environment, harm)
+        _harm_until_done(pool, harm, number)
+        wait_until(lambda: queue_lengths(environment) == 0, what="queues are empty")
+        assert all(status == 0 for status in pool.end()), "a worker did not stop cleanly"
+        sweep_once(environment)
+        return _harmed(environment, pool, watch, time.monotonic() - began_s)
 
 
-def _stage(harm: Harm, folder: Path, redis_url: str, database_url: str) -> Stage:
+def _environment(harm: Harm, folder: Path, redis_url: str, database_url: str) -> Environment:
     latency_ms = round(harm.job_s * 1000)
     local = {"type": "mock", "latency_ms": latency_ms, "crash_if_contains": _POISON}
     paid = {**local, "queue": "cloud", "cost_usd": 0.003, "calls_log": str(folder / "calls.log")}
-    return Stage(
+    return Environment(
         folder / "stage",
         redis_url,
         database_url,
@@ -95,47 +95,49 @@ def _stage(harm: Harm, folder: Path, redis_url: str, database_url: str) -> Stage
     )
 
 
-def _submit(stage: Stage, harm: Harm) -> int:
-    stage.submit([f"{_POISON} {number}" for number in range(harm.poison)], backend="local")
-    stage.submit([f"a fox {number}" for number in range(harm.jobs // 2)], backend="local")
-    stage.submit(
+def _submit(environment: Environment, harm: Harm) -> int:
+    environment.submit([f"{_POISON} {number}" for number in range(harm.poison)], backend="local")
+    environment.submit([f"a fox {number}" for number in range(harm.jobs // 2)], backend="local")
+    environment.submit(
         [f"an owl {number}" for number in range(harm.jobs - harm.jobs // 2)], backend="paid"
     )
     return harm.poison + harm.jobs
 
 
-def _harm_until_done(play: Play, harm: Harm, number: int) -> None:
+def _harm_until_done(pool: WorkerPool, harm: Harm, number: int) -> None:
     began_s = time.monotonic()
     kill_s = began_s + harm.kill_every_s
     garbage_s = began_s
-    while _ended(play.stage) < number:
+    while _ended(pool.environment) < number:
         now_s = time.monotonic()
         assert now_s < began_s + harm.timeout_s, count_states(
-            play.stage.imagen().ledger, EVERYTHING
+            pool.environment.imagen().ledger, EVERYTHING
         )
         if harm.kill_every_s and now_s >= kill_s:
             kill_s += harm.kill_every_s
-            play.kill_one(play.dice.choice(["gpu", "cloud"]))
+            pool.kill_one(pool.dice.choice(["gpu", "cloud"]))
         if harm.garbage_every_s and now_s >= garbage_s:
             garbage_s += harm.garbage_every_s
-            _put_garbage(play)
-        play.wait(0.1)
+            _put_garbage(pool)
+        pool.wait(0.1)
 
 
-def _put_garbage(play: Play) -> None:
-    with redis.Redis.from_url(play.stage.redis_url) as client:
+def _put_garbage(pool: WorkerPool) -> None:
+    with redis.Redis.from_url(pool.environment.redis_url) as client:
         for queue in ("gpu", "cloud"):
-            client.lpush(queue_key(queue), play.dice.choice(_GARBAGE), os.urandom(20))
-    play.counts["garbage"] += 4
+            client.lpush(queue_key(queue), pool.dice.choice(_GARBAGE), os.urandom(20))
+    pool.counts["garbage"] += 4
 
 
-def _ended(stage: Stage) -> int:
-    states = count_states(stage.imagen().ledger, EVERYTHING)
+def _ended(environment: Environment) -> int:
+    states = count_states(environment.imagen().ledger, EVERYTHING)
     return sum(states.get(state, 0) for state in JobState if state.is_terminal)
 
 
-def _harmed(stage: Stage, play: Play, watch: Watch, seconds: float) -> Harmed:
-    with stage.imagen().ledger.read() as connection:
+def _harmed(
+    environment: Environment, pool: WorkerPool, watch: RecoveryWatch, seconds: float
+) -> Harmed:
+    with environment.imagen().ledger.read() as connection:
         rows = connection.execute(
             select(
                 jobs.c.request,
@@ -148,9 +150,9 @@ def _harmed(stage: Stage, play: Play, watch: Watch, seconds: float) -> Harmed:
     poison = [row for row in rows if _POISON in row.request["user_prompt"]]
     healthy = [row for row in rows if _POISON not in row.request["user_prompt"]]
     return Harmed(
-        audit(stage, calls_log=stage.folder.parent / "calls.log"),
+        audit(environment, calls_log=environment.folder.parent / "calls.log"),
         seconds,
-        play.counts,
+        pool.counts,
         watch.recovered,
         sum(row.error_code == "worker_crashed" and row.state == "failed" for row in healthy),
         [row.crash_count for row in poison],
