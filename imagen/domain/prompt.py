@@ -43,6 +43,6 @@ def require_prompt(text: str) -> tuple[str, tuple[str, ...]]:
     return cleaned, warnings
 
 
-def hash_prompt(user_prompt: str) -> str:
+def hash_prompt(prompt: str) -> str:
     """The sha256, in hex, of the user's own prompt (before any style), encoded as UTF-8."""
-    return hashlib.sha256(user_prompt.encode()).hexdigest()
+    return hashlib.sha256(prompt.encode()).hexdigest()

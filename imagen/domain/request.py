@@ -1,4 +1,4 @@
-"""What to draw, with everything settled: the part of a job that a backend sees."""
+"""What to draw, with every default resolved: the part of a job that a backend sees."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class ImageRequest:
     """One image to draw.
 
     Attributes:
-        prompt: the whole text the backend draws, style applied.
-        user_prompt: the text as the user gave it; what ``prompt_hash`` is made of.
+        prompt: the text as the user gave it; what ``prompt_hash`` is made of.
+        styled_prompt: the whole text that the backend draws, style applied.
         width, height: pixels.
         seed: 1..2**63-1; never 0, a seed is drawn at submission.
-        steps: sampling steps, or nothing for the backend's default.
+        steps: sampling steps, or None for the backend's default.
         format: ``png``, ``jpeg`` or ``webp``: what the user would like to get.
         options: ``--opt key=value`` pairs, for the adapter alone.
     """
 
     prompt: str
-    user_prompt: str
+    styled_prompt: str
     width: int
     height: int
     seed: int
@@ -55,11 +55,15 @@ class ImageRequest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that ``request_from_json`` reads back; unset fields are left out."""
-        values = asdict(self)
+        values = {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
         return {key: value for key, value in values.items() if value not in (None, "", {})}
+
+
+#: Fields that rows of the ledger hold under another key, from before they were renamed.
+_STORED_AS = {"prompt": "user_prompt", "styled_prompt": "prompt"}
 
 
 def request_from_json(data: Mapping[str, Any]) -> ImageRequest:
     """The request that ``ImageRequest.to_json`` wrote; keys of newer versions are ignored."""
-    known = {key: data[key] for key in ImageRequest.__dataclass_fields__ if key in data}
-    return ImageRequest(**known)
+    keys = {name: _STORED_AS.get(name, name) for name in ImageRequest.__dataclass_fields__}
+    return ImageRequest(**{name: data[key] for name, key in keys.items() if key in data})

@@ -64,8 +64,8 @@ class Provenance:
                 "created_at": self.job.created_at,
                 "backend": self.job.backend,
                 "model": drawing.model or self.job.backend,
-                "prompt": request.user_prompt,
-                "drawn_prompt": request.prompt,
+                "prompt": request.prompt,
+                "drawn_prompt": request.styled_prompt,
                 "negative": drawing.negative,
                 "style": request.style,
                 "seed": drawing.seed,
@@ -84,7 +84,7 @@ class Provenance:
         """The record and the circumstances: caller, times, price, batch. For the sidecar."""
         job = self.job
         circumstances = {
-            "prompt_hash": hash_prompt(job.request.user_prompt),
+            "prompt_hash": hash_prompt(job.request.prompt),
             "finished_at": self.finished_at,
             "latency_ms": self.latency_ms,
             "cost_usd": self.cost.usd,

@@ -89,7 +89,7 @@ class BackendContract:
     ) -> None:
         fitted = backend.fit(request_).request
 
-        assert fitted.user_prompt == request_.user_prompt
+        assert fitted.prompt == request_.prompt
         assert fitted.seed == request_.seed
 
     # What is checked: the drawing.

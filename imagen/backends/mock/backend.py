@@ -129,7 +129,7 @@ class MockBackend:
 
     def _refuse(self, request: ImageRequest) -> None:
         """Nothing, unless the settings say that this request is not to be drawn now."""
-        settings, prompt = self._settings, request.user_prompt
+        settings, prompt = self._settings, request.prompt
         missing = self._missing_variable()
         if missing:
             raise CredentialError(f"backend {self.name!r} needs {missing}", f"set {missing}")
@@ -172,9 +172,9 @@ class MockBackend:
     def _pretend_to_work(self, request: ImageRequest, run: Run, steps: int) -> None:
         settings = self._settings
         run.progress(0, steps)
-        if _contains(request.user_prompt, settings.crash_if_contains):
+        if _contains(request.prompt, settings.crash_if_contains):
             os._exit(_CRASH_STATUS)
-        if _contains(request.user_prompt, settings.hang_if_contains):
+        if _contains(request.prompt, settings.hang_if_contains):
             self._wait(run, 0, steps, settings.hang_s)
             raise JobTimeout(f"backend {self.name!r} hung for {settings.hang_s:g} s")
         if settings.latency_ms:

@@ -32,12 +32,14 @@ def draw_request(request: ImageRequest) -> bytes:
 def draw_image(request: ImageRequest) -> Image.Image:
     """RGB, width x height pixels: a landscape that prompt, negative and seed choose, lettered."""
     # Seeded with bytes, it gives the same numbers on every machine and Python.
-    key = f"{request.seed}\n{request.prompt}\n{request.negative}"
+    key = f"{request.seed}\n{request.styled_prompt}\n{request.negative}"
     rng = random.Random(key.encode("utf-8", "surrogatepass"))  # noqa: S311  (not a secret)
     palette = rng.choice(PALETTES)
     palette = find_palette(request.options.get("palette", ""), otherwise=palette)
     image = draw_landscape(request.width, request.height, rng, palette)
     draw_caption(
-        image, request.prompt, footer=f"seed {request.seed}  {request.width}x{request.height}"
+        image,
+        request.styled_prompt,
+        footer=f"seed {request.seed}  {request.width}x{request.height}",
     )
     return image

@@ -23,7 +23,7 @@ class TryCounter:
 
     def count(self, request: ImageRequest) -> int:
         """The number of this try, from 1. Jobs are told apart by their prompt and seed."""
-        key = hashlib.sha256(f"{request.seed}\n{request.user_prompt}".encode()).hexdigest()[:32]
+        key = hashlib.sha256(f"{request.seed}\n{request.prompt}".encode()).hexdigest()[:32]
         if self._state_dir is None:
             with self._lock:
                 self._counts[key] += 1

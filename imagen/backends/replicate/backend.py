@@ -210,7 +210,7 @@ class ReplicateBackend:
     def _private(self, plan: Plan) -> tuple[str, ...]:
         """What no message may quote, whoever says it."""
         request = plan.request
-        return (request.prompt, request.user_prompt, request.negative, *self._secrets.held)
+        return (request.prompt, request.styled_prompt, request.negative, *self._secrets.held)
 
     def _followed(self, plan: Plan, run: Run, tick: Tick) -> Followed:
         """The attempt's prediction, its id committed: an earlier worker's, found, or created."""

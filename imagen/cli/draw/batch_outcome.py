@@ -169,7 +169,7 @@ def _failures(ledger: Ledger, submitted: Submitted, prompts: PromptFile) -> list
     jobs = [*now, *(job for job in before if job is not None)][:MOST_NAMED]
     if not jobs:
         return []
-    lines = _lines_of(prompts, {job.request.user_prompt for job in jobs})
+    lines = _lines_of(prompts, {job.request.prompt for job in jobs})
     failures = [
         Failure(
             job.id,
@@ -199,7 +199,7 @@ def _numbered(prompts: PromptFile) -> Iterator[tuple[int, str]]:
 
 
 def _line_of(job: Job, lines: dict[str, list[int]]) -> int | None:
-    numbers = lines[job.request.user_prompt]
+    numbers = lines[job.request.prompt]
     if not numbers:
         return None
     # The key ends in how often the same was asked for before it in the file.

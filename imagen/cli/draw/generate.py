@@ -268,7 +268,7 @@ def _preview(shell: Shell, imagen: Imagen, job: Job, *, flag: bool | None) -> No
     command, env, is_terminal = output.preview_command, shell.env, shell.screen.out.isatty()
     if not is_wanted(setting, command=command, env=env, is_terminal=is_terminal):
         return
-    title = job.request.user_prompt
+    title = job.request.prompt
     try:
         open_preview(Path(str(job.output_path)), title=title, command=command, env=env)
     except ImagenError as error:

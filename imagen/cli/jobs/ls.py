@@ -134,7 +134,7 @@ def _row(job: Job, short_id: str, now: datetime) -> tuple[str, ...]:
         job.backend,
         str(job.request.size),
         age(job.created_at, now),
-        slugify(job.request.user_prompt, max_chars=32),
+        slugify(job.request.prompt, max_chars=32),
         _result(job),
     )
 

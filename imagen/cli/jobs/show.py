@@ -73,8 +73,8 @@ def _more(job: Job) -> dict[str, Any]:
     """What the ledger knows besides the documented facts."""
     request = job.request
     return {
-        "prompt": request.user_prompt,
-        "drawn_prompt": request.prompt,
+        "prompt": request.prompt,
+        "drawn_prompt": request.styled_prompt,
         "style": request.style,
         "options": hide_secrets(request.options),
         "phase": job.phase.value,
@@ -141,8 +141,8 @@ def _lines(
         "error": f"{job.error_message} [{job.error_code}]" if job.error_message else "",
         "path": facts["path"],
         "sidecar": facts["sidecar"],
-        "prompt": request.user_prompt,
-        "drawn as": request.prompt if request.prompt != request.user_prompt else "",
+        "prompt": request.prompt,
+        "drawn as": request.styled_prompt if request.styled_prompt != request.prompt else "",
         "negative": facts["negative"],
         "style": request.style,
         "size": _size(facts),

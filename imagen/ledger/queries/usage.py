@@ -68,7 +68,7 @@ def usage_of(claim: Claim) -> dict[str, Any]:
         "backend": attempt.backend,
         "model": record.model,
         "seed": record.seed,
-        "prompt_hash": hash_prompt(claim.job.request.user_prompt),
+        "prompt_hash": hash_prompt(claim.job.request.prompt),
         "latency_ms": attempt.latency_ms,
         "cost_usd_estimate": attempt.cost_usd,
         "caller": claim.job.caller,

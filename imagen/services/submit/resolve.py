@@ -171,7 +171,7 @@ def _request(
     prompt, warnings = require_prompt(ask.prompt)
     negative, more = clean_prompt(ask.negative or style.negative, what="negative prompt")
     options, even_more = _clean_options(ask.options)
-    dressed, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
+    styled, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
     size: Size = parse_size(ask.size) if ask.size else style.size or DEFAULT_SIZE
     if not 0 <= ask.seed <= MAX_SEED:
         raise RequestError(
@@ -180,8 +180,8 @@ def _request(
     if ask.steps < 0:
         raise RequestError(f"steps {ask.steps} is negative", f"0 is the default of {backend_name}")
     request = ImageRequest(
-        prompt=dressed,
-        user_prompt=prompt,
+        prompt=prompt,
+        styled_prompt=styled,
         width=size.width,
         height=size.height,
         seed=ask.seed or draw_seed(),
@@ -246,7 +246,7 @@ def _output(
         {
             "date": now.strftime("%Y-%m-%d"),
             "time": now.strftime("%H%M%S"),
-            "slug": slugify(request.user_prompt),
+            "slug": slugify(request.prompt),
             "seed": request.seed,
             "backend": resolved.backend,
             "id": job_id,

@@ -11,5 +11,5 @@ _SLUG_CHARS = 24
 
 def wakeup_for(job: Job | JobDraft) -> Wakeup:
     """The wake-up of a job: backend, size and the beginning of its slug."""
-    slug = slugify(job.request.user_prompt, max_chars=_SLUG_CHARS)
+    slug = slugify(job.request.prompt, max_chars=_SLUG_CHARS)
     return Wakeup(job.id, f"{job.backend} {job.request.size} {slug}")

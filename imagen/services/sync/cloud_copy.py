@@ -51,7 +51,7 @@ class Copy:
 
     @property
     def slug(self) -> str:
-        return slugify(self.job.request.user_prompt)
+        return slugify(self.job.request.prompt)
 
     def row(self, storage_path: str) -> dict[str, Any]:
         """The row of ``imagen.images``; its id is the job's, so sending it twice is one row."""
@@ -62,8 +62,8 @@ class Copy:
             "owner_user_id": UUID(self.job.owner_user_id),
             "job_id": self.job.id,
             "storage_path": storage_path,
-            "prompt": request.user_prompt,
-            "prompt_hash": hash_prompt(request.user_prompt),
+            "prompt": request.prompt,
+            "prompt_hash": hash_prompt(request.prompt),
             "backend": attempt.backend,
             "model": record.model,
             "seed": record.seed,

@@ -25,7 +25,7 @@ STORABLE = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 requests = st.builds(
     ImageRequest,
     prompt=STORABLE,
-    user_prompt=STORABLE,
+    styled_prompt=STORABLE,
     width=st.integers(MIN_SIDE, MAX_SIDE),
     height=st.integers(MIN_SIDE, MAX_SIDE),
     seed=st.integers(1, 2**63 - 1),
@@ -40,7 +40,9 @@ requests = st.builds(
 @given(requests)
 def test_a_request_survives_being_written_down(request: ImageRequest) -> None:
     # An empty prompt cannot be submitted.
-    request = replace(request, prompt="x" + request.prompt, user_prompt="x" + request.user_prompt)
+    request = replace(
+        request, prompt="x" + request.prompt, styled_prompt="x" + request.styled_prompt
+    )
 
     assert request_from_json(json.loads(json.dumps(request.to_json()))) == request
 

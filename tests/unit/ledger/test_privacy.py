@@ -9,7 +9,9 @@ from sqlalchemy.exc import DBAPIError
 
 
 def test_no_error_of_the_database_repeats_a_prompt(desk: Any) -> None:
-    draft = desk.draft(request=desk.request(prompt="my secret wish"), backend=None)
+    draft = desk.draft(
+        request=desk.request(prompt="my secret wish", styled_prompt="my secret wish"), backend=None
+    )
 
     from imagen.ledger.jobs.submit import submit_job
 

@@ -42,8 +42,8 @@ def make_provenance() -> Callable[..., Provenance]:
 
     def make(*, request: dict[str, Any] | None = None, **facts: Any) -> Provenance:
         asked: dict[str, Any] = {
-            "prompt": "a red fox, soft light",
-            "user_prompt": "a red fox",
+            "prompt": "a red fox",
+            "styled_prompt": "a red fox, soft light",
             "negative": "text, watermark",
             "style": "blog-header",
             "width": 40,

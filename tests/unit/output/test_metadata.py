@@ -72,7 +72,7 @@ def test_the_whole_record_is_read_back(
 def test_any_prompt_is_read_back(
     make_image: Maker, make_provenance: Callable[..., Provenance], image_format: str
 ) -> None:
-    request = {"prompt": AWKWARD_PROMPT, "user_prompt": AWKWARD_PROMPT.replace("\ud83e", "")}
+    request = {"prompt": AWKWARD_PROMPT.replace("\ud83e", ""), "styled_prompt": AWKWARD_PROMPT}
     record = make_provenance(request=request).record
 
     embedded = embed(make_image(image_format), record)
@@ -241,7 +241,7 @@ def test_what_a_jpeg_cannot_hold_is_left_out_by_name(
     make_image: Maker, make_provenance: Callable[..., Provenance]
 ) -> None:
     prompt = "<fox> " * 5_300
-    request = {"prompt": prompt, "user_prompt": prompt}
+    request = {"prompt": prompt, "styled_prompt": prompt}
     record = make_provenance(request=request, details={"workflow": "x" * 90_000}).record
 
     kept = metadata.read(embed(make_image("jpeg"), record))
@@ -256,7 +256,7 @@ def test_other_formats_hold_the_longest_prompt(
     make_image: Maker, make_provenance: Callable[..., Provenance], image_format: str
 ) -> None:
     prompt = "狐" * 10_600
-    record = make_provenance(request={"prompt": prompt, "user_prompt": prompt}).record
+    record = make_provenance(request={"prompt": prompt, "styled_prompt": prompt}).record
 
     assert metadata.read(embed(make_image(image_format), record)) == record
 

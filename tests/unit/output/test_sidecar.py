@@ -81,7 +81,7 @@ def test_a_repeated_delivery_writes_the_same_sidecar(make_provenance: MakeProven
 
 
 def test_a_sidecar_is_readable_by_people(make_provenance: MakeProvenance) -> None:
-    text = build(make_provenance(request={"user_prompt": "狐"})).decode()
+    text = build(make_provenance(request={"prompt": "狐"})).decode()
 
     assert '\n  "prompt": "狐",\n' in text
     assert text.endswith("}\n")

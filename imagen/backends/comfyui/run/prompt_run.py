@@ -293,5 +293,5 @@ class PromptRun:
             )
 
     def _without_prompt(self, error: BackendRejected) -> BackendRejected:
-        texts = (self.request.prompt, self.request.user_prompt, self.request.negative)
+        texts = (self.request.prompt, self.request.styled_prompt, self.request.negative)
         return BackendRejected(without(error.message, *texts), error.hint)

@@ -35,7 +35,7 @@ def fit_request(request: ImageRequest, workflow: Workflow, settings: ComfyUISett
 def values_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
     """What the graph is filled with: everything of a fitted request that a binding may take."""
     values: dict[str, Any] = {
-        "prompt": request.prompt,
+        "prompt": request.styled_prompt,
         "negative": request.negative,
         "seed": request.seed,
         "steps": request.steps,

@@ -72,7 +72,7 @@ def plan_request(
     steps = _settle_steps(request.steps, spec, default_steps, model=model, warnings=warnings)
     sizing = choose_size(spec, request.size, given=given)
     warnings += sizing.warnings
-    inputs: dict[str, Any] = {**sizing.inputs, **given, "prompt": request.prompt}
+    inputs: dict[str, Any] = {**sizing.inputs, **given, "prompt": request.styled_prompt}
     if steps is not None and spec.steps_input:
         inputs[spec.steps_input] = steps
     if "seed" in spec.inputs:

@@ -59,4 +59,4 @@ def backend(make_backend: MakeBackend) -> ComfyUIBackend:
 
 @pytest.fixture
 def fox() -> ImageRequest:
-    return ImageRequest("a red fox, ink", "a red fox", width=64, height=64, seed=7)
+    return ImageRequest("a red fox", "a red fox, ink", width=64, height=64, seed=7)

@@ -97,7 +97,7 @@ def test_the_result_says_what_is_needed_to_draw_it_again(
     assert (settings["guidance"], settings["sampler"]) == (4.5, "euler")
     assert settings["clip_t5"] == "t5xxl_fp8_e4m3fn.safetensors"
     assert drawn.details["workflow"] == "flux-dev"
-    assert fox.prompt not in json.dumps(drawn.details)
+    assert fox.styled_prompt not in json.dumps(drawn.details)
 
 
 def test_steps_are_reported_as_they_pass(make_backend: MakeBackend, fox: ImageRequest) -> None:
@@ -314,12 +314,12 @@ def test_an_unknown_option_never_reaches_the_server(
 def test_a_failing_node_is_named_without_prompt_or_paths(
     backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
 ) -> None:
-    fake.inject("error", message=f"cannot encode {fox.prompt} in /srv/comfy/models/x.py\n")
+    fake.inject("error", message=f"cannot encode {fox.styled_prompt} in /srv/comfy/models/x.py\n")
 
     with pytest.raises(BackendRejected, match="RuntimeError: cannot encode …") as caught:
         backend.generate(fox, RecordingRun())
 
-    assert fox.prompt not in str(caught.value)
+    assert fox.styled_prompt not in str(caught.value)
     assert "/srv" not in str(caught.value)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_default_steps_are_filled_in() -> None:
 )
 def test_what_it_cannot_draw_is_refused_at_submission(change: dict[str, Any], message: str) -> None:
     request = ask(steps=None)
-    changed = ImageRequest(**({**request.to_json(), **change}))
+    changed = replace(request, **change)
 
     with pytest.raises(RequestError, match=message):
         build().fit(changed)

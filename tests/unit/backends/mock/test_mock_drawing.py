@@ -43,7 +43,7 @@ def test_pixels_are_the_same_on_every_platform(request_: ImageRequest, expected:
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 8}, {"prompt": "a blue fox"}, {"negative": "snow"}, {"width": 257}]
+    "change", [{"seed": 8}, {"styled_prompt": "a blue fox"}, {"negative": "snow"}, {"width": 257}]
 )
 def test_what_is_asked_decides_the_picture(change: dict[str, Any]) -> None:
     assert digest(replace(ask(), **change)) != digest(ask())

@@ -96,7 +96,7 @@ def draft(**changes: Any) -> ImageRequest:
     """A small request with a prompt that is easily found where it does not belong."""
     usual: dict[str, Any] = {
         "prompt": "a vermilion fox",
-        "user_prompt": "a vermilion fox",
+        "styled_prompt": "a vermilion fox",
         "width": 512,
         "height": 512,
         "seed": 7,

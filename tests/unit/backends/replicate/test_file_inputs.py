@@ -56,7 +56,7 @@ def test_an_order_with_a_file_is_not_taken_for_one_with_another_prompt(
     request = replace(request_, steps=None, options={"input_image": PICTURE})
     lost = new_run(before_submitted=_die)
     with pytest.raises(Killed):
-        backend.generate(replace(request, prompt="another fox"), lost)
+        backend.generate(replace(request, styled_prompt="another fox"), lost)
     fake.inject(Fault.LOST_BEFORE_CREATION)
     run = new_run()
 

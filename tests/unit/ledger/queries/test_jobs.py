@@ -42,8 +42,8 @@ from imagen.ledger.queries.waiting_jobs import count_waiting, crashed_waiting
 
 def test_a_job_comes_back_as_it_was_submitted(desk: Any) -> None:
     request = desk.request(
-        prompt="dressed 🦊",
-        user_prompt="🦊",
+        prompt="🦊",
+        styled_prompt="styled 🦊",
         negative="x",
         steps=3,
         seed=2**63 - 1,

@@ -60,7 +60,7 @@ def all_rows(ledger: Any) -> list[Any]:
 
 
 def test_a_row_says_who_drew_what_with_what_for_how_much_and_not_the_prompt(desk: Any) -> None:
-    styled = desk.request(user_prompt="my secret wish", prompt="my secret wish, in oil")
+    styled = desk.request(prompt="my secret wish", styled_prompt="my secret wish, in oil")
     claim = generated(desk, request=styled)
 
     record_usage(desk.ledger, [claim], also_send=False)

@@ -25,7 +25,7 @@ JOB: UUID = uuid7()
 JOB_ROW = Job(
     id=JOB,
     state=JobState.QUEUED,
-    request=ImageRequest(prompt="a fox", user_prompt="a fox", width=64, height=64, seed=1),
+    request=ImageRequest(prompt="a fox", styled_prompt="a fox", width=64, height=64, seed=1),
     output=Output("/tmp", "fox.png"),
     backend="mock",
     queue="gpu",

@@ -151,8 +151,8 @@ def test_a_style_dresses_the_prompt_and_fills_in_the_rest(settle: Any) -> None:
     draft = settle(style="header")
 
     request = draft.request
-    assert request.prompt == "photo of a red fox, wide"
-    assert request.user_prompt == "a red fox"
+    assert request.styled_prompt == "photo of a red fox, wide"
+    assert request.prompt == "a red fox"
     assert (request.negative, request.steps, request.style) == ("text", 9, "header")
     assert (request.width, request.height) == (1536, 768)
     assert draft.backend == "other"
@@ -252,8 +252,8 @@ def test_any_prompt_is_drawn_as_it_is_under_a_safe_name(
     draft = settle(prompt)
     submit_job(desk.ledger, draft)
 
+    assert desk.job(draft.id).request.styled_prompt == prompt
     assert desk.job(draft.id).request.prompt == prompt
-    assert desk.job(draft.id).request.user_prompt == prompt
     name = draft.output.name
     assert "/" not in name
     assert not name.startswith(".")

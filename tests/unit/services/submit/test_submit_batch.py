@@ -60,7 +60,7 @@ class Room:
         found = []
         options = {"scope": scope} if scope else {}
         while (claim := self.desk.claim(**options)) is not None:
-            found.append(claim.job.request.user_prompt)
+            found.append(claim.job.request.prompt)
         return found
 
 

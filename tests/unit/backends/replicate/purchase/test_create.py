@@ -271,7 +271,7 @@ def test_a_prediction_with_another_seed_or_prompt_is_never_taken(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     backend = build()
-    for other in (replace(request_, seed=8), replace(request_, prompt="another fox")):
+    for other in (replace(request_, seed=8), replace(request_, styled_prompt="another fox")):
         lost = new_run(before_submitted=die)
         with pytest.raises(Killed):
             backend.generate(other, lost)
