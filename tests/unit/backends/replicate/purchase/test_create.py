@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import ClassVar, NoReturn
 
 import pytest
 
-from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.job import AttemptState
 from imagen.domain.request import ImageRequest
@@ -21,7 +18,6 @@ from imagen.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from imagen.http.exchange import Unanswered
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.fakes.replicate.book import Book, BookRun, Killed
 
@@ -33,16 +29,6 @@ PAINTER = f"acme/painter:{'a' * 64}"
 
 def die() -> None:
     raise Killed
-
-
-class SlowlyIntended(BookRun):
-    """A run whose commit of an intent takes its time."""
-
-    TAKES_S: ClassVar[float] = 0.05
-
-    def intend(self, *, timeout_s: float) -> None:
-        super().intend(timeout_s=timeout_s)
-        time.sleep(self.TAKES_S)
 
 
 @pytest.mark.parametrize(
@@ -203,37 +189,6 @@ def test_a_lost_call_is_not_forgotten_while_the_models_inputs_cannot_be_asked_fo
 
     assert caught.value.look_again_s > 0
     assert fake.world.created_count() == 1
-
-
-def test_a_process_that_is_stopped_while_it_announces_a_call_sends_nothing(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book
-) -> None:
-    run = SlowlyIntended(book=book)
-
-    with pytest.raises(BackendUnavailable, match="too late to be sent"):
-        build(post_timeout_s=2 * SlowlyIntended.TAKES_S).generate(request_, run)
-
-    assert fake.count_calls("POST", "/predictions") == 0
-
-
-def test_a_call_is_over_when_its_time_since_the_intent_is(
-    build: Build, request_: ImageRequest, book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that takes over counts from the intent, which is all that it knows."""
-    timeouts_s: list[float] = []
-
-    def note(*_: object, timeout_s: float, **_options: object) -> NoReturn:
-        timeouts_s.append(timeout_s)
-        raise Unanswered("not asked", was_sent=False)
-
-    backend = build(post_timeout_s=60.0)
-    monkeypatch.setattr(Client, "post", note)
-
-    with pytest.raises(BackendUnavailable):
-        backend.generate(request_, SlowlyIntended(book=book))
-
-    [timeout_s] = timeouts_s
-    assert timeout_s <= 60.0 - SlowlyIntended.TAKES_S
 
 
 @pytest.mark.parametrize(
