@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from imagen.backends.adapter import AdapterContext
-from imagen.backends.comfyui.run.stuck import StuckSign
 from imagen.backends.comfyui.run.timings import Timings
-from imagen.backends.comfyui.server.headers import read_headers
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow.fitting import fit_request, options_for
 from imagen.backends.comfyui.workflow.library import is_built_in, load_workflow
@@ -27,8 +26,8 @@ from imagen.errors import ConfigError, CredentialError, ImagenError
 if TYPE_CHECKING:
     from imagen.backends.comfyui.server.client import ComfyClient
 
-# What talks to the server is imported where it is first needed: requests, the websocket and Pillow
-# take 0.1 s, which a command that only submits a job need not wait for.
+# The modules that talk to the server are imported where they are first needed: requests, the
+# websocket and Pillow take 0.1 s, which a command that only submits a job does not need.
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +46,9 @@ class ComfyUIBackend:
         self._settings = settings
         self._env = env
         self._timings = timings
-        self._sign = StuckSign()
         self._lock = threading.Lock()
         self._client: ComfyClient | None = None
-        # A user's file is read when it is needed: it may lie on the GPU's host alone.
+        # A user's file is read when it is needed: it may be on the GPU's host alone.
         self._workflow = load_workflow(settings) if is_built_in(settings) else None
 
     def __repr__(self) -> str:
@@ -77,51 +75,50 @@ class ComfyUIBackend:
         is survived by drawing again with the same seed.
 
         Raises:
-            BackendUnavailable: certainly not begun, or interrupted by somebody else.
+            BackendUnavailable: certainly not begun, or interrupted by another client.
             BackendStuck: the server answers but draws nothing, or cannot save.
-            OutcomeUnknown: the server went away and did not come back; look the attempt up.
-            BackendRejected: the graph or the drawing failed and would again.
+            OutcomeUnknown: the server went away and did not come back.
+            BackendRejected: the graph is wrong, or a node failed and would fail again.
             JobTimeout: it ran for ``timeout_s``; stopped.
-            CredentialError: a proxy wants other headers.
+            CredentialError: a proxy refuses the headers.
             ConfigError, RequestError: as for ``fit``.
             JobCanceled: passed on, once the prompt is stopped.
             LeaseLost: passed on; the server is left alone.
         """
-        from imagen.backends.comfyui.run.follow import Limits  # noqa: PLC0415
         from imagen.backends.comfyui.run.prompt_run import PromptRun  # noqa: PLC0415
         from imagen.backends.comfyui.server.websocket import EventSocket  # noqa: PLC0415
 
         workflow = self._load_here()
         fitted = fit_request(request, workflow, self._settings)
-        events = EventSocket(
-            self._settings.url, headers=self._headers(), reconnect_s=self._timings.reconnect_s
-        )
-        drawing = PromptRun(
-            client=self._connect(),
-            elsewhere=self._connect_elsewhere,
-            workflow=workflow,
-            request=fitted.request,
-            run=run,
-            events=events,
-            limits=Limits(
-                self._settings.timeout_s, self._settings.stall_s, self._settings.restart_wait_s
-            ),
-            timings=self._timings,
-            sign=self._sign,
-        )
-        try:
-            picture = drawing.draw()
-        finally:
-            events.close()
+        headers = self._headers()
+        with ExitStack() as stack:
+            events = EventSocket(
+                self._settings.url, headers=headers, reconnect_s=self._timings.reconnect_s
+            )
+            stack.enter_context(closing(events))
+            prompt_run = PromptRun(
+                self._connect(),
+                # The proxy's headers are for the backend's own server only.
+                connect=lambda url: stack.enter_context(closing(self._make_client(url, {}))),
+                events=events,
+                workflow=workflow,
+                request=fitted.request,
+                run=run,
+                settings=self._settings,
+                timings=self._timings,
+            )
+            image = prompt_run.draw()
         return Drawn(
-            data=picture.data,
-            model=models_in(drawing.graph) or _model_of(workflow, fitted.request) or workflow.name,
+            data=image.data,
+            model=models_in(prompt_run.graph)
+            or _model_of(workflow, fitted.request)
+            or workflow.name,
             seed=request.seed if workflow.takes("seed") else None,
             steps=fitted.request.steps if workflow.takes("steps") else None,
             cost=FREE,
             details=_details(workflow, fitted.request),
-            # All of it: the submitting host may not have had the workflow to look at.
-            warnings=(*fitted.warnings, *picture.warnings),
+            # Those of fit as well: the submitting host may not have the workflow.
+            warnings=(*fitted.warnings, *image.warnings),
             negative=request.negative if workflow.takes("negative") else "",
         )
 
@@ -129,7 +126,7 @@ class ComfyUIBackend:
         return FREE
 
     def affinity(self, request: ImageRequest) -> str | None:
-        """The model file that the filled graph names; nothing where it names none, or where the
+        """The model file that the filled graph names; None where it names none, or where the
         workflow is not on this host."""
         try:
             return _model_of(self._load(), request)
@@ -142,7 +139,7 @@ class ComfyUIBackend:
 
         try:
             workflow = self._load_here()
-            return check_server(self._connect(), workflow, stuck_on=self._sign.prompt_id)
+            return check_server(self._connect(), workflow)
         except (ConfigError, CredentialError) as exc:
             return Health("not configured", exc.message, exc.hint)
         except ImagenError as exc:
@@ -165,7 +162,7 @@ class ComfyUIBackend:
             )
 
     def forget(self, external_id: str) -> None:
-        """Have the history entry dropped; the server keeps its file. Best effort."""
+        """Drop the history entry; the server keeps its file. Best effort."""
         try:
             self._connect().forget(external_id)
         except ImagenError as exc:
@@ -176,7 +173,7 @@ class ComfyUIBackend:
             if self._client is not None:
                 self._client.close()
 
-    # Below: made when first needed, so that building a backend does no I/O.
+    # Made when first needed, so that building a backend does no I/O.
 
     def _load(self) -> Workflow:
         with self._lock:
@@ -200,10 +197,6 @@ class ComfyUIBackend:
                 self._client = self._make_client(self._settings.url, headers)
             return self._client
 
-    def _connect_elsewhere(self, url: str) -> ComfyClient:
-        # The proxy's token is for our own server only.
-        return self._make_client(url, {})
-
     def _make_client(self, url: str, headers: Mapping[str, str]) -> ComfyClient:
         from imagen.backends.comfyui.server.client import ComfyClient  # noqa: PLC0415
         from imagen.backends.comfyui.server.http_transport import Transport  # noqa: PLC0415
@@ -214,6 +207,8 @@ class ComfyUIBackend:
         return ComfyClient(transport)
 
     def _headers(self) -> dict[str, str]:
+        from imagen.backends.comfyui.server.http_transport import read_headers  # noqa: PLC0415
+
         return read_headers(self._settings.headers_env, self._env)
 
 
@@ -242,7 +237,7 @@ class ComfyUIAdapter:
     settings_type: type[BaseModel] = ComfyUISettings
 
     def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
-        """A backend that has contacted nobody yet.
+        """A backend that has not contacted its server yet.
 
         Raises:
             ConfigError: the workflow is unknown, or has no place for something that is set.

@@ -1,12 +1,11 @@
-"""Getting a drawn image off the server, whole and of the right size."""
+"""Downloading a drawn image from the server, whole and of the right size."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 
-from imagen.backends.comfyui.run.timings import Timings
-from imagen.backends.comfyui.run.waiting import CancelableWait
+from imagen.backends.comfyui.run.timings import CancelableWait, Timings
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.history_entry import ImageFile
 from imagen.backends.comfyui.workflow.workflow import Workflow
@@ -16,12 +15,12 @@ from imagen.images.verify import BrokenImage, inspect_image
 
 log = logging.getLogger(__name__)
 
-_FETCHES = 3
+_DOWNLOADS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedImage:
-    """Verified bytes, and what the user should know about them."""
+    """Verified bytes, and warnings for the user."""
 
     data: bytes
     warnings: tuple[str, ...] = ()
@@ -33,22 +32,21 @@ def fetch_image(
     *,
     workflow: Workflow,
     size: Size,
-    waiting: CancelableWait,
-    patience_s: float,
+    wait: CancelableWait,
     timings: Timings,
 ) -> FetchedImage | None:
-    """The first image; nothing when the server has no whole copy of it.
+    """The first of ``images``; None when the server has no whole copy of it.
 
-    Tried three times. A server that is gone meanwhile is waited for, since its files survive a
+    Tried three times. A server that goes away meanwhile is waited for, since its files survive a
     restart (observed on ComfyUI 0.3.64).
     """
-    for _ in range(_FETCHES):
+    for _ in range(_DOWNLOADS):
         try:
             return _verify(client.view(images[0]), len(images), workflow=workflow, size=size)
         except (BrokenImage, BackendUnavailable) as exc:
             log.warning("comfyui_image_broken", extra={"url": client.url, "why": str(exc)})
-        waiting.until_answered(client.prove, patience_s=patience_s)
-        waiting.pause(timings.fetch_s)
+        wait.until_answered(client.prove)
+        wait.pause(timings.retry_s)
     return None
 
 

@@ -1,47 +1,38 @@
-"""Following one prompt to its end: events for speed, HTTP as the truth, and both clocks."""
+"""Following one prompt to its end: events for speed, HTTP for certainty, and the time limits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from imagen.backends.comfyui.run.phases import Phases
-from imagen.backends.comfyui.run.stuck import StuckSign
 from imagen.backends.comfyui.run.timings import Timings
 from imagen.backends.comfyui.server.client import ComfyClient, PromptStatus
 from imagen.backends.comfyui.server.websocket import EventSocket, PromptEvent
+from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.protocols import Run
-from imagen.errors import BackendUnavailable, OutcomeUnknown
+from imagen.errors import BackendUnavailable, JobTimeout, OutcomeUnknown
 
 Entry = Mapping[str, Any]
 
 
-class Overdue(Exception):
-    """The prompt has executed for longer than it may."""
+class LimitExceeded(Exception):
+    """The prompt has to be stopped.
 
+    ``culprit_id`` is the prompt that does not move: this one, or one of ours ahead of it.
+    ``error`` is what to raise once it is stopped.
+    """
 
-class Stalled(Exception):
-    """Nothing moves; ``culprit_id`` is the prompt itself or one of ours that it waits behind."""
-
-    def __init__(self, culprit_id: str) -> None:
+    def __init__(self, culprit_id: str, error: JobTimeout | BackendUnavailable) -> None:
         super().__init__(culprit_id)
         self.culprit_id = culprit_id
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds: of execution, of silence, and of the server's absence."""
-
-    timeout_s: float
-    stall_s: float
-    absence_s: float
+        self.error = error
 
 
 class PromptFollower:
-    """One prompt of one thread, from its submission until it has ended."""
+    """One prompt, from its submission until it has ended; for one thread."""
 
     def __init__(
         self,
@@ -51,52 +42,48 @@ class PromptFollower:
         events: EventSocket,
         posted_as: str,
         run: Run,
-        limits: Limits,
+        settings: ComfyUISettings,
         timings: Timings,
-        sign: StuckSign,
         phases: Phases,
         total_steps: int,
     ) -> None:
-        """``posted_as`` is the client id it was posted with, "" when somebody else posted it."""
+        """``posted_as`` is the client id it was posted with, "" when another worker posted it."""
         self._client = client
         self._prompt_id = prompt_id
         self._events = events
         self._posted_as = posted_as
         self._run = run
-        self._limits = limits
+        self._settings = settings
         self._timings = timings
-        self._sign = sign
         self._phases = phases
-        self._done, self._total = 0, max(1, total_steps)
+        self._done, self._total = 0, total_steps
         now_s = time.monotonic()
-        self._looked_at_s = now_s
-        self._look_at_s = now_s + (timings.poll_s if posted_as else 0.0)
+        self._asked_at_s = now_s
+        self._ask_at_s = now_s + (timings.poll_s if posted_as else 0.0)
         self._changed_at_s = now_s
         self._running_since_s: float | None = None
         self._absent_since_s: float | None = None
         self._is_ending = False
         self._lag_s = timings.lag_s
-        self._seen: PromptStatus | None = None
+        self._status: PromptStatus | None = None
 
     def until_ended(self) -> Entry | None:
-        """The history entry; nothing when the server does not know the prompt any more.
+        """The history entry; None when the server does not know the prompt any more.
 
         Blocks. Calls ``run.progress`` about every second.
 
         Raises:
-            Overdue, Stalled: it is for the caller to stop it.
-            OutcomeUnknown: the server was gone for too long.
+            LimitExceeded: the caller has to stop it.
+            OutcomeUnknown: the server was gone for ``restart_wait_s``.
             JobCanceled, LeaseLost: passed through from ``run``.
         """
         while True:
             self._listen()
             self._run.progress(self._done, self._total, phase=self._phases.text)
-            if time.monotonic() >= self._look_at_s:
-                sighting = self._look()
-                if sighting and sighting.where == "ended":
-                    return sighting.entry
-                if sighting and sighting.where == "nowhere":
-                    return None
+            if time.monotonic() >= self._ask_at_s:
+                status = self._ask()
+                if status and status.where in ("ended", "nowhere"):
+                    return status.entry
             self._enforce_limits()
 
     @property
@@ -105,61 +92,56 @@ class PromptFollower:
 
     def _listen(self) -> None:
         now_s = time.monotonic()
-        event = self._events.wait(min(self._timings.tick_s, max(0.0, self._look_at_s - now_s)))
+        event = self._events.wait(min(self._timings.tick_s, max(0.0, self._ask_at_s - now_s)))
         if event is None:
             return
         if event.prompt_id == self._prompt_id:
             self._take(event)
         elif event.kind == "queue" and not self._is_attached:
             # It may be our prompt that ended, but busy servers say this many times a second.
-            soon_s = self._looked_at_s + 5 * self._timings.lag_s
-            self._look_at_s = min(self._look_at_s, max(soon_s, time.monotonic()))
+            soon_s = self._asked_at_s + 5 * self._timings.lag_s
+            self._ask_at_s = min(self._ask_at_s, max(soon_s, time.monotonic()))
 
     def _take(self, event: PromptEvent) -> None:
         now_s = time.monotonic()
         self._mark_running(now_s)
         self._changed_at_s = now_s
-        self._look_at_s = now_s + self._timings.poll_s
+        self._ask_at_s = now_s + self._timings.poll_s
         self._phases.hear(event)
         if event.kind == "progress":
             self._done, self._total = event.done, max(1, event.total)
-        elif event.kind == "ending":
+        elif event.kind in ("ending", "ended"):
             self._is_ending = True
-            self._look_at_s = now_s + self._timings.lag_s
-        elif event.kind == "ended":
-            self._is_ending = True
-            self._look_at_s = now_s
+            self._ask_at_s = now_s + (self._timings.lag_s if event.kind == "ending" else 0.0)
 
     def _mark_running(self, now_s: float) -> None:
         if self._running_since_s is None:
             self._running_since_s = now_s
 
-    def _look(self) -> PromptStatus | None:
+    def _ask(self) -> PromptStatus | None:
+        """Where the prompt is by HTTP; None while the server cannot be reached."""
         try:
-            sighting = self._client.look_up(self._prompt_id)
+            status = self._client.look_up(self._prompt_id)
         except BackendUnavailable as exc:
             self._note_absence(exc)
             return None
         now_s = time.monotonic()
-        if self._absent_since_s is not None:
-            self._absent_since_s = None
+        if status != self._status or self._absent_since_s is not None:
             self._changed_at_s = now_s
-        if sighting != self._seen:
-            self._seen = sighting
-            self._changed_at_s = now_s
-        if sighting.where == "running":
+        self._status, self._absent_since_s = status, None
+        if status.where == "running":
             self._mark_running(now_s)
             self._phases.running(is_heard=self._is_attached)
-        elif sighting.where == "pending":
-            self._phases.queued(sighting.ahead)
-        self._looked_at_s = now_s
-        self._look_at_s = now_s + self._next_wait_s()
-        return sighting
+        elif status.where == "pending":
+            self._phases.queued(status.ahead)
+        self._asked_at_s = now_s
+        self._ask_at_s = now_s + self._next_wait_s()
+        return status
 
     def _next_wait_s(self) -> float:
         if not self._is_ending:
             return self._timings.poll_s
-        # The entry is a matter of milliseconds; ask less and less eagerly.
+        # The entry appears within milliseconds; each wait is twice the one before.
         self._lag_s = min(2 * self._lag_s, self._timings.poll_s)
         return self._lag_s
 
@@ -168,33 +150,45 @@ class PromptFollower:
         if self._absent_since_s is None:
             self._absent_since_s = now_s
             self._phases.absent(datetime.now(UTC))
-        if now_s - self._absent_since_s >= self._limits.absence_s:
+        absence_s = self._settings.restart_wait_s
+        if now_s - self._absent_since_s >= absence_s:
             raise OutcomeUnknown(
-                f"{exc.message}, {self._limits.absence_s:g} s long in the middle of a prompt",
-                exc.hint,
+                f"{exc.message}, {absence_s:g} s long in the middle of a prompt", exc.hint
             ) from exc
-        self._looked_at_s = now_s
-        self._look_at_s = now_s + self._timings.poll_s
+        self._asked_at_s = now_s
+        self._ask_at_s = now_s + self._timings.poll_s
 
     def _enforce_limits(self) -> None:
         if self._absent_since_s is not None:
             return
         now_s = time.monotonic()
+        silent_s = now_s - self._changed_at_s
         if self._running_since_s is not None:
-            if now_s - self._running_since_s >= self._limits.timeout_s:
-                raise Overdue
-            # Without its events a prompt that is well shows no change either.
-            if self._is_attached and now_s - self._changed_at_s >= self._limits.stall_s:
-                raise Stalled(self._prompt_id)
+            if now_s - self._running_since_s >= self._settings.timeout_s:
+                raise LimitExceeded(self._prompt_id, self._timeout())
+            # Without its events a prompt that runs well shows no change either.
+            if self._is_attached and silent_s >= self._settings.stall_s:
+                raise self._stall(self._prompt_id)
             return
-        ahead = self._seen.ahead if self._seen else ()
-        if any(one.prompt_id == self._sign.prompt_id for one in ahead):
-            raise Stalled(self._sign.prompt_id)
+        ahead = self._status.ahead if self._status else ()
+        stuck_id = self._client.stuck_prompt_id
+        if any(prompt.prompt_id == stuck_id for prompt in ahead):
+            raise self._stall(stuck_id)
         # Another client's prompt sends us no events, so its silence says nothing: it may take
-        # hours. Only where nothing is ahead does the server owe us a start.
-        if not ahead and now_s - self._changed_at_s >= self._patience_in_queue_s:
-            raise Stalled(self._prompt_id)
+        # hours. The server is late with a start only where nothing is ahead.
+        if not ahead and silent_s >= self._settings.timeout_s + self._settings.stall_s:
+            raise self._stall(self._prompt_id)
 
-    @property
-    def _patience_in_queue_s(self) -> float:
-        return self._limits.timeout_s + self._limits.stall_s
+    def _timeout(self) -> JobTimeout:
+        return JobTimeout(
+            f"{self._client.who} did not finish within timeout_s {self._settings.timeout_s:g}",
+            "ask for a smaller image or fewer steps, or raise timeout_s",
+        )
+
+    def _stall(self, culprit_id: str) -> LimitExceeded:
+        error = BackendUnavailable(
+            f"{self._client.who} showed no progress for stall_s {self._settings.stall_s:g}; "
+            "the prompt was interrupted",
+            "raise stall_s if loading the model takes longer than that",
+        )
+        return LimitExceeded(culprit_id, error)

@@ -1,4 +1,4 @@
-"""Stopping one prompt, and only that one, and knowing whether it stopped."""
+"""Stopping one prompt and no other, and finding out whether it stopped."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _INTERRUPT_AGAIN_S = 1.0
 
 
 def stop_prompt(client: ComfyClient, prompt_id: str, *, wait_s: float) -> PromptStatus | None:
-    """How the prompt ended once it is neither queued nor running; nothing if that is unknown.
+    """Where the prompt is once it is neither queued nor running; None if that is unknown.
 
     Blocks up to ``wait_s`` seconds and two timeouts: an interrupt takes effect at the next step
-    or node. Safe to call twice. It looks before it interrupts, since old servers take an
-    interrupt with an id for one without, and each order is repeated until it shows effect: the
-    answers say nothing, one id may be queued twice, and a waiting prompt may start meanwhile.
+    or node. Safe to call twice. It looks before it interrupts, since old servers ignore the id of
+    an interrupt and stop whatever runs. Each order is repeated until it shows effect: the answers
+    say nothing, one id may be queued twice, and a waiting prompt may start meanwhile.
     """
     deadline_s = time.monotonic() + wait_s
     interrupted_at_s = float("-inf")
     while True:
         try:
-            sighting = client.look_up(prompt_id)
-            if sighting.where in ("ended", "nowhere"):
-                return sighting
-            if sighting.where == "pending":
+            status = client.look_up(prompt_id)
+            if status.where in ("ended", "nowhere"):
+                return status
+            if status.where == "pending":
                 client.delete_queued(prompt_id)
             elif time.monotonic() - interrupted_at_s >= _INTERRUPT_AGAIN_S:
                 client.interrupt(prompt_id)
                 interrupted_at_s = time.monotonic()
         except (BackendError, CredentialError):
-            # Gone or unreachable for now; what matters is whether it is back in time.
+            # The server may be back before the deadline.
             pass
         if time.monotonic() >= deadline_s:
             return None

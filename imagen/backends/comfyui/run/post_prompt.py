@@ -1,20 +1,58 @@
-"""Posting a prompt so that it is queued once, whatever becomes of the answer."""
+"""Queueing a prompt once: found where an earlier worker posted it, or posted here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
-from imagen.backends.comfyui.run.timings import Timings
-from imagen.backends.comfyui.run.waiting import CancelableWait
+from imagen.backends.comfyui.run.timings import CancelableWait, Timings
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.workflow.fitting import values_for
 from imagen.backends.comfyui.workflow.workflow import Workflow
+from imagen.domain.job import Attempt
 from imagen.domain.request import ImageRequest
-from imagen.errors import BackendRejected, BackendUnavailable, OutcomeUnknown
+from imagen.errors import (
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    CredentialError,
+    OutcomeUnknown,
+)
+
+log = logging.getLogger(__name__)
 
 _POSTS = 3
+
+
+def find_server(
+    previous: Attempt | None, client: ComfyClient, *, connect: Callable[[str], ComfyClient]
+) -> ComfyClient | None:
+    """The server that has the earlier worker's prompt queued, running or in its history.
+
+    ``client`` is the backend's own server; ``connect`` makes a client for another url. None where
+    there was no earlier worker, or where its prompt is gone.
+
+    Raises:
+        OutcomeUnknown: the backend's own server may have the prompt and cannot be asked.
+    """
+    if previous is None or not previous.external_id:
+        return None
+    if previous.place in ("", client.url):
+        try:
+            is_known = client.look_up(previous.external_id).where != "nowhere"
+        except BackendUnavailable as exc:
+            # A prompt that cannot be looked up must not be posted a second time.
+            raise OutcomeUnknown(exc.message, exc.hint) from exc
+        return client if is_known else None
+    other = connect(previous.place)
+    try:
+        return other if other.look_up(previous.external_id).where != "nowhere" else None
+    except (BackendError, CredentialError):
+        # Another host's loopback, or a server that is gone: drawing it here costs nothing.
+        log.info("comfyui_place_unreachable", extra={"place": other.url})
+        return None
 
 
 def make_body(
@@ -24,21 +62,21 @@ def make_body(
     attempt_id: str,
     prompt_id: str,
     client_id: str,
-    draw: int,
+    number: int,
 ) -> dict[str, Any]:
-    """What is posted for the attempt's ``draw``-th try, counted from 1.
+    """The body of an attempt's post; ``number`` counts the posts of one ``generate`` from 1.
 
     Each has a file prefix of its own: names are used again after a deletion, and an identical
     graph is answered from the cache with the old file's name, even when that file is gone (both
     observed on ComfyUI 0.3.64).
     """
-    name = "image" if draw == 1 else f"image-{draw}"
+    name = "image" if number == 1 else f"image-{number}"
     return {
         "prompt": workflow.fill(
             values_for(request, workflow), filename_prefix=f"imagen/{attempt_id}/{name}"
         ),
         "prompt_id": prompt_id,
-        # Anything but a string here takes the whole server down, and anything but an object in
+        # Anything but a string here ends the whole server, and anything but an object in
         # extra_data its worker thread (observed on ComfyUI 0.3.64).
         "client_id": client_id,
         "extra_data": {"imagen": {"attempt": attempt_id}},
@@ -46,12 +84,7 @@ def make_body(
 
 
 def post_prompt(
-    client: ComfyClient,
-    body: Mapping[str, Any],
-    *,
-    waiting: CancelableWait,
-    patience_s: float,
-    timings: Timings,
+    client: ComfyClient, body: Mapping[str, Any], *, wait: CancelableWait, timings: Timings
 ) -> str:
     """The prompt's id as the server has it, once it is certain that it was queued.
 
@@ -61,7 +94,7 @@ def post_prompt(
     Raises:
         BackendRejected: the graph is wrong; nothing of it runs any more.
         BackendUnavailable: certainly not queued.
-        OutcomeUnknown: the server was not there to be asked for ``patience_s`` seconds.
+        OutcomeUnknown: the server could not be asked within ``restart_wait_s``.
     """
     prompt_id = str(body["prompt_id"])
     for left in reversed(range(_POSTS)):
@@ -72,24 +105,18 @@ def post_prompt(
             stop_prompt(client, prompt_id, wait_s=timings.stop_s)
             raise
         except OutcomeUnknown as exc:
-            if _was_queued(client, prompt_id, exc, waiting=waiting, patience_s=patience_s):
+            if _was_queued(client, prompt_id, exc, wait):
                 return prompt_id
             if not left:
                 raise BackendUnavailable(f"{exc.message}; it was not", exc.hint) from exc
-        waiting.pause(timings.repost_s)
+        wait.pause(timings.retry_s)
     raise AssertionError("the last round returns or raises")
 
 
 def _was_queued(
-    client: ComfyClient,
-    prompt_id: str,
-    unknown: OutcomeUnknown,
-    *,
-    waiting: CancelableWait,
-    patience_s: float,
+    client: ComfyClient, prompt_id: str, unknown: OutcomeUnknown, wait: CancelableWait
 ) -> bool:
     try:
-        found = waiting.until_answered(lambda: client.look_up(prompt_id), patience_s=patience_s)
+        return wait.until_answered(lambda: client.look_up(prompt_id)).where != "nowhere"
     except BackendUnavailable:
         raise unknown from None
-    return found.where != "nowhere"

@@ -1,32 +1,29 @@
-"""One call of ``generate``: submit, follow, fetch, and begin again where that is the cure.
+"""One call of ``generate``: post, follow, fetch; again where the prompt or its image was lost.
 
-Who may find the prompt where: its id is the attempt's and is announced before it is posted, so
-a worker that takes the attempt over looks for that id first, at the server it was announced for.
-What the server has in queue or history is followed to its end; what it does not know was never
-posted or was lost with a restart, and is posted (again) under the same id with the same seed.
-Posting one id twice would run it twice, so nothing is posted without a look.
+The prompt's id is the attempt's and is recorded before it is posted. A worker that takes the
+attempt over looks that id up, at the server it was recorded for. A prompt that the server has in
+queue or history is followed to its end. A prompt that it does not know was never posted or was
+lost with a restart, and is posted under the same id with the same seed. An id that is posted
+twice runs twice, so the id is looked up before each post but the first.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from imagen.backends.comfyui.run.fetch import FetchedImage, fetch_image
-from imagen.backends.comfyui.run.follow import Entry, Limits, Overdue, PromptFollower, Stalled
+from imagen.backends.comfyui.run.follow import Entry, LimitExceeded, PromptFollower
 from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
 from imagen.backends.comfyui.run.phases import Phases
-from imagen.backends.comfyui.run.post_prompt import make_body, post_prompt
-from imagen.backends.comfyui.run.resume import find_server
-from imagen.backends.comfyui.run.stuck import StuckSign
-from imagen.backends.comfyui.run.timings import Timings
-from imagen.backends.comfyui.run.waiting import CancelableWait
+from imagen.backends.comfyui.run.post_prompt import find_server, make_body, post_prompt
+from imagen.backends.comfyui.run.timings import CancelableWait, Timings
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.error_text import without
 from imagen.backends.comfyui.server.history_entry import PromptEnding, graph_of, read_ending
 from imagen.backends.comfyui.server.websocket import EventSocket
+from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow.file_inputs import refuse_unoffered
 from imagen.backends.comfyui.workflow.fitting import values_for
 from imagen.backends.comfyui.workflow.workflow import Workflow
@@ -44,254 +41,234 @@ from imagen.errors import (
 
 log = logging.getLogger(__name__)
 
+_MAX_POSTS = 3
 
-@dataclass
+
 class PromptRun:
-    """What one call knows.
+    """The prompt of one attempt.
 
-    ``client`` is this backend's own server. ``elsewhere`` makes a client for another one, where
-    an earlier worker may have sent the prompt; ``holder`` is the server that has it now.
+    Attributes:
+        graph: the graph that was run, as the server returns it: a worker with another
+            configuration may have posted it. Empty until the prompt has ended.
     """
 
-    client: ComfyClient
-    elsewhere: Callable[[str], ComfyClient]
-    workflow: Workflow
-    request: ImageRequest
-    run: Run
-    events: EventSocket
-    limits: Limits
-    timings: Timings
-    sign: StuckSign
-    holder: ComfyClient | None = field(init=False, default=None)
-    #: What was run, as the server tells it: a worker of another configuration may have posted it.
-    graph: Mapping[str, Any] = field(init=False, default_factory=dict)
-    _is_announced: bool = field(init=False, default=False)
-    _posted_as: str = field(init=False, default="")
-    _draws: int = field(init=False, default=0)
-    _has_freed: bool = field(init=False, default=False)
-
-    def __post_init__(self) -> None:
-        self._steps = self.request.steps or 1
-        self._waiting = CancelableWait(self.run, total_steps=self._steps, timings=self.timings)
-        previous = self.run.previous
-        self.prompt_id = (previous and previous.external_id) or str(self.run.attempt_id)
+    def __init__(
+        self,
+        client: ComfyClient,
+        *,
+        connect: Callable[[str], ComfyClient],
+        events: EventSocket,
+        workflow: Workflow,
+        request: ImageRequest,
+        run: Run,
+        settings: ComfyUISettings,
+        timings: Timings,
+    ) -> None:
+        """``client`` is the backend's own server; ``connect`` makes a client for another url."""
+        self.graph: Mapping[str, Any] = {}
+        self._client = client
+        self._connect = connect
+        self._events = events
+        self._workflow = workflow
+        self._request = request
+        self._run = run
+        self._settings = settings
+        self._timings = timings
+        self._total_steps = request.steps or 1
+        self._wait = CancelableWait(
+            run,
+            total_steps=self._total_steps,
+            timings=timings,
+            restart_wait_s=settings.restart_wait_s,
+        )
+        previous = run.previous
+        self._prompt_id = (previous and previous.external_id) or str(run.attempt_id)
+        #: The server that may have the prompt now.
+        self._server: ComfyClient | None = None
+        self._posted_as = ""
+        self._posts = 0
+        self._has_freed = False
 
     def draw(self) -> FetchedImage:
-        """The picture. Blocks; see ``Backend.generate`` for what it raises."""
-        self._waiting.tick()
+        """The image. Blocks; see ``Backend.generate`` for what it raises."""
+        self._wait.tick()
         try:
-            self.holder = find_server(self.run.previous, self.client, elsewhere=self.elsewhere)
+            self._server = find_server(self._run.previous, self._client, connect=self._connect)
             while True:
-                holder = self.holder = self.holder or self._submit()
-                if (picture := self._finish(holder)) is not None:
-                    return picture
+                server = self._server or self._post()
+                entry = self._follow(server)
+                image = self._finish(server, entry)
+                if image is not None:
+                    return image
+                self._forget(server)
         except JobCanceled:
-            self._stop()
+            self._cancel()
             raise
-        finally:
-            self._close_guest()
 
-    # Posting.
-
-    def _submit(self) -> ComfyClient:
-        """Our own server, with the prompt queued there."""
-        self._draws += 1
-        if self._draws > self.timings.max_draws:
+    def _post(self) -> ComfyClient:
+        """The backend's own server, with the prompt queued there."""
+        self._posts += 1
+        if self._posts > _MAX_POSTS:
             raise BackendUnavailable(
-                f"{self.client.who} lost the prompt or its image {self.timings.max_draws} times",
+                f"{self._client.who} lost the prompt or its image {_MAX_POSTS} times",
                 "does it keep restarting? see ComfyUI's own log",
             )
-        # The first time nothing has begun and the caller should know at once; after that the
-        # server may be restarting.
-        patience_s = self.limits.absence_s if self._draws > 1 else 0.0
-        self._waiting.until_answered(self.client.prove, patience_s=patience_s)
-        self.sign.refuse_if_up(self.client)
-        refuse_unoffered(self.client, self.workflow, self.request.options)
-        self.events.open()
-        self._posted_as = self.events.client_id
-        # Announced first: a worker that dies after the post leaves its successor the id.
-        self._announce(self.prompt_id)
-        self._post()
-        return self.client
-
-    def _post(self) -> None:
+        if self._posts == 1:
+            # Nothing has begun: a server that is away is reported at once.
+            self._client.prove()
+        else:
+            self._wait.until_answered(self._client.prove)
+        self._client.raise_if_stuck()
+        refuse_unoffered(self._client, self._workflow, self._request.options)
+        self._events.open()
+        self._posted_as = self._events.client_id
+        body = make_body(
+            self._workflow,
+            self._request,
+            attempt_id=str(self._run.attempt_id),
+            prompt_id=self._prompt_id,
+            client_id=self._posted_as,
+            number=self._posts,
+        )
+        # Recorded first: when this worker dies after the post, the next one finds the prompt.
+        self._record(self._prompt_id)
         try:
-            accepted_id = post_prompt(
-                self.client,
-                make_body(
-                    self.workflow,
-                    self.request,
-                    attempt_id=str(self.run.attempt_id),
-                    prompt_id=self.prompt_id,
-                    client_id=self._posted_as,
-                    draw=self._draws,
-                ),
-                waiting=self._waiting,
-                patience_s=self.limits.absence_s,
-                timings=self.timings,
-            )
+            accepted_id = post_prompt(self._client, body, wait=self._wait, timings=self._timings)
         except BackendRejected as exc:
-            raise self._without_prompt(exc) from exc
-        if accepted_id != self.prompt_id:
+            raise self._without_texts(exc) from exc
+        if accepted_id != self._prompt_id:
             # A server that does not let clients choose the id.
-            self._announce(accepted_id)
+            self._record(accepted_id)
+        return self._client
 
-    def _announce(self, prompt_id: str) -> None:
-        self.prompt_id = prompt_id
-        self._is_announced = True
-        self.run.submitted(prompt_id, place=self.client.url)
+    def _record(self, prompt_id: str) -> None:
+        self._prompt_id, self._server = prompt_id, self._client
+        self._run.submitted(prompt_id, place=self._client.url)
 
-    # Following, and what the end means.
+    def _follow(self, server: ComfyClient) -> Entry | None:
+        """The prompt's history entry; None when the server has lost the prompt."""
+        graph = self._workflow.fill(values_for(self._request, self._workflow))
+        follower = PromptFollower(
+            server,
+            self._prompt_id,
+            events=self._events,
+            posted_as=self._posted_as,
+            run=self._run,
+            settings=self._settings,
+            timings=self._timings,
+            phases=Phases(graph),
+            total_steps=self._total_steps,
+        )
+        try:
+            return follower.until_ended()
+        except LimitExceeded as exceeded:
+            return self._interrupt(server, exceeded)
 
-    def _finish(self, holder: ComfyClient) -> FetchedImage | None:
-        """The picture, or nothing when the prompt has to be posted again."""
-        entry = self._follow(holder)
+    def _interrupt(self, server: ComfyClient, exceeded: LimitExceeded) -> Entry:
+        """The history entry where the prompt was drawn before the interrupt took effect.
+
+        Raises:
+            BackendStuck: the interrupt has no effect, or another prompt is what does not move.
+            JobTimeout, BackendUnavailable: interrupted.
+        """
+        last = stop_prompt(server, self._prompt_id, wait_s=self._timings.stop_s)
+        if last and last.entry and self._ending_of(last.entry).kind == "success":
+            return last.entry
+        error = exceeded.error
+        if last is None or exceeded.culprit_id != self._prompt_id:
+            server.stuck_prompt_id = exceeded.culprit_id
+            # A prompt whose events came until now is overdue, whatever the server is.
+            if not (isinstance(error, JobTimeout) and self._events.is_attached(self._posted_as)):
+                raise server.stuck_error()
+        elif isinstance(error, BackendUnavailable):
+            self._forget(server)
+        raise error
+
+    def _finish(self, server: ComfyClient, entry: Entry | None) -> FetchedImage | None:
+        """The image; None when the prompt has to be posted again."""
         if entry is None:
             log.warning(
-                "comfyui_prompt_lost", extra={"url": holder.url, "prompt_id": self.prompt_id}
+                "comfyui_prompt_lost", extra={"url": server.url, "prompt_id": self._prompt_id}
             )
-            self.events.close()
-            self._let_go(holder)
+            self._events.close()
             return None
-        outcome = read_ending(entry, self.workflow.bindings.output)
-        if outcome.end == "success":
+        ending = self._ending_of(entry)
+        if ending.kind == "success":
             self.graph = graph_of(entry)
-            return self._fetch(holder, outcome)
-        if outcome.end != "out of memory" or self._has_freed:
-            self._raise_for(holder, outcome)
-        self._free(holder)
-        return None
+            return self._fetch(server, ending)
+        if ending.kind == "out of memory" and not self._has_freed:
+            self._free_memory(server)
+            return None
+        error = self._error_of(server, ending)
+        if isinstance(error, BackendUnavailable):
+            self._forget(server)
+        raise error
 
-    def _follow(self, holder: ComfyClient) -> Entry | None:
-        watch = PromptFollower(
-            holder,
-            self.prompt_id,
-            events=self.events,
-            posted_as=self._posted_as,
-            run=self.run,
-            limits=self.limits,
-            timings=self.timings,
-            sign=self._sign_of(holder),
-            phases=Phases(self.workflow.place(values_for(self.request, self.workflow))),
-            total_steps=self._steps,
-        )
-        try:
-            return watch.until_ended()
-        except Overdue:
-            return self._end_overdue(holder)
-        except Stalled as stalled:
-            return self._end_stalled(holder, stalled.culprit_id)
-
-    def _end_overdue(self, holder: ComfyClient) -> Entry:
-        last = stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s)
-        if last and last.entry and self._is_success(last.entry):
-            return last.entry
-        if last is None:
-            sign = self._sign_of(holder)
-            sign.put_up(self.prompt_id)
-            if not self.events.is_attached(self._posted_as):
-                # It takes no interrupt and nobody has heard it move: the server's worker may
-                # have died long ago, under the worker that posted it.
-                raise sign.error(holder)
-        raise JobTimeout(
-            f"{holder.who} did not finish within timeout_s {self.limits.timeout_s:g}",
-            "ask for a smaller image or fewer steps, or raise timeout_s",
-        )
-
-    def _end_stalled(self, holder: ComfyClient, culprit_id: str) -> Entry:
-        last = stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s)
-        if last and last.entry and self._is_success(last.entry):
-            return last.entry
-        if last is None or culprit_id != self.prompt_id:
-            sign = self._sign_of(holder)
-            sign.put_up(culprit_id)
-            raise sign.error(holder)
-        self._let_go(holder)
-        raise BackendUnavailable(
-            f"{holder.who} showed no progress for stall_s {self.limits.stall_s:g}; "
-            "the prompt was interrupted",
-            "raise stall_s if loading the model takes longer than that",
-        )
-
-    def _free(self, holder: ComfyClient) -> None:
-        log.warning("comfyui_out_of_memory", extra={"url": holder.url, "prompt_id": self.prompt_id})
-        self._has_freed = True
-        holder.free_memory()
-        self._let_go(holder)
-        self._waiting.pause(self.timings.free_s, phase="freeing GPU memory")
-
-    def _raise_for(self, holder: ComfyClient, outcome: PromptEnding) -> NoReturn:
-        if outcome.end == "interrupted":
-            # Not by us, our own stops never come here: a global interrupt hits what runs.
-            self._let_go(holder)
-            raise BackendUnavailable(f"somebody interrupted the prompt at {holder.url}")
-        if outcome.end == "out of memory":
+    def _fetch(self, server: ComfyClient, ending: PromptEnding) -> FetchedImage | None:
+        if not ending.images:
             raise BackendRejected(
-                f"{holder.who} ran out of GPU memory drawing {self.request.size}, twice",
-                "ask for a smaller image, use an fp8 model, or start ComfyUI with --lowvram",
-            )
-        if outcome.end == "disk full":
-            # Nothing is wrong with the request, and the next one would fare no better.
-            self._let_go(holder)
-            raise BackendStuck(
-                f"ComfyUI at {holder.url} cannot save images: no space left on its disk",
-                "free some space there",
-                self._sign_of(holder).put_up(""),
-            )
-        raise self._without_prompt(
-            BackendRejected(f"{holder.who} failed: {outcome.reason}", "see ComfyUI's own log")
-        )
-
-    def _fetch(self, holder: ComfyClient, outcome: PromptEnding) -> FetchedImage | None:
-        if not outcome.images:
-            raise BackendRejected(
-                f"{holder.who}: output node {self.workflow.bindings.output!r} saved no image",
+                f"{server.who}: output node {self._workflow.bindings.output!r} saved no image",
                 "bind another node as the output",
             )
-        picture = fetch_image(
-            holder,
-            outcome.images,
-            workflow=self.workflow,
-            size=self.request.size,
-            waiting=self._waiting,
-            patience_s=self.limits.absence_s,
-            timings=self.timings,
+        return fetch_image(
+            server,
+            ending.images,
+            workflow=self._workflow,
+            size=self._request.size,
+            wait=self._wait,
+            timings=self._timings,
         )
-        if picture is None:
-            self._let_go(holder)
-            return None
-        self._sign_of(holder).take_down()
-        return picture
 
-    # Small steps.
+    def _free_memory(self, server: ComfyClient) -> None:
+        log.warning(
+            "comfyui_out_of_memory", extra={"url": server.url, "prompt_id": self._prompt_id}
+        )
+        self._has_freed = True
+        server.free_memory()
+        self._wait.pause(self._timings.free_s, phase="freeing GPU memory")
 
-    def _is_success(self, entry: Entry) -> bool:
-        return read_ending(entry, self.workflow.bindings.output).end == "success"
+    def _error_of(self, server: ComfyClient, ending: PromptEnding) -> BackendError:
+        match ending.kind:
+            case "interrupted":
+                # Our own interrupts do not come here: another client interrupted what runs.
+                return BackendUnavailable(f"another client interrupted the prompt at {server.url}")
+            case "out of memory":
+                return BackendRejected(
+                    f"{server.who} ran out of GPU memory drawing {self._request.size}, twice",
+                    "ask for a smaller image, use an fp8 model, or start ComfyUI with --lowvram",
+                )
+            case "disk full":
+                # The request is not to blame, and every other one would fail as well.
+                return BackendStuck(
+                    f"ComfyUI at {server.url} cannot save images: no space left on its disk",
+                    "free some space there",
+                )
+        return self._without_texts(
+            BackendRejected(f"{server.who} failed: {ending.reason}", "see ComfyUI's own log")
+        )
 
-    def _sign_of(self, holder: ComfyClient) -> StuckSign:
-        """Our own server's sign; what happens at another one says nothing about ours."""
-        return self.sign if holder is self.client else StuckSign()
-
-    def _let_go(self, holder: ComfyClient) -> None:
-        """Have the server forget how the prompt ended, so that no later look takes it for news."""
-        try:
-            holder.forget(self.prompt_id)
-        except (BackendError, CredentialError):
-            log.info("comfyui_history_kept", extra={"url": holder.url, "prompt_id": self.prompt_id})
-        self._close_guest()
-        self.holder = None
-
-    def _close_guest(self) -> None:
-        if self.holder is not None and self.holder is not self.client:
-            self.holder.close()
-
-    def _stop(self) -> None:
-        holder = self.holder or (self.client if self._is_announced else None)
-        if holder and stop_prompt(holder, self.prompt_id, wait_s=self.timings.stop_s) is None:
+    def _cancel(self) -> None:
+        if self._server and not stop_prompt(
+            self._server, self._prompt_id, wait_s=self._timings.stop_s
+        ):
             log.warning(
-                "comfyui_stop_unconfirmed", extra={"url": holder.url, "prompt_id": self.prompt_id}
+                "comfyui_stop_unconfirmed",
+                extra={"url": self._server.url, "prompt_id": self._prompt_id},
             )
 
-    def _without_prompt(self, error: BackendRejected) -> BackendRejected:
-        texts = (self.request.prompt, self.request.styled_prompt, self.request.negative)
+    def _forget(self, server: ComfyClient) -> None:
+        """Drop the history entry: an attempt that is resumed must not find the old ending."""
+        self._server = None
+        try:
+            server.forget(self._prompt_id)
+        except (BackendError, CredentialError):
+            log.info(
+                "comfyui_history_kept", extra={"url": server.url, "prompt_id": self._prompt_id}
+            )
+
+    def _ending_of(self, entry: Entry) -> PromptEnding:
+        return read_ending(entry, self._workflow.bindings.output)
+
+    def _without_texts(self, error: BackendRejected) -> BackendRejected:
+        texts = (self._request.prompt, self._request.styled_prompt, self._request.negative)
         return BackendRejected(without(error.message, *texts), error.hint)

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from imagen.backends.comfyui.server.error_text import explain_refusal
 from imagen.backends.comfyui.server.history_entry import ImageFile
 from imagen.backends.comfyui.server.http_transport import Transport, json_object
-from imagen.errors import BackendRejected
+from imagen.errors import BackendRejected, BackendStuck
 from imagen.http.exchange import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedPrompt:
-    """A prompt in the server's queue; ``is_imagen`` when an imagen posted it, here or elsewhere."""
+    """A prompt in the server's queue; ``is_imagen`` when imagen posted it, on any host."""
 
     prompt_id: str
     is_imagen: bool
@@ -24,7 +24,7 @@ class QueuedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptStatus:
-    """Where a prompt was last seen. ``ahead`` is what the server runs before it, in order."""
+    """Where a prompt is. ``ahead`` is what the server runs before it, in order."""
 
     where: Literal["pending", "running", "ended", "nowhere"]
     entry: Mapping[str, Any] | None = None
@@ -36,9 +36,15 @@ class ComfyClient:
 
     Every method may raise ``BackendUnavailable`` (no answer, or none of ComfyUI's) and
     ``CredentialError`` (401, 403).
+
+    Attributes:
+        stuck_prompt_id: the prompt that the server's worker thread stopped on, or "". Such a
+            server answers everything with 200 and runs nothing more until it is restarted, so
+            what waits behind that prompt, and the next post, fail at once.
     """
 
     def __init__(self, transport: Transport) -> None:
+        self.stuck_prompt_id = ""
         self._transport = transport
 
     @property
@@ -74,10 +80,26 @@ class ComfyClient:
         if not isinstance(self._transport.get_json("/prompt").get("exec_info"), dict):
             self._transport.not_comfyui("/prompt has no exec_info")
 
-    def running_ids(self, *, timeout_s: float = 2.5) -> tuple[str, ...]:
-        """The prompts in execution, or stuck in it."""
+    def raise_if_stuck(self, *, timeout_s: float = 2.5) -> None:
+        """Return when the server is not known to be stuck, or is not any more.
+
+        Raises:
+            BackendStuck: the prompt that it stopped on is still in execution.
+        """
+        if not self.stuck_prompt_id:
+            return
         queue = self._transport.get_json("/queue", limits=_within(timeout_s))
-        return _ids(queue.get("queue_running"))
+        if self.stuck_prompt_id in _ids(queue.get("queue_running")):
+            raise self.stuck_error()
+        self.stuck_prompt_id = ""
+
+    def stuck_error(self) -> BackendStuck:
+        # Without a pause: ``raise_if_stuck`` tells when the prompt is gone.
+        return BackendStuck(
+            f"ComfyUI at {self.url} is stuck: it answers, but what it runs does not move",
+            "restart it",
+            0.0,
+        )
 
     def submit(self, body: Mapping[str, Any]) -> str:
         """Queue a prompt; its id as the server has it. Not idempotent.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Node inputs that hold what the user wrote; their values are quoted in no message.
@@ -82,12 +82,16 @@ def _offer(config: object) -> str:
     names = offered_values(config)
     if names is None:
         return "it has more than 20 others"
-    shown = ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")
-    return f"it has: {shown or 'none'}"
+    return f"it has: {list_names(names)}"
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Up to 12 of the names in one line, or ``none``."""
+    return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "") or "none"
 
 
 def input_spec(info: Mapping[str, Any], name: str) -> object:
-    """What ``/object_info`` says of one input of a node class, or nothing."""
+    """What ``/object_info`` says of one input of a node class, or None."""
     inputs = info.get("input")
     if not isinstance(inputs, Mapping):
         return None
@@ -99,7 +103,7 @@ def input_spec(info: Mapping[str, Any], name: str) -> object:
 
 
 def offered_values(config: object) -> list[str] | None:
-    """The choices of a node input as ``/object_info`` describes it, or nothing if it has none.
+    """The choices of a node input as ``/object_info`` describes it, or None if it has none.
 
     Older servers have the list itself in the first place, newer ones ``COMBO`` and the list
     under ``options``.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagen.backends.comfyui.server.client import ComfyClient
-from imagen.backends.comfyui.server.error_text import input_spec, offered_values
+from imagen.backends.comfyui.server.error_text import input_spec, list_names, offered_values
 from imagen.backends.comfyui.workflow.graph import name_node
 from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.domain.drawn import Health
@@ -18,23 +18,19 @@ from imagen.errors import BackendUnavailable
 _FIRST_TIMEOUT_S = 1.5
 _LATER_TIMEOUT_S = 0.7
 _BUDGET_S = 3.5
-_MAX_NAMES = 12
 #: The version that this adapter's knowledge comes from; older ones may not take our prompt ids.
 _KNOWN_VERSION = (0, 3, 64)
 
 
-def check_server(client: ComfyClient, workflow: Workflow, *, stuck_on: str) -> Health:
+def check_server(client: ComfyClient, workflow: Workflow) -> Health:
     """What the server says of itself and of the workflow; takes under 5 seconds.
 
-    ``stuck_on`` is a prompt that is known not to move, or "".
-
     Raises:
-        BackendUnavailable, CredentialError: no answer, or none of ComfyUI's.
+        BackendUnavailable, CredentialError: no answer, none of ComfyUI's, or it is stuck.
     """
     deadline_s = time.monotonic() + _BUDGET_S
     stats = client.system_stats(timeout_s=_FIRST_TIMEOUT_S)
-    if stuck_on and stuck_on in client.running_ids(timeout_s=_LATER_TIMEOUT_S):
-        return Health("unreachable", f"ComfyUI at {client.url} is stuck", "restart it")
+    client.raise_if_stuck(timeout_s=_LATER_TIMEOUT_S)
     for node_class in sorted({node["class_type"] for node in workflow.graph.values()}):
         if time.monotonic() >= deadline_s:
             raise BackendUnavailable(f"{client.who} answers too slowly", "is it busy loading?")
@@ -60,15 +56,11 @@ def _find_trouble(workflow: Workflow, node_class: str, info: Mapping[str, Any]) 
                 where = name_node(workflow.graph, node_id)
                 return Health(
                     "unreachable",
-                    f"{where}: {name} {value!r} is not on this server; "
-                    f"it has: {_list_names(offered)}",
+                    f"{where}: {name} {value!r} is not on this server; it has: "
+                    f"{list_names(offered)}",
                     "put the file where ComfyUI looks for it, or name another one",
                 )
     return None
-
-
-def _list_names(names: list[str]) -> str:
-    return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "") or "none"
 
 
 def _describe(stats: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ class PromptEnding:
     ``reason`` is one line for a failure: the node, the kind of error, its message.
     """
 
-    end: Literal["success", "interrupted", "out of memory", "disk full", "failed"]
+    kind: Literal["success", "interrupted", "out of memory", "disk full", "failed"]
     images: tuple[ImageFile, ...] = ()
     reason: str = ""
 

@@ -1,7 +1,8 @@
-"""HTTP as this adapter speaks it: one request, one answer, every failure one of our errors."""
+"""One HTTP request to ComfyUI and its answer; every failure is one of imagen's errors."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -22,6 +23,8 @@ _MAX_ANSWER_BYTES = 256 * 1024 * 1024
 _LONGEST_WAIT_S = 600.0
 
 _RUNNING_HINT = "is ComfyUI running? try: imagen doctor"
+_HEADER_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.+)")
+_SENDABLE = re.compile(r"[\x20-\x7e\t]+")
 
 
 class Transport:
@@ -45,10 +48,7 @@ class Transport:
             BackendUnavailable: no answer, or none of ComfyUI's.
             CredentialError: 401 or 403.
         """
-        try:
-            answer = self._exchange("GET", path, limits)
-        except Unanswered as exc:
-            raise self._unreachable(exc) from None
+        answer = self._ask("GET", path, limits)
         self.check(answer)
         data = json_object(answer)
         if data is None:
@@ -61,14 +61,10 @@ class Transport:
         Raises:
             BackendUnavailable: no answer, or none of ComfyUI's.
         """
-        try:
-            answer = self._exchange("POST", path, LOOK_LIMITS, json=body)
-        except Unanswered as exc:
-            raise self._unreachable(exc) from None
-        self.check(answer)
+        self.check(self._ask("POST", path, LOOK_LIMITS, json=body))
 
     def post_once(self, path: str, body: Mapping[str, Any]) -> Answer:
-        """The answer to a request that must not be repeated blindly; below 500.
+        """The answer to a request that must not be repeated blindly; its status is below 500.
 
         Raises:
             BackendUnavailable: it certainly never reached the server.
@@ -90,34 +86,26 @@ class Transport:
         Raises:
             BackendUnavailable: not there, cut short, or too large.
         """
-        try:
-            answer = self._exchange(
-                "GET", path, VIEW_LIMITS, max_bytes=MAX_IMAGE_BYTES, params=params
-            )
-        except Unanswered as exc:
-            raise self._unreachable(exc) from None
+        answer = self._ask("GET", path, VIEW_LIMITS, max_bytes=MAX_IMAGE_BYTES, params=params)
         if answer.status == 404:
             raise BackendUnavailable(f"{self.who} no longer has the image")
         self.check(answer)
         return answer.raw
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        limits: Limits,
-        *,
-        max_bytes: int = _MAX_ANSWER_BYTES,
-        **options: Any,
-    ) -> Answer:
-        return exchange(
-            self._session,
-            method,
-            self.url + path,
-            limits=limits,
-            max_bytes=max_bytes,
-            **options,
-        )
+    def _ask(self, method: str, path: str, limits: Limits, **options: Any) -> Answer:
+        """The answer, whatever its status.
+
+        Raises:
+            BackendUnavailable: there was none.
+        """
+        try:
+            return self._exchange(method, path, limits, **options)
+        except Unanswered as exc:
+            raise self._unreachable(exc) from None
+
+    def _exchange(self, method: str, path: str, limits: Limits, **options: Any) -> Answer:
+        options = {"max_bytes": _MAX_ANSWER_BYTES} | options
+        return exchange(self._session, method, self.url + path, limits=limits, **options)
 
     def check(self, answer: Answer) -> None:
         """Return when the status is 200, or else raise what the status means."""
@@ -164,3 +152,35 @@ def _asked_wait_s(answer: Answer) -> float:
     """What the proxy asked for, within reason."""
     asked_s = read_retry_after_s(answer.headers)
     return 5.0 if asked_s is None else min(asked_s, _LONGEST_WAIT_S)
+
+
+def read_headers(variable: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Headers by name: ``Name: value`` lines, or else a bearer token; none without a variable.
+
+    Raises:
+        CredentialError: the variable is not set, or its value cannot be sent.
+    """
+    if not variable:
+        return {}
+    value = env.get(variable, "").strip()
+    if not value:
+        raise CredentialError(
+            f"environment variable {variable} (headers_env) is not set",
+            f"set {variable} to the proxy's token or to 'Name: value' lines",
+        )
+    lines = [line.strip() for line in value.splitlines() if line.strip()]
+    # Checked here because requests would quote the value in its own complaint.
+    if not all(_SENDABLE.fullmatch(line) for line in lines):
+        raise CredentialError(
+            f"environment variable {variable} (headers_env) has characters no header can carry",
+            f"set {variable} to plain ASCII text",
+        )
+    matches = [_HEADER_LINE.fullmatch(line) for line in lines]
+    if all(matches):
+        return {match[1]: match[2] for match in matches if match}
+    if len(lines) == 1:
+        return {"Authorization": f"Bearer {value}"}
+    raise CredentialError(
+        f"environment variable {variable} (headers_env) has a line that is no 'Name: value'",
+        f"set {variable} to the proxy's token or to 'Name: value' lines",
+    )

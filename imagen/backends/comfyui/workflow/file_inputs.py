@@ -11,7 +11,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.comfyui.server.error_text import TEXT_INPUTS, input_spec, offered_values
+from imagen.backends.comfyui.server.error_text import (
+    TEXT_INPUTS,
+    input_spec,
+    list_names,
+    offered_values,
+)
 from imagen.backends.comfyui.workflow.binding import NodeInput
 from imagen.backends.comfyui.workflow.graph import Graph, is_link, name_node
 from imagen.errors import RequestError
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.workflow.workflow import Workflow
 
 _OBJECT_INFO_TIMEOUT_S = 2.5
-_MAX_NAMES = 12
 _COMES = "input images are going to have an option of their own, --image"
 
 # Classes whose names begin with Load and that load models say so in the input: *_name.
@@ -93,11 +97,10 @@ def _check_spec(
         raise _file_error(workflow, option, target)
     if text not in offered:
         # Not every node has the server check this.
-        shown = ", ".join(offered[:_MAX_NAMES]) + (", …" if len(offered) > _MAX_NAMES else "")
         raise RequestError(
             f"option {option!r}: {target.input} of {name_node(workflow.graph, target.node)} "
             f"does not take {text!r}",
-            f"the server has: {shown or 'none'}",
+            f"the server has: {list_names(offered)}",
         )
 
 

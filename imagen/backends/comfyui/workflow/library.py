@@ -42,11 +42,11 @@ def load_workflow(settings: ComfyUISettings) -> Workflow:
     """
     name = settings.workflow
     if not is_built_in(settings):
-        return _place_files(_read(_read_file(Path(name).expanduser()), settings), settings)
+        return _set_files(_read(_read_file(Path(name).expanduser()), settings), settings)
     if settings.bind:
         raise ConfigError(f"workflow {name!r} is built in and bound already", "take out bind:")
     text = resources.files(__package__).joinpath(f"workflows/{name}.json").read_text("utf-8")
-    return _place_files(_read(text, settings), settings)
+    return _set_files(_read(text, settings), settings)
 
 
 def is_built_in(settings: ComfyUISettings) -> bool:
@@ -94,8 +94,8 @@ def _unpack(data: object, name: str, where: str) -> Workflow:
         file = WorkflowFile.model_validate(data)
     except ValidationError as exc:
         first = exc.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {place}: {first['msg']}") from exc
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: {key}: {first['msg']}") from exc
     graph = check_graph(file.graph, where)
     return Workflow(
         name=name,
@@ -108,7 +108,7 @@ def _unpack(data: object, name: str, where: str) -> Workflow:
     )
 
 
-def _place_files(workflow: Workflow, settings: ComfyUISettings) -> Workflow:
+def _set_files(workflow: Workflow, settings: ComfyUISettings) -> Workflow:
     files = settings.files()
     for name in [*files, *settings.default_options()]:
         if not workflow.takes(name):
@@ -117,4 +117,4 @@ def _place_files(workflow: Workflow, settings: ComfyUISettings) -> Workflow:
                 f"workflow {workflow.name!r} has no {name} to set",
                 f"it has: {', '.join([*known, *workflow.options]) or 'none'}",
             )
-    return dataclasses.replace(workflow, graph=workflow.place(files))
+    return dataclasses.replace(workflow, graph=workflow.fill(files))

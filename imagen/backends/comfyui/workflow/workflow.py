@@ -63,7 +63,7 @@ class Workflow:
 
         An option may be bound to the very input that names the model.
         """
-        return models_in(self.place(values))
+        return models_in(self.fill(values))
 
     @property
     def sha256(self) -> str:
@@ -88,22 +88,20 @@ class Workflow:
             )
         return _parse_like(self.value_of(name), name, text)
 
-    def fill(self, values: Mapping[str, Any], *, filename_prefix: str) -> dict[str, Any]:
-        """A graph of its own, ready to be sent; ``values`` that are bound nowhere are left out."""
-        graph = self.place(values)
-        graph[self.bindings.output]["inputs"]["filename_prefix"] = filename_prefix
-        return graph
+    def fill(self, values: Mapping[str, Any], *, filename_prefix: str = "") -> dict[str, Any]:
+        """A copy of the graph with ``values`` where they are bound; others are left out.
 
-    def place(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy of the graph with ``values`` where they are bound."""
+        ``filename_prefix`` is for the output node's files; "" leaves the graph's own.
+        """
         graph = copy.deepcopy(dict(self.graph))
         for name, value in values.items():
+            if name == "seed" and self.seed_modulo:
+                value %= self.seed_modulo
             for target in self.bindings.inputs.get(name, ()):
-                graph[target.node]["inputs"][target.input] = self._bound(name, value)
+                graph[target.node]["inputs"][target.input] = value
+        if filename_prefix:
+            graph[self.bindings.output]["inputs"]["filename_prefix"] = filename_prefix
         return graph
-
-    def _bound(self, name: str, value: Any) -> Any:
-        return value % self.seed_modulo if name == "seed" and self.seed_modulo else value
 
 
 def models_in(graph: Mapping[str, Any]) -> str | None:

@@ -19,9 +19,8 @@ QUICK = Timings(
     poll_s=0.05,
     lag_s=0.002,
     reconnect_s=0.05,
-    repost_s=0.01,
+    retry_s=0.01,
     free_s=0.01,
-    fetch_s=0.01,
 )
 
 MakeBackend = Callable[..., ComfyUIBackend]

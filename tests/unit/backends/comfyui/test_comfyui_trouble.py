@@ -245,7 +245,7 @@ def test_somebody_elses_interrupt_is_no_failure_of_the_job(
 ) -> None:
     fake.inject("interrupted")
 
-    with pytest.raises(BackendUnavailable, match="somebody interrupted"):
+    with pytest.raises(BackendUnavailable, match="another client interrupted"):
         backend.generate(fox, RecordingRun())
 
     assert fake.engine.history() == {}, "a resumed attempt would take it for news"

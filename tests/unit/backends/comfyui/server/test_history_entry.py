@@ -31,18 +31,18 @@ def test_the_image_is_the_bound_output_nodes_triple() -> None:
     image = {"filename": "image_00001_.png", "subfolder": "imagen/7", "type": "output"}
     outputs = {"2": {"images": [{"filename": "other.png"}]}, "9": {"images": [image]}}
 
-    outcome = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
+    ending = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
 
-    assert outcome.end == "success"
-    assert outcome.images == (ImageFile("image_00001_.png", "imagen/7", "output"),)
+    assert ending.kind == "success"
+    assert ending.images == (ImageFile("image_00001_.png", "imagen/7", "output"),)
 
 
 def test_an_interrupt_is_no_failure() -> None:
-    assert read_ending(entry(["execution_interrupted", {}]), "9").end == "interrupted"
+    assert read_ending(entry(["execution_interrupted", {}]), "9").kind == "interrupted"
 
 
 @pytest.mark.parametrize(
-    ("kind", "message", "end"),
+    ("error", "message", "kind"),
     [
         ("torch.OutOfMemoryError", "Allocation on device\nThis error means", "out of memory"),
         ("RuntimeError", "CUDA error: out of memory", "out of memory"),
@@ -51,13 +51,13 @@ def test_an_interrupt_is_no_failure() -> None:
         ("", "", "failed"),
     ],
 )
-def test_failures_are_told_apart(kind: str, message: str, end: str) -> None:
-    outcome = read_ending(failure(kind, message), "9")
+def test_failures_are_told_apart(error: str, message: str, kind: str) -> None:
+    ending = read_ending(failure(error, message), "9")
 
-    assert outcome.end == end
-    assert "node '13' (SamplerCustomAdvanced)" in outcome.reason
-    assert "secret" not in outcome.reason
-    assert "/srv" not in outcome.reason
+    assert ending.kind == kind
+    assert "node '13' (SamplerCustomAdvanced)" in ending.reason
+    assert "secret" not in ending.reason
+    assert "/srv" not in ending.reason
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_failures_are_told_apart(kind: str, message: str, end: str) -> None:
     ],
 )
 def test_an_entry_that_says_nothing_is_a_failure(broken: dict[str, Any]) -> None:
-    assert read_ending(broken, "9").end == "failed"
+    assert read_ending(broken, "9").kind == "failed"
 
 
 @pytest.mark.parametrize("outputs", [{}, {"9": None}, {"9": {"images": [{}, None]}}])
 def test_a_success_without_a_usable_image_has_none(outputs: dict[str, Any]) -> None:
-    outcome = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
+    ending = read_ending(entry(["execution_success", {}], outputs=outputs), "9")
 
-    assert outcome.images == ()
+    assert ending.images == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.backends.comfyui.server.headers import read_headers
+from imagen.backends.comfyui.server.http_transport import read_headers
 from imagen.errors import CredentialError
 
 
