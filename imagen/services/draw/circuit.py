@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _MOST_REFUSALS = 3
 #: The wait between two checks doubles up to here where a repeat is not free.
 _LONGEST_WAIT_S = 60.0
+#: What a ``BackendStuck`` asks for doubles up to here, until the backend answers a drawing.
+_LONGEST_PAUSE_S = 600.0
 _JITTER = 0.1
 _LOOK_EVERY_S = 2.0
 #: Jobs whose last refusal is remembered, for each backend.
@@ -223,8 +225,10 @@ class Circuits:
         if circuit.opened is not None:
             return
         circuit.opened = OpenCircuit(name, datetime.now(UTC), str(error))
-        # A check may not see what is wrong with a stuck server, so the error says how long to wait.
-        least_s = error.pause_s if isinstance(error, BackendStuck) else 0.0
+        # A check may not see what is wrong with a stuck server, so the error says how long to wait
+        # the first time. ``checks`` are those since the server last answered a drawing.
+        pause_s = error.pause_s if isinstance(error, BackendStuck) else 0.0
+        least_s = min(pause_s * 2.0 ** min(circuit.checks, 30), max(pause_s, _LONGEST_PAUSE_S))
         wait_s = max(least_s, self._next_wait_s(name, circuit))
         circuit.due_s = self._clock.boottime_s() + wait_s
         log.info("circuit_opened", extra={"backend": name, "why": str(error)})

@@ -162,6 +162,26 @@ def test_what_a_check_cannot_see_is_left_alone_for_as_long_as_the_error_says(
     assert circuits.open_names == ()
 
 
+def test_a_backend_that_is_stuck_again_is_left_alone_for_twice_as_long(
+    circuits: Circuits, backend: Any, clock: Any
+) -> None:
+    backend.health = Health("ok")
+    for pause_s in (30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0):
+        _refuse(circuits, BackendStuck("disk full", "", 30.0))
+        clock.sleep(pause_s - 1)
+        circuits.check_due()
+        assert circuits.open_names == ("mock",)
+        clock.sleep(2)
+        circuits.check_due()
+        assert circuits.open_names == ()
+
+    circuits.note_answer("mock")
+    _refuse(circuits, BackendStuck("disk full", "", 30.0))
+    clock.sleep(31)
+    circuits.check_due()
+    assert circuits.open_names == ()
+
+
 def test_a_check_that_raises_closes_nothing(circuits: Circuits, backend: Any, clock: Any) -> None:
     def fail() -> Health:
         raise ZeroDivisionError
