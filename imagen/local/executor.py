@@ -25,7 +25,7 @@ from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s, un
 from imagen.ledger.queries.waiting_jobs import crashed_waiting
 from imagen.ledger.store.engine import Ledger
 from imagen.local.sleepers import Sleepers
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import DrawService
 from imagen.services.draw.isolation import IsolationGate
@@ -110,7 +110,7 @@ class LocalExecutor:
 
     ledger: Ledger
     drawing: DrawService
-    delivery: Delivery
+    delivery: DeliveryService
     heartbeat: Heartbeat
     reconciler: Reconciler
     publisher: LocalPublisher

@@ -28,7 +28,7 @@ from imagen.ledger.queries.unfinished_jobs import has_unfinished, running_ids, u
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.publish.events import Events, listen
 from imagen.queue.worker.maintenance import Maintenance
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.standstill import StandstillNews, require_usable_account
 from imagen.services.leases import process_lock
@@ -64,7 +64,7 @@ class QueueExecutor:
     """Waits for the jobs of a scope while workers draw them."""
 
     ledger: Ledger
-    delivery: Delivery
+    delivery: DeliveryService
     caretaker: Maintenance
     client: redis.Redis
     clock: Clock

@@ -39,7 +39,7 @@ from imagen.services.submit.resolve import SubmitContext
 from imagen.wiring.process import Process
 
 if TYPE_CHECKING:
-    from imagen.services.deliver.deliver import Delivery
+    from imagen.services.deliver.deliver import DeliveryService
     from imagen.services.leases.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
@@ -198,13 +198,13 @@ def make_delivery(
     publisher: Publisher,
     *,
     allowed_dirs: list[Path] | None,
-) -> Delivery:
+) -> DeliveryService:
     """Writes the files of generated jobs, below ``allowed_dirs`` only where there are any."""
     # Brings Pillow and every image format, which a command that only submits has no use for.
-    from imagen.services.deliver.deliver import Delivery
+    from imagen.services.deliver.deliver import DeliveryService
     from imagen.services.deliver.full_disks import FullDisks
 
-    return Delivery(
+    return DeliveryService(
         ledger,
         heartbeat,
         publisher,

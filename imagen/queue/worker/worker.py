@@ -28,7 +28,7 @@ from imagen.queue.broker.routing import drain_key, outbox_key
 from imagen.queue.publish.cancel_events import CancelListener
 from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.queue.worker.maintenance import Maintenance
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import DrawService
 from imagen.services.draw.isolation import IsolationGate
@@ -63,7 +63,7 @@ class QueueWorker:
     ledger: Ledger
     ledger_id: UUID
     drawing: DrawService
-    delivery: Delivery
+    delivery: DeliveryService
     heartbeat: Heartbeat
     clock: Clock
     client: redis.Redis

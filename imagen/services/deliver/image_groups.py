@@ -1,4 +1,4 @@
-"""Makes the images of a drain ready, in groups of bounded size."""
+"""Finishes the images of a drain in groups of bounded size, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from imagen.domain.job import Claim
 from imagen.ledger.jobs.artifacts import Artifact, artifact_sizes, load_artifacts
 from imagen.ledger.store.engine import Ledger
-from imagen.services.deliver.finished_image import Parcel
+from imagen.services.deliver.finished_image import FinishedImage
 
 #: How many bytes of finished images are in memory at once, and about one more image.
 MOST_BYTES = 64_000_000
@@ -16,26 +16,26 @@ MOST_BYTES = 64_000_000
 READ_BYTES = 8_000_000
 
 
-def packed_groups(
+def finished_groups(
     ledger: Ledger,
     claims: Sequence[Claim],
-    pack: Callable[[Claim, Artifact | None], Parcel | None],
+    finish: Callable[[Claim, Artifact | None], FinishedImage | None],
     *,
     most_bytes: int = MOST_BYTES,
-) -> Iterator[list[Parcel]]:
-    """What ``pack`` makes of each claim's artifact, in order, a group at a time.
+) -> Iterator[list[FinishedImage]]:
+    """What ``finish`` makes of each claim's artifact, in order, a group at a time.
 
-    Write a group, and drop its bytes, before asking for the next one. A claim of which ``pack``
-    makes None is left out.
+    Write a group, and drop its bytes, before asking for the next one. A claim for which ``finish``
+    returns None is left out.
     """
-    group: list[Parcel] = []
+    group: list[FinishedImage] = []
     for some in _in_chunks(claims, artifact_sizes(ledger, _ids(claims))):
         artifacts = load_artifacts(ledger, _ids(some))
         for claim in some:
-            parcel = pack(claim, artifacts.pop(claim.job.id, None))
-            if parcel is not None:
-                group.append(parcel)
-            if sum(parcel.size_bytes for parcel in group) >= most_bytes:
+            image = finish(claim, artifacts.pop(claim.job.id, None))
+            if image is not None:
+                group.append(image)
+            if sum(image.size_bytes for image in group) >= most_bytes:
                 yield group
                 group = []
     if group:

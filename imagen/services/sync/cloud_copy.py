@@ -17,7 +17,7 @@ from imagen.errors import ArtifactLost
 from imagen.ledger.jobs.artifacts import Artifact, load_artifacts
 from imagen.ledger.store.engine import Ledger
 from imagen.output.naming import slugify
-from imagen.services.deliver.finished_image import pack
+from imagen.services.deliver.finished_image import finish_image
 
 MIME_BY_FORMAT: Mapping[str, str] = {
     "png": "image/png",
@@ -85,16 +85,16 @@ def make_copy(ledger: Ledger, job: Job, attempt: Attempt) -> Copy:
     """
     artifact = load_artifacts(ledger, [job.id]).get(job.id) or _from_file(job)
     # Packing a file that is finished already gives the same bytes again.
-    parcel = pack(Claim(job, attempt, owner=""), artifact)
-    parcel.target = Path(job.output_path or "")
+    finished = finish_image(Claim(job, attempt, owner=""), artifact)
+    finished.target = Path(job.output_path or "")
     return Copy(
         job=job,
         attempt=attempt,
-        image=parcel.image,
-        format=parcel.info.format,
-        width=parcel.info.width,
-        height=parcel.info.height,
-        sidecar=json.loads(parcel.sidecar()),
+        image=finished.data,
+        format=finished.info.format,
+        width=finished.info.width,
+        height=finished.info.height,
+        sidecar=json.loads(finished.sidecar()),
     )
 
 

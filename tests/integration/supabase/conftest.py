@@ -36,7 +36,7 @@ from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK, imagen_u
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
 from imagen.local.executor import LocalPublisher
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.attempt_record import record_drawing
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.leases.clock import SystemClock
@@ -93,7 +93,7 @@ class Office:
     def deliver(self, owner: str = "one") -> list[ClaimOutcome]:
         """One drain of a process that has Supabase configured."""
         heartbeat = Heartbeat(self.ledger, owner, LEASE_S, LEASE_S / 3, self.clock)
-        delivery = Delivery(
+        delivery = DeliveryService(
             self.ledger,
             heartbeat,
             LocalPublisher(),

@@ -21,13 +21,13 @@ DELIVERY = [
     "imagen.ledger.jobs.delivery.claim_deliveries",
     "imagen.services.deliver.deliver.record_usage",
     "imagen.services.deliver.image_groups.load_artifacts",
-    "imagen.services.deliver.deliver.pack",
-    "imagen.services.deliver.deliver.pick_target",
+    "imagen.services.deliver.deliver.finish_image",
+    "imagen.services.deliver.file_writer.pick_target",
     "imagen.ledger.jobs.delivery.record_targets",
-    "imagen.services.deliver.deliver.write_temp",
-    "imagen.services.deliver.deliver.sync_files",
-    "imagen.services.deliver.deliver.place",
-    "imagen.services.deliver.deliver.sync_folder",
+    "imagen.services.deliver.file_writer.write_temp",
+    "imagen.services.deliver.file_writer.sync_files",
+    "imagen.services.deliver.file_writer.place",
+    "imagen.services.deliver.file_writer.sync_folder",
     "imagen.ledger.jobs.delivery.record_succeeded",
     "imagen.services.deliver.deliver.drop_files",
 ]
@@ -166,13 +166,15 @@ def test_the_database_down_between_file_and_commit_is_waited_for(
     office = make_office(ledger, is_same_project=True, clock=Restarting())
     job_id = office.draw()
     with pytest.MonkeyPatch.context() as patch:
-        real = _resolve("imagen.services.deliver.deliver").sync_folder
+        real = _resolve("imagen.services.deliver.file_writer").sync_folder
 
         def last_step_before_the_commit(folder: Path) -> None:
             real(folder)
             own_postgres.kill()
 
-        patch.setattr("imagen.services.deliver.deliver.sync_folder", last_step_before_the_commit)
+        patch.setattr(
+            "imagen.services.deliver.file_writer.sync_folder", last_step_before_the_commit
+        )
         [outcome] = office.deliver()
 
     office.send()

@@ -15,7 +15,7 @@ import pytest
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
 from imagen.local.executor import LocalExecutor, LocalPublisher
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import DrawService
@@ -106,7 +106,7 @@ def start(request: pytest.FixtureRequest) -> Callable[..., LocalExecutor]:
                 policy,
                 Circuits(lookup.get, clock, check_s=check_s),
             ),
-            delivery=Delivery(ledger, heartbeat, publisher, clock),
+            delivery=DeliveryService(ledger, heartbeat, publisher, clock),
             heartbeat=heartbeat,
             reconciler=Reconciler(ledger, owner, clock, 5, Path.cwd() / "owners"),
             publisher=publisher,

@@ -16,7 +16,7 @@ from imagen.domain.cost import FREE, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
-from imagen.services.deliver.deliver import Delivery
+from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.deliver.full_disks import FullDisks
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.draw import DrawService
@@ -193,7 +193,7 @@ class Studio:
         return drawing.draw_next(self.desk.claimant(owner))
 
     def deliver(self, owner: str = "one", *, host: str = "here", **how: Any) -> Any:
-        delivery = Delivery(
+        delivery = DeliveryService(
             self.desk.ledger,
             self.heartbeat(owner),
             self.publisher,

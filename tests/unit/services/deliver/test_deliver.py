@@ -121,7 +121,7 @@ def test_a_full_disk_fails_the_delivery_and_leaves_nothing_half_written(
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         # The database grows as well, so the limit stands only while files are written.
-        import imagen.services.deliver.deliver as deliver
+        import imagen.services.deliver.file_writer as deliver
 
         real = deliver.write_temp
 
@@ -154,7 +154,7 @@ def test_a_disk_that_does_not_sync_fails_the_delivery_and_not_the_process(
         raise DeliveryError("cannot save: input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"imagen.services.deliver.deliver.{step}", fail)
+        patch.setattr(f"imagen.services.deliver.file_writer.{step}", fail)
         deliver_in_vain(sqlite_studio, job_id, "cannot save")
 
     assert [name for name in sqlite_studio.files() if name.endswith(".tmp")] == []
@@ -213,20 +213,20 @@ def test_bytes_that_are_no_image_fail_their_own_job_only(sqlite_studio: Any) -> 
     assert sqlite_studio.desk.job(bad).error_code == "delivery"
 
 
-def test_an_image_that_we_stumble_over_fails_its_own_job_only(
+def test_an_image_that_raises_an_unknown_error_fails_its_own_job_only(
     sqlite_studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagen.services.deliver import finished_image as parcel
+    from imagen.services.deliver import finished_image
 
     bad, good = sqlite_studio.desk.generated(), sqlite_studio.desk.generated()
-    real, is_first = parcel.embed, iter([True])
+    real, is_first = finished_image.embed, iter([True])
 
     def embed(*args: Any, **options: Any) -> bytes:
         if next(is_first, False):
             raise KeyError("a bug")
         return real(*args, **options)
 
-    monkeypatch.setattr(parcel, "embed", embed)
+    monkeypatch.setattr(finished_image, "embed", embed)
 
     sqlite_studio.deliver()
 
@@ -299,7 +299,7 @@ def test_a_deliverer_that_lost_its_job_says_nothing_about_its_end(
         studio.reconciler("two").tick()
         raise DeliveryError("cannot save: input/output error")
 
-    monkeypatch.setattr("imagen.services.deliver.deliver.place", lose)
+    monkeypatch.setattr("imagen.services.deliver.file_writer.place", lose)
 
     assert studio.deliver() == []
 

@@ -14,13 +14,13 @@ from imagen.domain.job import JobState
 STEPS = [
     "imagen.ledger.jobs.delivery.claim_deliveries",
     "imagen.services.deliver.image_groups.load_artifacts",
-    "imagen.services.deliver.deliver.pack",
-    "imagen.services.deliver.deliver.pick_target",
+    "imagen.services.deliver.deliver.finish_image",
+    "imagen.services.deliver.file_writer.pick_target",
     "imagen.ledger.jobs.delivery.record_targets",
-    "imagen.services.deliver.deliver.write_temp",
-    "imagen.services.deliver.deliver.sync_files",
-    "imagen.services.deliver.deliver.place",
-    "imagen.services.deliver.deliver.sync_folder",
+    "imagen.services.deliver.file_writer.write_temp",
+    "imagen.services.deliver.file_writer.sync_files",
+    "imagen.services.deliver.file_writer.place",
+    "imagen.services.deliver.file_writer.sync_folder",
     "imagen.ledger.jobs.delivery.record_succeeded",
     "imagen.services.deliver.deliver.drop_files",
 ]
@@ -102,7 +102,7 @@ def test_a_name_taken_after_the_kill_is_not_overwritten(
     job_id = studio.desk.generated()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "imagen.services.deliver.deliver.write_temp", die_at(print, turn=1, after=False)
+            "imagen.services.deliver.file_writer.write_temp", die_at(print, turn=1, after=False)
         )
         with pytest.raises(Killed):
             studio.deliver("killed")
@@ -122,14 +122,14 @@ def test_a_name_taken_between_look_and_link_is_not_overwritten(
 ) -> None:
     studio = sqlite_studio
     job_id = studio.desk.generated()
-    real = resolve("imagen.services.deliver.deliver.sync_files")
+    real = resolve("imagen.services.deliver.file_writer.sync_files")
 
     def be_overtaken(paths: Any) -> None:
         real(paths)
         if not (studio.desk.folder / "fox.png").exists():
             (studio.desk.folder / "fox.png").write_bytes(b"somebody's")
 
-    monkeypatch.setattr("imagen.services.deliver.deliver.sync_files", be_overtaken)
+    monkeypatch.setattr("imagen.services.deliver.file_writer.sync_files", be_overtaken)
 
     [outcome] = studio.deliver()
 
@@ -146,7 +146,7 @@ def test_the_slow_twin_of_a_delivery_does_no_harm(
     """A process stops for a minute right before it links; another delivers; the first goes on."""
     studio = sqlite_studio
     job_id = studio.desk.generated()
-    real = resolve("imagen.services.deliver.deliver.place")
+    real = resolve("imagen.services.deliver.file_writer.place")
     is_first = True
 
     def sleep_for_long(*args: Any, **options: Any) -> None:
@@ -157,7 +157,7 @@ def test_the_slow_twin_of_a_delivery_does_no_harm(
             assert studio.deliver("two")[0].state is JobState.SUCCEEDED
         real(*args, **options)
 
-    monkeypatch.setattr("imagen.services.deliver.deliver.place", sleep_for_long)
+    monkeypatch.setattr("imagen.services.deliver.file_writer.place", sleep_for_long)
 
     studio.deliver("slow")
 

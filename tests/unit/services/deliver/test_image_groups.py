@@ -10,8 +10,8 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.services.deliver import image_groups
-from imagen.services.deliver.finished_image import pack
-from imagen.services.deliver.image_groups import packed_groups
+from imagen.services.deliver.finished_image import finish_image
+from imagen.services.deliver.image_groups import finished_groups
 
 
 def claims_of(studio: Any, number: int) -> Any:
@@ -21,8 +21,8 @@ def claims_of(studio: Any, number: int) -> Any:
 
 
 def groups(studio: Any, claims: Any, **how: Any) -> list[list[UUID]]:
-    packed = packed_groups(studio.desk.ledger, claims, pack, **how)
-    return [[parcel.claim.job.id for parcel in group] for group in packed]
+    finished = finished_groups(studio.desk.ledger, claims, finish_image, **how)
+    return [[image.claim.job.id for image in group] for group in finished]
 
 
 def test_all_images_that_fit_together_are_one_group_in_order(studio: Any) -> None:
@@ -33,7 +33,7 @@ def test_all_images_that_fit_together_are_one_group_in_order(studio: Any) -> Non
 
 def test_a_group_ends_when_its_images_have_so_many_bytes(studio: Any) -> None:
     claims = claims_of(studio, 5)
-    one = pack(claims[0], _artifact(studio, claims[0])).size_bytes
+    one = finish_image(claims[0], _artifact(studio, claims[0])).size_bytes
 
     sizes = [len(each) for each in groups(studio, claims, most_bytes=one + 1)]
 
