@@ -81,9 +81,6 @@ class Imagen:
     def _lock(self) -> ProcessLock:
         return self._stack.enter_context(parts.held_lock(self.process, self.ledger))
 
-    def free_outbox(self) -> None:
-        supabase.free_outbox(self.process, self.ledger)
-
     def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> Sync:
         return supabase.make_sync(self.process, self.ledger, should_stop=should_stop)
 

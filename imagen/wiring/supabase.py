@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from imagen.cloud.settings import read_settings
 from imagen.errors import ConfigError, CredentialError
-from imagen.ledger.outbox.outbox import give_back_outgoing, outgoing_owners
 from imagen.ledger.store.engine import Ledger
-from imagen.services.leases.process_lock import dead_among
 from imagen.wiring.process import Process
 
 if TYPE_CHECKING:
@@ -50,12 +48,6 @@ def remote_usage_table(process: Process) -> UsageOverRest | None:
     from imagen.services.sync.destinations import UsageOverRest
 
     return UsageOverRest(RestClient(settings))
-
-
-def free_outbox(process: Process, ledger: Ledger) -> None:
-    """Give back what processes of this host held in the outbox when they died."""
-    owners = outgoing_owners(ledger)
-    give_back_outgoing(ledger, dead_among(process.lock_folder, owners))
 
 
 def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:

@@ -255,14 +255,14 @@ def _common(asked: dict[str, Any]) -> RequestInput:
 
 
 def _submit_context(imagen: Imagen, asked: dict[str, Any]) -> SubmitContext:
-    from imagen.cli.money.outgoing import require_cloud
     from imagen.cli.options.paths import absolute, require_writable
+    from imagen.services.sync.copy_requirements import require_uploads
 
     context = imagen.submit_context()
     if asked["output_dir"]:
         context = replace(context, output_folder=absolute(asked["output_dir"]))
     if asked["no_cloud"]:
         context = replace(context, sync="off")
-    require_cloud(imagen, sync=context.sync)
+    require_uploads(imagen.config, imagen.env, sync=context.sync)
     require_writable(context.output_folder)
     return context

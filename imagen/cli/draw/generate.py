@@ -119,14 +119,14 @@ def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
 
 
 def _settle(imagen: Imagen, ask: RequestInput, *, no_cloud: bool) -> tuple[Resolved, JobDraft]:
-    from imagen.cli.money.outgoing import require_cloud
     from imagen.cli.options.paths import require_writable
     from imagen.services.submit.resolve import make_draft, resolve
+    from imagen.services.sync.copy_requirements import require_uploads
 
     context = imagen.submit_context()
     if no_cloud:
         context = replace(context, sync="off")
-    require_cloud(imagen, sync=context.sync)
+    require_uploads(imagen.config, imagen.env, sync=context.sync)
     resolved = resolve(ask, context, imagen.registry)
     draft = make_draft(resolved, ask, context, now=datetime.now().astimezone())
     require_writable(Path(draft.output.folder))

@@ -30,9 +30,9 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
     from imagen.cli.screen.log import set_up_logging
     from imagen.domain.scope import Scope
-    from imagen.ledger.outbox.backlog import unsent
     from imagen.ledger.queries.jobs import find_job
     from imagen.services.report.job_view import view_job
+    from imagen.services.sync.unsent import find_unsent
 
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
@@ -40,7 +40,7 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
         view = view_job(imagen.ledger, job)
         scope = Scope(job_ids=(job.id,))
         waits_for = _waits_for(imagen, job)
-        waiting = unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
+        waiting = find_unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
     to_send = {each.sink: each.why or "not tried yet" for each in waiting}
     facts = view.to_json()
     if shell.wants_json:
@@ -59,7 +59,7 @@ def show(shell: Shell, id_: str, config: str | None) -> None:
 def _waits_for(imagen: Imagen, job: Job) -> list[str]:
     """Why the backend of a queued job draws nothing now, in sentences."""
     from imagen.ledger.jobs.pauses import paused_backends
-    from imagen.services.report.outages import describe_outages
+    from imagen.services.report.live_workers import describe_outages
 
     if job.state is not JobState.QUEUED:
         return []

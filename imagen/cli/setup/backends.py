@@ -51,7 +51,7 @@ def list_(shell: Shell, config: str | None) -> None:
 def _list(shell: Shell, config: str | None) -> None:
     from imagen.cli.screen.log import set_up_logging
     from imagen.ledger.jobs.pauses import paused_backends
-    from imagen.services.report.outages import describe_outages
+    from imagen.services.report.live_workers import describe_outages
     from imagen.services.submit.alternatives import check_all
 
     set_up_logging(shell)

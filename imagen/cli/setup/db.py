@@ -8,10 +8,9 @@ import click
 
 from imagen.cli.options.options import config_option, json_option
 from imagen.cli.shell import Shell
-from imagen.errors import LedgerOutdated
 
 if TYPE_CHECKING:
-    from imagen.ledger.store.engine import Ledger
+    from imagen.services.report.ledger_schema import SchemaStatus
 
 
 @click.group()
@@ -25,20 +24,18 @@ def db() -> None:
 @click.pass_obj
 def upgrade(shell: Shell, config: str | None) -> None:
     """Bring the ledger to the newest schema this imagen knows. Doing it twice is safe."""
-    from imagen.ledger.store.migrate import HEAD_REVISION, current_revision
-    from imagen.ledger.store.migrate import upgrade as upgrade_schema
+    from dataclasses import replace
+
+    from imagen.services.report.ledger_schema import upgrade_schema
 
     with shell.imagen(config) as imagen:
         ledger = imagen.open_ledger()
         try:
-            before = current_revision(ledger)
-            _refuse_newer(ledger, before)
-            if before != HEAD_REVISION:
-                upgrade_schema(ledger)
+            before = upgrade_schema(ledger)
         finally:
             ledger.close()
-    _answer(shell, ledger, HEAD_REVISION, HEAD_REVISION)
-    if before == HEAD_REVISION:
+    _answer(shell, replace(before, found=before.newest))
+    if before.is_newest:
         shell.screen.say("nothing to do")
 
 
@@ -48,19 +45,17 @@ def upgrade(shell: Shell, config: str | None) -> None:
 @click.pass_obj
 def current(shell: Shell, config: str | None) -> None:
     """Print which schema the ledger has; `none` where it is not made yet."""
-    from imagen.ledger.store.migrate import HEAD_REVISION, current_revision
+    from imagen.services.report.ledger_schema import schema_status
 
     with shell.imagen(config) as imagen:
         ledger = imagen.open_ledger()
         try:
-            # Looking at a SQLite file that is not there would make it.
-            is_there = ledger.path is None or ledger.path.exists()
-            found = current_revision(ledger) if is_there else None
+            status = schema_status(ledger)
         finally:
             ledger.close()
-    _answer(shell, ledger, found, HEAD_REVISION)
-    if found != HEAD_REVISION:
-        shell.screen.say(f"this imagen knows {HEAD_REVISION}; run: imagen db upgrade")
+    _answer(shell, status)
+    if not status.is_newest:
+        shell.screen.say(f"this imagen knows {status.newest}; run: imagen db upgrade")
 
 
 @db.command(short_help="Print the schema as SQL, for an SQL editor.")
@@ -71,25 +66,14 @@ def sql(shell: Shell) -> None:
     It may be run again at any time: what is there stays, what is missing is made. Afterwards
     `imagen db upgrade` has nothing left to do.
     """
-    from imagen.ledger.store.schema_sql import render_sql
+    from imagen.services.report.ledger_schema import schema_as_sql
 
-    shell.screen.answer(render_sql().rstrip("\n"))
-
-
-def _refuse_newer(ledger: Ledger, found: str | None) -> None:
-    from imagen.ledger.store.migrate import known_revisions
-
-    if found is not None and found not in known_revisions():
-        raise LedgerOutdated(
-            f"the ledger at {ledger.address} has schema {found}, which this imagen does not know",
-            "upgrade imagen",
-        )
+    shell.screen.answer(schema_as_sql())
 
 
-def _answer(shell: Shell, ledger: Ledger, found: str | None, newest: str) -> None:
+def _answer(shell: Shell, status: SchemaStatus) -> None:
     if shell.wants_json:
-        facts = {"ledger": ledger.address, "schema": found, "newest": newest, "error": None}
-        shell.screen.answer_json(facts)
+        shell.screen.answer_json(status.to_json() | {"error": None})
         return
-    shell.screen.answer(found or "none")
-    shell.screen.say(f"ledger: {ledger.address}")
+    shell.screen.answer(status.found or "none")
+    shell.screen.say(f"ledger: {status.address}")

@@ -17,13 +17,13 @@ from imagen.cli.shell import Shell
 @click.pass_obj
 def version(shell: Shell) -> None:
     """Print the versions of imagen, Python and the ledger's schema."""
-    from imagen.ledger.store.migrate import HEAD_REVISION
+    from imagen.services.report.ledger_schema import NEWEST_SCHEMA
 
     facts = {
         "imagen": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "ledger_schema": HEAD_REVISION,
+        "ledger_schema": NEWEST_SCHEMA,
         "executable": sys.executable,
     }
     if shell.wants_json:

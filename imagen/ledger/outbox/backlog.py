@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
-from imagen.ledger.outbox.outbox import belongs, count_pending
+from imagen.ledger.outbox.outbox import belongs
 from imagen.ledger.queries.usage import UsageRow, in_span, usage_row
 from imagen.ledger.store.clauses import insert_on, scope_clause
 from imagen.ledger.store.engine import Ledger
@@ -58,39 +58,8 @@ def backlog(ledger: Ledger, scope: Scope = EVERYTHING, *, limit: int = 20) -> li
     return [Backlog(row.sink, row.number, row.why, row.oldest_at, row.held) for row in rows]
 
 
-#: Why usage waits that is not in the outbox.
-_KEPT = "recorded while no project was configured; sent by: imagen sync"
-
-
-def unsent(ledger: Ledger, scope: Scope = EVERYTHING, *, sends_usage: bool) -> list[Backlog]:
-    """All that did not leave the ledger: what waits in the outbox, and usage that is not in it.
-
-    ``sends_usage`` tells whether usage rows of this ledger go elsewhere at all.
-    """
-    waiting = backlog(ledger, scope)
-    if sends_usage:
-        kept = _kept_backlog(ledger, scope)
-        if kept is not None:
-            waiting.append(kept)
-    return waiting
-
-
-def count_unsent(ledger: Ledger, *, sends_usage: bool) -> dict[str, int]:
-    """How much did not leave the ledger, by sink; the numbers of ``unsent``."""
-    pending = count_pending(ledger)
-    kept = count_kept_usage(ledger) if sends_usage else 0
-    if kept:
-        pending[USAGE_SINK] = pending.get(USAGE_SINK, 0) + kept
-    return pending
-
-
-def count_kept_usage(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
-    """How many usage rows of the scope's jobs were never put into the outbox."""
-    kept = _kept_backlog(ledger, scope)
-    return 0 if kept is None else kept.number
-
-
-def _kept_backlog(ledger: Ledger, scope: Scope) -> Backlog | None:
+def kept_usage(ledger: Ledger, scope: Scope = EVERYTHING) -> Backlog | None:
+    """Usage rows of the scope's jobs that were never put into the outbox; None without any."""
     statement = (
         select(func.count().label("number"), func.min(imagen_usage.c.created_at).label("oldest_at"))
         .select_from(imagen_usage.join(attempts, attempts.c.id == imagen_usage.c.attempt_id))
@@ -103,7 +72,7 @@ def _kept_backlog(ledger: Ledger, scope: Scope) -> Backlog | None:
         row = connection.execute(statement).one()
     if not row.number:
         return None
-    return Backlog(USAGE_SINK, row.number, _KEPT, row.oldest_at, held=0)
+    return Backlog(USAGE_SINK, row.number, "", row.oldest_at, held=0)
 
 
 def count_paid_here_only(ledger: Ledger, scope: Scope) -> int:

@@ -64,7 +64,7 @@ class Reconciler:
         self._note_gap()
         # The dead of this host are known here only, whoever has the turn.
         self._take_back(only_dead=not has_turn)
-        self._free_outbox()
+        free_outbox(self.ledger, self.presence_folder)
         self._sweep_lock_files()
         if not has_turn:
             return False
@@ -117,11 +117,6 @@ class Reconciler:
         if taken:
             log.info("jobs_taken_back", extra={"jobs": taken, "dead_owners": sorted(dead)})
 
-    def _free_outbox(self) -> None:
-        """Give back what processes of this host were sending to Supabase when they died."""
-        owners = outgoing_owners(self.ledger) - {self.owner}
-        give_back_outgoing(self.ledger, process_lock.dead_among(self.presence_folder, owners))
-
     def _sweep(self) -> None:
         keys = leftover_keys(self.ledger)
         if keys:
@@ -138,3 +133,12 @@ class Reconciler:
             self._swept_locks_s = now_s
             leasing = lease_owners(self.ledger) | outgoing_owners(self.ledger)
             process_lock.sweep(self.presence_folder, still_leasing=leasing)
+
+
+def free_outbox(ledger: Ledger, lock_folder: Path) -> None:
+    """Give back what processes of this host held in the outbox when they died.
+
+    Raises:
+        LedgerUnavailable: the ledger is away.
+    """
+    give_back_outgoing(ledger, process_lock.dead_among(lock_folder, outgoing_owners(ledger)))

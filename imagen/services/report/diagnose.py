@@ -14,12 +14,12 @@ from imagen.cloud.storage import Storage
 from imagen.errors import ImagenError
 from imagen.ledger.jobs.pauses import count_paused
 from imagen.ledger.jobs.worker_rows import live_workers
-from imagen.ledger.outbox.backlog import count_unsent
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import current_revision
 from imagen.services.deliver.preview import require_preview
-from imagen.services.report.outages import describe_outages
+from imagen.services.report.live_workers import describe_outages
 from imagen.services.sync.destinations import missing_usage_columns
+from imagen.services.sync.unsent import count_unsent
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagen.cli.money import outgoing
+from imagen.services.sync import first_upload
 from tests.fakes.supabase import FakeSupabase, Fault, Service
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
@@ -180,7 +180,7 @@ def test_what_a_dead_process_held_is_sent_at_once(
 def test_a_silent_server_is_waited_for_no_longer_than_is_polite(
     imagen: Any, fake: FakeSupabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(first_upload, "PATIENCE_S", 0.2)
     fake.world.slow_s = 3.0
     fake.inject(Fault.SLOW, times=None)
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from imagen.cli.money import outgoing
+from imagen.services.sync import first_upload
+from imagen.services.sync.drain_thread import END_S
 from tests.fakes.supabase import FakeSupabase, Fault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
@@ -144,15 +146,15 @@ def test_a_batch_with_nothing_to_draw_mentions_what_is_unsent(
 def test_a_silence_is_remembered_by_the_next_commands_of_this_ledger(
     imagen: Any, fake: FakeSupabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "PATIENCE_S", 0.4)
-    monkeypatch.setattr(outgoing, "PATIENCE_AFTER_SILENCE_S", 0.2)
+    monkeypatch.setattr(first_upload, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(first_upload, "PATIENCE_AFTER_SILENCE_S", 0.2)
     fake.world.slow_s = 5.0
     fake.inject(Fault.SLOW, times=None)
 
     first = imagen(*FOX, env=fake.env)
     second = imagen(*FOX, env=fake.env)
     fake.heal()
-    monkeypatch.setattr(outgoing, "PATIENCE_AFTER_SILENCE_S", 60.0)
+    monkeypatch.setattr(first_upload, "PATIENCE_AFTER_SILENCE_S", 60.0)
     imagen(*FOX, env=fake.env)
     fake.inject(Fault.SLOW, times=None)
     later = imagen(*FOX, env=fake.env)
@@ -164,8 +166,8 @@ def test_a_silence_is_remembered_by_the_next_commands_of_this_ledger(
 
 
 def test_after_a_silence_a_command_waits_two_seconds_at_most() -> None:
-    assert outgoing.PATIENCE_AFTER_SILENCE_S + outgoing._END_S <= 2.0
-    assert outgoing.SILENCE_REMEMBERED_S >= 120
+    assert first_upload.PATIENCE_AFTER_SILENCE_S + END_S <= 2.0
+    assert first_upload.SILENCE_REMEMBERED_S >= 120
 
 
 def test_waiting_for_supabase_is_no_part_of_the_drawing(
@@ -206,7 +208,7 @@ class _Clock:
 def test_a_silent_server_leaves_its_reason_in_the_status(
     imagen: Any, fake: FakeSupabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(first_upload, "PATIENCE_S", 0.2)
     fake.world.slow_s = 3.0
     fake.inject(Fault.SLOW, times=None)
 
