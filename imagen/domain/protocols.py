@@ -123,6 +123,14 @@ class Backend(Protocol):
         """Let go of connections. The backend is not used afterwards."""
 
 
+class BackendLookup(Protocol):
+    """The configured backends, by name."""
+
+    def get(self, name: str) -> Backend: ...
+
+    def sharing_account(self, name: str) -> list[str]: ...
+
+
 class Limiter(Protocol):
     """A rate limit that workers share."""
 

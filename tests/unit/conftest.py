@@ -30,7 +30,7 @@ from imagen.ledger.store.indexes import whole_metadata
 from imagen.ledger.store.migrate import upgrade
 from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.tables import artifacts, jobs
-from imagen.services.draw.attempt_record import record_drawing
+from imagen.services.draw.draw import record_drawing
 from tests.servers.redis_and_postgres import PostgresAddress
 from tests.total_order import queries_with_ties
 

@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from imagen.domain.job import JobState
-from imagen.errors import (
-    ImagenError,
-)
-from imagen.services.draw.retry_policy import (
-    Retry,
-)
+from imagen.errors import ImagenError
+from imagen.services.draw.retry_policy import Retry
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimOutcome:
-    """What came of one claim: the job's state now, and why when it is not the hoped-for one.
+    """What came of one claim: the job's state now, and the error that kept it from its next one.
 
     ``retry`` is set when the job went back to the queue by the retry policy.
     """

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from imagen.domain.job import Claim, JobState
 from imagen.domain.protocols import Clock
-from imagen.errors import JobCanceled, LeaseLost, LedgerError
+from imagen.errors import JobCanceled, LeaseLost, LedgerClosed, LedgerError
 from imagen.ledger.jobs.fenced_writes import give_back
 from imagen.ledger.jobs.leases import renew_leases
 from imagen.ledger.store.engine import Ledger
@@ -128,21 +128,23 @@ class Heartbeat:
                 log.exception("heartbeat_failed")
 
 
-log = logging.getLogger(__name__)
+def try_to_give_back(ledger: Ledger, claim: Claim) -> None:
+    """Return a running job to the queue with its external id, no crash counted.
+
+    The backend goes on working; the next claim resumes it there. What cannot be given back now is
+    left to its lease, which counts a crash although no worker died.
+    """
+    try:
+        give_back(ledger, claim)
+    except (LeaseLost, LedgerClosed):
+        # A closed ledger's process is ending, and has given back what it held.
+        return
+    except LedgerError as error:
+        log.warning("lease_not_given_back", extra={"why": str(error)})
 
 
 def give_back_all(ledger: Ledger, heartbeat: Heartbeat) -> None:
-    """Return every running job to the queue with its external id, no crash counted.
-
-    The backend goes on working; the next claim resumes it there. What cannot be given back now is
-    left to its lease.
-    """
+    """Return every running job that this process holds to the queue."""
     for lease in heartbeat.held():
-        if lease.claim.job.state is not JobState.RUNNING:
-            continue
-        try:
-            give_back(ledger, lease.claim)
-        except LeaseLost:
-            continue
-        except LedgerError as error:
-            log.warning("lease_not_given_back", extra={"why": str(error)})
+        if lease.claim.job.state is JobState.RUNNING:
+            try_to_give_back(ledger, lease.claim)

@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from imagen.domain.drawing_record import Requested
 from imagen.domain.job import JobDraft, Lane, Output
 from imagen.domain.prompt import clean_prompt, require_prompt
+from imagen.domain.protocols import BackendLookup
 from imagen.domain.request import (
     FORMAT_BY_SUFFIX,
     MAX_DRAWN_SEED,
@@ -31,7 +32,6 @@ from imagen.domain.style import Style
 from imagen.errors import RequestError, SecretOption
 from imagen.output.naming import render_name, slugify, split_suffix
 from imagen.output.paths import check_length
-from imagen.services.draw.draw import BackendLookup
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from imagen.ledger.jobs.artifacts import artifact_of
 from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.store.engine import Ledger
-from imagen.services.draw.attempt_record import record_drawing
+from imagen.services.draw.draw import record_drawing
 from tests.chaos.environment import wait_until
 
 MOST_BYTES = 250 * 1024 * 1024

@@ -37,8 +37,8 @@ from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
 from imagen.local.executor import LocalPublisher
 from imagen.services.deliver.deliver import DeliveryService
-from imagen.services.draw.attempt_record import record_drawing
 from imagen.services.draw.claim_outcome import ClaimOutcome
+from imagen.services.draw.draw import record_drawing
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
 from imagen.services.sync.destinations import CloudCopies, UsageOverRest, image_rows_over
