@@ -15,7 +15,7 @@ depends_on = None
 #: Its SQL for PostgreSQL may be run again.
 is_repeatable = True
 
-# The expressions are those of imagen.ledger.queries.usage, to the letter.
+# The expressions are those of imagen.ledger.queries.usage_sums, to the letter.
 _STATISTICS = """
     CREATE STATISTICS IF NOT EXISTS mai.imagen_usage_groups
     ON (date_bin('7 days', created_at, timestamptz '2001-01-01 00:00:00+00')),

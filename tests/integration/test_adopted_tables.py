@@ -18,7 +18,7 @@ from sqlalchemy import text as sql_text
 from uuid_utils.compat import uuid7
 
 from imagen.ledger.outbox.supabase import put_image
-from imagen.ledger.queries.usage import read_usage, sum_in_database
+from imagen.ledger.queries.usage_rows import read_usage, sum_in_database
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import (
     HEAD_REVISION,

@@ -15,8 +15,8 @@ from imagen.cli.shell import Shell
 from imagen.errors import CloudError, RequestError
 
 if TYPE_CHECKING:
-    from imagen.ledger.queries.usage import UsageRow
-    from imagen.services.report.usage import UsageReport
+    from imagen.ledger.queries.usage_rows import UsageRow
+    from imagen.services.report.usage_report import UsageReport
     from imagen.wiring.bootstrap import Imagen
 
 
@@ -56,7 +56,7 @@ def usage(
     imagen usage --raw --csv > usage.csv
     """
     from imagen.cli.screen.log import set_up_logging
-    from imagen.services.report.usage import parse_grouping
+    from imagen.services.report.usage_report import parse_grouping
 
     if as_csv and shell.wants_json:
         raise RequestError("--json and --csv exclude each other", "choose one")
@@ -124,7 +124,7 @@ class _Source:
         self._unsent = 0
 
     def rows(self) -> Iterator[UsageRow]:
-        from imagen.ledger.queries.usage import read_usage
+        from imagen.ledger.queries.usage_rows import read_usage
         from imagen.services.report.usage_rows import read_all_usage
 
         since, until = self._span.since, self._span.until
@@ -135,8 +135,8 @@ class _Source:
         )
 
     def sums(self, by: tuple[str, ...]) -> UsageReport:
-        from imagen.ledger.queries.usage import sum_in_database
-        from imagen.services.report.usage import UsageReport, sum_usage
+        from imagen.ledger.queries.usage_rows import sum_in_database
+        from imagen.services.report.usage_report import UsageReport, sum_usage
 
         if self._table is not None or self._ledger.kind != "postgresql":
             return sum_usage(self.rows(), by=by)
@@ -167,13 +167,13 @@ def _answer_rows(shell: Shell, rows: Iterator[UsageRow], *, as_csv: bool) -> Non
 
 
 def _answer_sums(shell: Shell, report: UsageReport, span: Span, *, as_csv: bool) -> None:
-    from imagen.cli.money import usage_sums
+    from imagen.cli.money import usage_output
 
     if shell.wants_json:
-        facts = {"since": span.since, "until": span.until, **usage_sums.facts(report)}
+        facts = {"since": span.since, "until": span.until, **usage_output.facts(report)}
         shell.screen.answer_json(facts | {"error": None})
         return
-    lines = usage_sums.csv_lines(report) if as_csv else usage_sums.table_lines(report)
+    lines = usage_output.csv_lines(report) if as_csv else usage_sums.table_lines(report)
     for line in lines:
         shell.screen.answer(line)
     if not report.total.count:

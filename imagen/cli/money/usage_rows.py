@@ -13,7 +13,7 @@ from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
-    from imagen.ledger.queries.usage import UsageRow
+    from imagen.ledger.queries.usage_rows import UsageRow
 
 _COLUMNS = (
     *("created_at", "backend", "model", "seed", "prompt_hash"),

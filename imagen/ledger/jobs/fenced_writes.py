@@ -19,7 +19,7 @@ from imagen.domain.protocols import AlreadyOwned
 from imagen.domain.request import ImageRequest
 from imagen.domain.secret_names import hide_secrets
 from imagen.errors import LeaseLost
-from imagen.ledger.queries.usage import write_usage
+from imagen.ledger.queries.usage_rows import write_usage
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
@@ -144,7 +144,7 @@ class Ending:
 class Paid:
     """What an attempt used that ends, or pauses, without the image that its backend drew.
 
-    ``also_send``: see ``imagen.ledger.queries.usage.record_usage``.
+    ``also_send``: see ``imagen.ledger.queries.usage_rows.record_usage``.
     """
 
     bill: Bill

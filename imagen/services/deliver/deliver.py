@@ -19,7 +19,7 @@ from imagen.images.verify import BrokenImage
 from imagen.ledger.jobs import delivery as deliveries
 from imagen.ledger.jobs.artifacts import Artifact, drop_files
 from imagen.ledger.jobs.claim import Claimant
-from imagen.ledger.queries.usage import record_usage
+from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.engine import Ledger
 from imagen.services.deliver.file_writer import FileWriter
 from imagen.services.deliver.finished_image import FinishedImage, finish_image

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from imagen.ledger.outbox.backlog import read_unsent_usage
-from imagen.ledger.queries.usage import UsageRow
+from imagen.ledger.queries.usage_rows import UsageRow
 from imagen.ledger.store.engine import Ledger
 
 

@@ -15,7 +15,7 @@ from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
 from imagen.errors import CloudError
 from imagen.ledger.outbox.outbox import OutboxItem
-from imagen.ledger.queries.usage import UsageRow, usage_of
+from imagen.ledger.queries.usage_rows import UsageRow, usage_of
 from imagen.ledger.store.engine import Ledger
 from imagen.services.sync.cloud_copy import make_copy
 

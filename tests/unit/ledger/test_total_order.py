@@ -24,7 +24,7 @@ from imagen.ledger.queries.batches import batch_names, find_batch
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.jobs import Filter, attempts_of, list_jobs
 from imagen.ledger.queries.unfinished_jobs import unfinished_places
-from imagen.ledger.queries.usage import read_usage, sum_in_database
+from imagen.ledger.queries.usage_rows import read_usage, sum_in_database
 from imagen.ledger.queries.waiting_jobs import hosts_to_deliver, waiting_jobs
 from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
 from imagen.ledger.store.tables import attempts, jobs

@@ -17,7 +17,7 @@ from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs.control import request_cancel, retry_jobs
 from imagen.ledger.outbox.outbox import count_pending
 from imagen.ledger.queries.history import AttemptHistory
-from imagen.ledger.queries.usage import read_usage
+from imagen.ledger.queries.usage_rows import read_usage
 from imagen.ratelimit import SharedLimiter
 from tests.fakes.replicate import FakeReplicate, Fault
 

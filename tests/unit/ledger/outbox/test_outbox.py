@@ -24,7 +24,7 @@ from imagen.ledger.outbox.outbox import (
     put_off,
     record_sent,
 )
-from imagen.ledger.queries.usage import record_usage
+from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK, outbox
 from imagen.ledger.store.tables import attempts
 from imagen.ledger.store.types import now_plus

@@ -12,7 +12,7 @@ from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.worker_rows import live_workers, report_worker
 from imagen.ledger.outbox.outbox import claim_outgoing
-from imagen.ledger.queries.usage import record_usage
+from imagen.ledger.queries.usage_rows import record_usage
 from imagen.services.leases import process_lock
 
 

@@ -14,7 +14,7 @@ from imagen.images.verify import BrokenImage
 from imagen.ledger.jobs.delivery import Delivered, claim_deliveries, record_succeeded
 from imagen.ledger.outbox.backlog import backlog
 from imagen.ledger.outbox.outbox import count_pending, outgoing_owners
-from imagen.ledger.queries.usage import record_usage
+from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
 from imagen.services.sync.send import Sync
 

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from imagen.errors import RequestError
-from imagen.ledger.queries.usage import UsageRow
-from imagen.services.report.usage import parse_grouping, sum_usage
+from imagen.ledger.queries.usage_rows import UsageRow
+from imagen.services.report.usage_report import parse_grouping, sum_usage
 from imagen.services.report.usage_rows import read_all_usage
 
 
@@ -116,7 +116,7 @@ class Elsewhere:
 
 def test_rows_on_their_way_are_added_and_none_comes_twice(sqlite_desk: Any) -> None:
     from imagen.ledger.jobs.delivery import claim_deliveries
-    from imagen.ledger.queries.usage import record_usage
+    from imagen.ledger.queries.usage_rows import record_usage
 
     attempts = []
     for _ in range(3):

@@ -9,7 +9,7 @@ from datetime import UTC
 from decimal import Decimal
 
 from imagen.errors import RequestError
-from imagen.ledger.queries.usage import GROUPINGS, UsageRow, UsageSum, iso_week
+from imagen.ledger.queries.usage_rows import GROUPINGS, UsageRow, UsageSum, iso_week
 
 
 @dataclass(frozen=True, slots=True)

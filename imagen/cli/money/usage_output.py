@@ -11,8 +11,8 @@ from imagen.cli.screen.screen import table, width_of
 from imagen.domain.printable import printable
 
 if TYPE_CHECKING:
-    from imagen.ledger.queries.usage import UsageSum
-    from imagen.services.report.usage import UsageReport
+    from imagen.ledger.queries.usage_rows import UsageSum
+    from imagen.services.report.usage_report import UsageReport
 
 _FIGURES = ("count", "cost_usd", "unpriced", "median_latency_ms")
 _LEAST_DECIMALS, _MOST_DECIMALS = 2, 6

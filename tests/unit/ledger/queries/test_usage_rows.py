@@ -16,7 +16,7 @@ from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.generated import record_generated
 from imagen.ledger.outbox.backlog import read_unsent_usage
 from imagen.ledger.outbox.outbox import claim_outgoing, count_pending, record_sent
-from imagen.ledger.queries.usage import (
+from imagen.ledger.queries.usage_rows import (
     _sums_of_groups,
     in_span,
     iso_week,
@@ -25,7 +25,7 @@ from imagen.ledger.queries.usage import (
     sum_in_database,
 )
 from imagen.ledger.store.outgoing_tables import imagen_usage
-from imagen.services.report.usage import sum_usage
+from imagen.services.report.usage_report import sum_usage
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 
