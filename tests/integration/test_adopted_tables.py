@@ -18,7 +18,8 @@ from sqlalchemy import text as sql_text
 from uuid_utils.compat import uuid7
 
 from imagen.ledger.outbox.supabase import put_image
-from imagen.ledger.queries.usage_rows import read_usage, sum_in_database
+from imagen.ledger.queries.usage_rows import read_usage
+from imagen.ledger.queries.usage_sums import sum_usage
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import (
     HEAD_REVISION,
@@ -178,7 +179,7 @@ def test_an_old_usage_table_is_adopted_with_its_rows(
     rows = list(read_usage(ledger, since=None, until=None))
     assert [row.backend for row in rows] == ["flux", "unknown", "b"]
     assert (rows[0].caller, rows[0].cost_usd) == ("kim", Decimal("0.0025"))
-    *_, total = sum_in_database(ledger, by=("week", "backend"), since=None, until=None)
+    total = sum_usage(ledger, by=("week", "backend")).total
     assert (total.count, total.unpriced) == (3, 2)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,8 @@ from imagen.cli.shell import Shell
 from imagen.errors import CloudError, RequestError
 
 if TYPE_CHECKING:
-    from imagen.ledger.queries.usage_rows import UsageRow
-    from imagen.services.report.usage_report import UsageReport
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.domain.usage import UsageRow
+    from imagen.services.report.usage_report import UsageReader
 
 
 @click.command(short_help="What was drawn, and what it cost.")
@@ -56,38 +54,31 @@ def usage(
     imagen usage --raw --csv > usage.csv
     """
     from imagen.cli.screen.log import set_up_logging
-    from imagen.services.report.usage_report import parse_grouping
+    from imagen.services.report.usage_report import UsageReader, parse_grouping
 
     if as_csv and shell.wants_json:
         raise RequestError("--json and --csv exclude each other", "choose one")
     now = datetime.now(UTC)
-    span = Span(parse_day(since, now=now), parse_day(until, now=now, is_end=True))
+    first, end = parse_day(since, now=now), parse_day(until, now=now, is_end=True)
     groups = parse_grouping(by)
     set_up_logging(shell)
     with shell.imagen(config) as imagen, _advised():
-        source = _Source(shell, imagen, span, is_local=local)
+        table = None if local else imagen.usage_sink()
+        reader = UsageReader(imagen.ledger, table, first, end)
         if raw:
-            _answer_rows(shell, source.rows(), as_csv=as_csv)
+            _answer_rows(shell, reader.rows(), as_csv=as_csv)
         else:
-            _answer_sums(shell, source.sums(groups), span, as_csv=as_csv)
-        source.tell_unsent()
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From ``since`` up to, but without, ``until``; nothing is no end."""
-
-    since: datetime | None
-    until: datetime | None
+            _answer_sums(shell, reader, groups, as_csv=as_csv)
+        _tell_unsent(shell, reader.unsent)
 
 
 def parse_day(text: str, *, now: datetime, is_end: bool = False) -> datetime | None:
-    """A day or a time in UTC, or so long ago (``7d``); nothing for "".
+    """A day or a time in UTC, or a duration before ``now`` (``7d``); None for "".
 
-    The end of a span that is a day is the end of that day.
+    With ``is_end`` a day stands for its end.
 
     Raises:
-        click.BadParameter: it is none of these.
+        click.BadParameter: the text is none of these.
     """
     if not text:
         return None
@@ -105,7 +96,7 @@ def parse_day(text: str, *, now: datetime, is_end: bool = False) -> datetime | N
 
 @contextmanager
 def _advised() -> Iterator[None]:
-    """Where the table elsewhere cannot be read, the ledger still can."""
+    """Adds to a CloudError the hint that the ledger alone can be read."""
     try:
         yield
     except CloudError as error:
@@ -113,50 +104,14 @@ def _advised() -> Iterator[None]:
         raise CloudError(f"usage: {error.message}", hint, error.retryable) from error
 
 
-class _Source:
-    """Where the rows are: in the ledger, or in the table elsewhere and on their way to it."""
-
-    def __init__(self, shell: Shell, imagen: Imagen, span: Span, *, is_local: bool) -> None:
-        self._shell = shell
-        self._ledger = imagen.ledger
-        self._span = span
-        self._table = None if is_local else imagen.usage_sink()
-        self._unsent = 0
-
-    def rows(self) -> Iterator[UsageRow]:
-        from imagen.ledger.queries.usage_rows import read_usage
-        from imagen.services.report.usage_rows import read_all_usage
-
-        since, until = self._span.since, self._span.until
-        if self._table is None:
-            return read_usage(self._ledger, since=since, until=until)
-        return read_all_usage(
-            self._ledger, self._table, since=since, until=until, on_unsent=self._note_unsent
-        )
-
-    def sums(self, by: tuple[str, ...]) -> UsageReport:
-        from imagen.ledger.queries.usage_rows import sum_in_database
-        from imagen.services.report.usage_report import UsageReport, sum_usage
-
-        if self._table is not None or self._ledger.kind != "postgresql":
-            return sum_usage(self.rows(), by=by)
-        # A million rows in a second, and none of them comes here.
-        *groups, total = sum_in_database(
-            self._ledger, by=by, since=self._span.since, until=self._span.until
-        )
-        return UsageReport(by, groups, total)
-
-    def tell_unsent(self) -> None:
-        if self._unsent:
-            images = "1 image" if self._unsent == 1 else f"{self._unsent:,} images"
-            self._shell.screen.say(f"{images} of these still to send to Supabase; see: imagen sync")
-
-    def _note_unsent(self, number: int) -> None:
-        self._unsent = number
+def _tell_unsent(shell: Shell, number: int) -> None:
+    if number:
+        images = "1 image" if number == 1 else f"{number:,} images"
+        shell.screen.say(f"{images} of these still to send to Supabase; see: imagen sync")
 
 
 def _answer_rows(shell: Shell, rows: Iterator[UsageRow], *, as_csv: bool) -> None:
-    from imagen.cli.money.usage_rows import answer_csv, answer_json, answer_tabs
+    from imagen.cli.money.usage_output import answer_csv, answer_json, answer_tabs
 
     if shell.wants_json:
         answer_json(shell, rows)
@@ -166,15 +121,15 @@ def _answer_rows(shell: Shell, rows: Iterator[UsageRow], *, as_csv: bool) -> Non
         answer_tabs(shell, rows)
 
 
-def _answer_sums(shell: Shell, report: UsageReport, span: Span, *, as_csv: bool) -> None:
-    from imagen.cli.money import usage_output
+def _answer_sums(shell: Shell, reader: UsageReader, by: tuple[str, ...], *, as_csv: bool) -> None:
+    from imagen.cli.money.usage_output import csv_lines, facts, table_lines
 
+    report = reader.report(by)
     if shell.wants_json:
-        facts = {"since": span.since, "until": span.until, **usage_output.facts(report)}
-        shell.screen.answer_json(facts | {"error": None})
+        span = {"since": reader.since, "until": reader.until}
+        shell.screen.answer_json({**span, **facts(report), "error": None})
         return
-    lines = usage_output.csv_lines(report) if as_csv else usage_sums.table_lines(report)
-    for line in lines:
+    for line in csv_lines(report) if as_csv else table_lines(report):
         shell.screen.answer(line)
     if not report.total.count:
         shell.screen.say("no usage")

@@ -1,21 +1,27 @@
-"""Sums of usage as they are shown: a table for people, an object or CSV for programs."""
+"""How usage is shown: tables for people, objects or CSV for programs, sums or row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import Any
 
 from imagen.cli.screen.csv_line import csv_line
-from imagen.cli.screen.screen import table, width_of
-from imagen.domain.printable import printable
-
-if TYPE_CHECKING:
-    from imagen.ledger.queries.usage_rows import UsageSum
-    from imagen.services.report.usage_report import UsageReport
+from imagen.cli.screen.screen import json_text, table, width_of
+from imagen.cli.shell import Failed, Shell
+from imagen.domain.printable import printable, printable_line
+from imagen.domain.usage import UsageReport, UsageRow, UsageSum
+from imagen.errors import ImagenError
 
 _FIGURES = ("count", "cost_usd", "unpriced", "median_latency_ms")
 _LEAST_DECIMALS, _MOST_DECIMALS = 2, 6
+_ROW_COLUMNS = (
+    *("created_at", "backend", "model", "seed", "prompt_hash"),
+    *("latency_ms", "cost_usd", "caller", "attempt_id"),
+)
+#: Each write is flushed, so that a reader sees it; so many rows go out with one.
+_ROWS_PER_WRITE = 500
 
 
 def facts(report: UsageReport) -> dict[str, Any]:
@@ -98,3 +104,62 @@ def _latency(each: UsageSum) -> str:
 def _to_the_right(header: str, cells: Sequence[str]) -> list[str]:
     width = max(map(width_of, (header, *cells)))
     return [cell.rjust(width) for cell in (header, *cells)]
+
+
+def answer_tabs(shell: Shell, rows: Iterable[UsageRow]) -> None:
+    """A header and a line for each row, columns divided by tabs; what is unknown says so."""
+    lines = ("\t".join(_row_cell(value) for value in _row_values(row)) for row in rows)
+    _write(shell, chain(["\t".join(_ROW_COLUMNS)], lines))
+
+
+def answer_csv(shell: Shell, rows: Iterable[UsageRow]) -> None:
+    """The same as CSV; what is unknown stays empty."""
+    lines = (csv_line(_row_values(row)) for row in rows)
+    _write(shell, chain([csv_line(_ROW_COLUMNS)], lines))
+
+
+def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
+    """One JSON object that holds every row.
+
+    Raises:
+        Failed: the rest cannot be had; the object has been closed, and says so.
+    """
+    shell.screen.answer('{"rows": [')
+    try:
+        _write(shell, _json_rows(rows))
+    except ImagenError as error:
+        shell.screen.answer(f'], "error": {json_text(error.to_json())}}}')
+        # Its answer is out: what follows is for people only.
+        shell.wants_json = False
+        raise Failed(error) from error
+    shell.screen.answer('], "error": null}')
+
+
+def _json_rows(rows: Iterable[UsageRow]) -> Iterator[str]:
+    comma = ""
+    for row in rows:
+        yield comma + json_text(dict(zip(_ROW_COLUMNS, _row_values(row), strict=True)))
+        comma = ","
+
+
+def _write(shell: Shell, lines: Iterator[str]) -> None:
+    while chunk := list(islice(lines, _ROWS_PER_WRITE)):
+        shell.screen.answer("\n".join(chunk))
+
+
+def _row_values(row: UsageRow) -> tuple[Any, ...]:
+    return (
+        row.created_at.isoformat(),
+        row.backend,
+        row.model,
+        row.seed,
+        row.prompt_hash,
+        row.latency_ms,
+        None if row.cost_usd is None else float(row.cost_usd),
+        row.caller,
+        str(row.attempt_id) if row.attempt_id else None,
+    )
+
+
+def _row_cell(value: object) -> str:
+    return "unknown" if value is None else printable_line(str(value))

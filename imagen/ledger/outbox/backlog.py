@@ -12,8 +12,9 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
+from imagen.domain.usage import UsageRow
 from imagen.ledger.outbox.outbox import belongs
-from imagen.ledger.queries.usage_rows import UsageRow, in_span, usage_row
+from imagen.ledger.queries.usage_rows import in_span, usage_row
 from imagen.ledger.store.clauses import insert_on, scope_clause
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import USAGE_SINK, imagen_usage, outbox

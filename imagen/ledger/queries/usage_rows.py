@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
-    Text,
-    and_,
-    func,
-    literal_column,
     select,
     true,
 )
 
 from imagen.domain.job import Claim, record_of
 from imagen.domain.prompt import hash_prompt
+from imagen.domain.usage import UsageRow
 from imagen.ledger.outbox.outbox import put_in_outbox
 from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import USAGE_SINK, imagen_usage
-from imagen.ledger.store.types import UtcDateTime, now_plus
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """What one image cost and took; ``cost_usd`` is nothing where the price is unknown."""
-
-    created_at: datetime
-    backend: str
-    model: str | None
-    seed: int | None
-    prompt_hash: str
-    latency_ms: int | None
-    cost_usd: Decimal | None
-    caller: str
-    attempt_id: UUID | None = None
-
-
-#: What usage may be grouped by, in the order of the columns.
-GROUPINGS = ("week", "backend", "model", "caller")
-
-
-@dataclass(frozen=True, slots=True)
-class UsageSum:
-    """A group of usage rows; ``unpriced`` counts images of unknown price, beside the sum."""
-
-    key: tuple[str, ...]
-    count: int
-    cost_usd: Decimal
-    unpriced: int
-    median_latency_ms: int | None
+from imagen.ledger.store.types import now_plus
 
 
 def usage_of(claim: Claim) -> dict[str, Any]:
@@ -126,97 +89,6 @@ def usage_row(row: Row[Any]) -> UsageRow:
         caller=row.caller or "unknown",
         attempt_id=row.attempt_id,
     )
-
-
-# As in the statistics that migration 0003 makes: from those PostgreSQL knows how few groups there
-# are, and need not sort a million rows. A week begins on Monday, as 2001 did.
-_GROUPED_BY: dict[str, ColumnElement[Any]] = {
-    "week": literal_column(
-        "date_bin('7 days', created_at, timestamptz '2001-01-01 00:00:00+00')", UtcDateTime()
-    ),
-    "backend": imagen_usage.c.backend,
-    "model": literal_column("coalesce(model, 'unknown')", Text()),
-    "caller": imagen_usage.c.caller,
-}
-
-
-def sum_in_database(
-    ledger: Ledger, *, by: Sequence[str], since: datetime | None, until: datetime | None
-) -> list[UsageSum]:
-    """The sums by group, and the total last (its key is empty), worked out by PostgreSQL.
-
-    A million rows take it some 0.7 s, and nothing of them comes here.
-    """
-    span = and_(*in_span(since, until))
-    with ledger.read() as connection:
-        groups = connection.execute(_sums_of_groups(by, span)).all() if by else []
-        total = connection.execute(_sums_of_all(span)).one()
-    return [
-        UsageSum(_key(row[: len(by)]), row.number, row.cost_usd, row.unpriced, row.median_ms)
-        for row in groups
-    ] + [UsageSum((), int(total.number), total.cost_usd, int(total.unpriced), total.median_ms)]
-
-
-def _sums() -> tuple[ColumnElement[Any], ...]:
-    cost_usd = imagen_usage.c.cost_usd_estimate
-    return (
-        func.count().label("number"),
-        func.coalesce(func.sum(cost_usd), 0).label("cost_usd"),
-        func.count().filter(cost_usd.is_(None)).label("unpriced"),
-    )
-
-
-def _sums_of_groups(by: Sequence[str], span: ColumnElement[bool]) -> Select[Any]:
-    """A row a group. Its latencies are gathered and sorted by themselves: PostgreSQL's own way to
-    a median sorts the whole table by all that is grouped by, which takes twice as long."""
-    chosen = [_GROUPED_BY[name].label(name) for name in by]
-    groups = (
-        select(*chosen, *_sums(), func.array_agg(imagen_usage.c.latency_ms).label("latencies"))
-        .where(span)
-        .group_by(*chosen)
-        .subquery()
-    )
-    latency = func.unnest(groups.c.latencies).column_valued("latency")
-    median = select(func.percentile_disc(0.5).within_group(latency)).scalar_subquery()
-    keys = [groups.c[name] for name in by]
-    sums = (groups.c.number, groups.c.cost_usd, groups.c.unpriced)
-    return select(*keys, *sums, median.label("median_ms")).order_by(*keys)
-
-
-def _sums_of_all(span: ColumnElement[bool]) -> Select[Any]:
-    """One row. How often each latency is there is soon counted, and that tells the median."""
-    counts = (
-        select(imagen_usage.c.latency_ms, *_sums())
-        .where(span)
-        .group_by(imagen_usage.c.latency_ms)
-        .subquery()
-    )
-    timed = func.sum(counts.c.number).filter(counts.c.latency_ms.is_not(None))
-    ranked = select(
-        counts,
-        timed.over(order_by=counts.c.latency_ms).label("upto"),
-        timed.over().label("timed"),
-    ).subquery()
-    is_past_half = ranked.c.upto * 2 >= ranked.c.timed
-    return select(
-        *(
-            func.coalesce(func.sum(ranked.c[name]), 0).label(name)
-            for name in ("number", "cost_usd", "unpriced")
-        ),
-        func.min(ranked.c.latency_ms).filter(is_past_half).label("median_ms"),
-    )
-
-
-def _key(parts: Sequence[datetime | str | None]) -> tuple[str, ...]:
-    return tuple(
-        iso_week(part) if isinstance(part, datetime) else part or "unknown" for part in parts
-    )
-
-
-def iso_week(moment: datetime) -> str:
-    """The ISO week of a UTC time, such as ``2026-W47``."""
-    year, week, _ = moment.isocalendar()
-    return f"{year}-W{week:02}"
 
 
 def in_span(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

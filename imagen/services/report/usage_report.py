@@ -1,24 +1,27 @@
-"""Sums usage rows for people: by week, backend, model and caller; one pass, memory flat."""
+"""Usage for people: row by row, or summed by week, backend, model and caller."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC
-from decimal import Decimal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+from uuid import UUID
 
+from imagen.domain.usage import GROUPINGS, UsageReport, UsageRow
 from imagen.errors import RequestError
-from imagen.ledger.queries.usage_rows import GROUPINGS, UsageRow, UsageSum, iso_week
+from imagen.ledger.outbox.backlog import read_unsent_usage
+from imagen.ledger.queries.usage_rows import read_usage
+from imagen.ledger.queries.usage_sums import sum_usage, sum_usage_rows
+from imagen.ledger.store.engine import Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
-    """Groups in order of their keys, and the total of them all (its key is empty)."""
+class UsageTable(Protocol):
+    """A usage table that is not in the ledger."""
 
-    by: tuple[str, ...]
-    groups: list[UsageSum]
-    total: UsageSum
+    def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
+        """The rows of a time span, oldest first."""
 
 
 def parse_grouping(text: str) -> tuple[str, ...]:
@@ -34,52 +37,61 @@ def parse_grouping(text: str) -> tuple[str, ...]:
     return tuple(name for name in GROUPINGS if name in words)
 
 
-def sum_usage(rows: Iterable[UsageRow], *, by: Sequence[str] = GROUPINGS) -> UsageReport:
-    """The sums of ``rows``, grouped; weeks are ISO weeks in UTC, such as ``2026-W47``."""
-    groups: dict[tuple[str, ...], _Growing] = {}
-    total = _Growing()
-    for row in rows:
-        key = tuple(_part(row, name) for name in by)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Growing()
-        group.add(row)
-        total.add(row)
-    ordered = [groups[key].sum(key) for key in sorted(groups)] if by else []
-    return UsageReport(tuple(by), ordered, total.sum(()))
+@dataclass(frozen=True)
+class UsageReader:
+    """The usage from ``since`` up to, but without, ``until``; None is no limit.
 
+    Without a ``table`` it is the ledger's. With one it is the table's rows, and then those that
+    only the ledger has; each attempt once.
+    """
 
-@dataclass
-class _Growing:
-    """A group while its rows come in."""
+    ledger: Ledger
+    table: UsageTable | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
-    count: int = 0
-    cost_usd: Decimal = Decimal(0)
-    unpriced: int = 0
-    # Four bytes a row: the median of a million needs no more than 4 MB.
-    latencies_ms: array[int] = field(default_factory=lambda: array("I"))
+    @property
+    def unsent(self) -> int:
+        """How many rows the ledger does not know to have arrived: what ``imagen sync`` sends.
 
-    def add(self, row: UsageRow) -> None:
-        self.count += 1
-        if row.cost_usd is None:
-            self.unpriced += 1
-        else:
-            self.cost_usd += row.cost_usd
-        if row.latency_ms is not None and row.latency_ms >= 0:
-            self.latencies_ms.append(min(row.latency_ms, 2**32 - 1))
+        Raises:
+            LedgerUnavailable: the ledger cannot be read.
+        """
+        return 0 if self.table is None else len(self._unsent_ids)
 
-    def sum(self, key: tuple[str, ...]) -> UsageSum:
-        return UsageSum(key, self.count, self.cost_usd, self.unpriced, self._median_ms())
+    def rows(self) -> Iterator[UsageRow]:
+        """Each row as it comes in. Memory grows with the unsent ones alone.
 
-    def _median_ms(self) -> int | None:
-        if not self.latencies_ms:
-            return None
-        ordered = sorted(self.latencies_ms)
-        # The lower of the two in the middle, as percentile_disc of the SQL standard has it.
-        return ordered[(len(ordered) - 1) // 2]
+        Raises:
+            CloudError: the table cannot be read.
+            LedgerUnavailable: the ledger cannot be read.
+        """
+        if self.table is None:
+            yield from read_usage(self.ledger, since=self.since, until=self.until)
+            return
+        unsent = set(self._unsent_ids)
+        for row in self.table.read(since=self.since, until=self.until):
+            # It arrived, and the process that sent it ended before it could record that.
+            unsent.discard(row.attempt_id)
+            yield row
+        for row in self._unsent_rows() if unsent else ():
+            if row.attempt_id in unsent:
+                yield row
 
+    def report(self, by: tuple[str, ...] = GROUPINGS) -> UsageReport:
+        """The sums of all rows, by group and in total.
 
-def _part(row: UsageRow, name: str) -> str:
-    if name == "week":
-        return iso_week(row.created_at.astimezone(UTC))
-    return str(getattr(row, name) or "unknown")
+        Raises:
+            CloudError: the table cannot be read.
+            LedgerUnavailable: the ledger cannot be read.
+        """
+        if self.table is None:
+            return sum_usage(self.ledger, by=by, since=self.since, until=self.until)
+        return sum_usage_rows(self.rows(), by=by)
+
+    @cached_property
+    def _unsent_ids(self) -> frozenset[UUID | None]:
+        return frozenset(row.attempt_id for row in self._unsent_rows())
+
+    def _unsent_rows(self) -> Iterator[UsageRow]:
+        return read_unsent_usage(self.ledger, since=self.since, until=self.until)

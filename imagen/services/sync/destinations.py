@@ -13,9 +13,10 @@ from imagen.cloud.keys import object_key
 from imagen.cloud.rest import Filter, RestClient
 from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
+from imagen.domain.usage import UsageRow
 from imagen.errors import CloudError
 from imagen.ledger.outbox.outbox import OutboxItem
-from imagen.ledger.queries.usage_rows import UsageRow, usage_of
+from imagen.ledger.queries.usage_rows import usage_of
 from imagen.ledger.store.engine import Ledger
 from imagen.services.sync.cloud_copy import make_copy
 

@@ -24,7 +24,8 @@ from imagen.ledger.queries.batches import batch_names, find_batch
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.jobs import Filter, attempts_of, list_jobs
 from imagen.ledger.queries.unfinished_jobs import unfinished_places
-from imagen.ledger.queries.usage_rows import read_usage, sum_in_database
+from imagen.ledger.queries.usage_rows import read_usage
+from imagen.ledger.queries.usage_sums import sum_usage
 from imagen.ledger.queries.waiting_jobs import hosts_to_deliver, waiting_jobs
 from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
 from imagen.ledger.store.tables import attempts, jobs
@@ -103,8 +104,7 @@ def test_no_list_of_the_ledger_has_an_order_with_ties(desk: Any) -> None:
     find_batch(ledger, "prompts")
     batch_names(ledger)
     AttemptHistory(ledger).expected_s("mock")
-    if ledger.kind == "postgresql":
-        sum_in_database(ledger, by=["week", "model"], since=None, until=None)
+    sum_usage(ledger, by=["week", "model"])
 
     with pytest.raises(AssertionError, match="ties"), ledger.read() as connection:
         connection.execute(select(jobs).order_by(jobs.c.created_at))

@@ -247,7 +247,7 @@ def test_the_database_of_the_project_sums_by_itself(
 
 
 def test_a_reader_that_has_heard_enough_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
-    from imagen.cli.money.usage_rows import answer_tabs
+    from imagen.cli.money.usage_output import answer_tabs
     from imagen.cli.screen.screen import Screen
     from imagen.cli.shell import Shell
 

@@ -1,4 +1,4 @@
-"""The usage table: a row for each attempt that drew, never its prompt, and honest sums."""
+"""The usage table: a row for each attempt that drew, and never its prompt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import pytest
-from sqlalchemy import and_, insert, select, text
+from sqlalchemy import insert, select
 
 from imagen.domain.cost import UNKNOWN_COST, Cost
 from imagen.domain.prompt import hash_prompt
@@ -16,16 +15,8 @@ from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.generated import record_generated
 from imagen.ledger.outbox.backlog import read_unsent_usage
 from imagen.ledger.outbox.outbox import claim_outgoing, count_pending, record_sent
-from imagen.ledger.queries.usage_rows import (
-    _sums_of_groups,
-    in_span,
-    iso_week,
-    read_usage,
-    record_usage,
-    sum_in_database,
-)
+from imagen.ledger.queries.usage_rows import read_usage, record_usage
 from imagen.ledger.store.outgoing_tables import imagen_usage
-from imagen.services.report.usage_report import sum_usage
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 
@@ -111,58 +102,3 @@ def test_what_is_not_known_to_have_arrived_counts_as_unsent(desk: Any) -> None:
     unsent = read_unsent_usage(desk.ledger, since=None, until=None)
 
     assert [row.attempt_id for row in unsent] == [waiting.attempt.id, kept.attempt.id]
-
-
-@pytest.mark.parametrize(
-    ("moment", "week"),
-    [
-        (datetime(2026, 11, 15, 23, 59, tzinfo=UTC), "2026-W46"),
-        (datetime(2026, 11, 16, tzinfo=UTC), "2026-W47"),
-        (datetime(2027, 1, 1, tzinfo=UTC), "2026-W53"),
-    ],
-)
-def test_weeks_are_iso_weeks(moment: datetime, week: str) -> None:
-    assert iso_week(moment) == week
-
-
-@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
-def test_postgresql_sums_as_this_program_does(ledger: Any) -> None:
-    days = [datetime(2026, 12, 31, 23, tzinfo=UTC), datetime(2027, 1, 4, tzinfo=UTC), MONDAY]
-    for number in range(40):
-        add(
-            ledger,
-            created_at=days[number % 3] + timedelta(hours=number % 2),
-            backend=f"b{number % 2}",
-            model=[None, "m"][number % 2],
-            latency_ms=None if number % 7 == 0 else number * 10,
-            cost_usd_estimate=None if number % 5 == 0 else Decimal(number) / 1000,
-            caller=["kim", "lee", "Ann"][number % 3],
-        )
-    for by in ((), ("week",), ("week", "backend", "model", "caller"), ("caller",)):
-        *groups, total = sum_in_database(ledger, by=by, since=None, until=None)
-
-        report = sum_usage(read_usage(ledger, since=None, until=None), by=by)
-        assert total == report.total
-        assert sorted(groups, key=lambda each: each.key) == report.groups
-
-
-@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
-def test_postgresql_knows_how_few_groups_there_are(ledger: Any) -> None:
-    with ledger.write() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO mai.imagen_usage (created_at, backend, prompt_hash, caller)"
-                " SELECT timestamptz '2026-01-01 00:00:00+00' + i * interval '10 minutes', 'b', '',"
-                " 'c' FROM generate_series(1, 10000) i"
-            )
-        )
-        connection.execute(text("ANALYZE mai.imagen_usage"))
-    everything = and_(*in_span(None, None))
-    statement = _sums_of_groups(("week", "backend", "model", "caller"), everything)
-
-    sql = str(statement.compile(ledger.engine, compile_kwargs={"literal_binds": True}))
-    with ledger.read() as connection:
-        [plan] = connection.execute(text(f"EXPLAIN (FORMAT json) {sql}")).scalar_one()
-
-    # Ten weeks in all. Without the statistics it counts on a group for each row.
-    assert plan["Plan"]["Plan Rows"] < 50
