@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from typing import cast
 
@@ -20,7 +21,7 @@ _OWN_DISTRIBUTION = "imagen"
 
 @dataclass(frozen=True)
 class AdapterOrigin:
-    """Who brought a backend type, and why it cannot be used, or ""."""
+    """The distribution that a backend type comes from, and why it cannot be used, or ""."""
 
     distribution: str
     error: str = ""
@@ -30,77 +31,73 @@ class AdapterOrigin:
 
 
 class InstalledAdapters:
-    """The installed backend types; a plug-in is imported when its type is first used.
+    """The installed backend types; an adapter is imported when its type is first used.
 
-    Threads may share it. ``given`` stands in for what is installed.
+    Threads may share it.
     """
 
-    def __init__(self, given: Mapping[str, Adapter] | None = None) -> None:
-        self._given = given
+    def __init__(self, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
+        """Without ``entry_points``, those of the installed distributions, read when needed."""
+        self._entry_points = entry_points
         self._lock = threading.Lock()
-        self._found: dict[str, list[metadata.EntryPoint]] | None = None
-        self._loaded: dict[str, Adapter] = dict(given or {})
+        self._loaded: dict[str, Adapter] = {}
 
     def types(self) -> list[str]:
         """The names of all types, sorted; imports none of them."""
-        return sorted(self._given if self._given is not None else self._entry_points())
+        return sorted(self._by_type)
 
     def __contains__(self, type_name: str) -> bool:
-        return type_name in (self._given if self._given is not None else self._entry_points())
+        return type_name in self._by_type
 
     def load(self, type_name: str) -> Adapter:
         """The adapter of a type.
 
         Raises:
-            ConfigError: the type is not installed, or what brought it is broken.
+            ConfigError: the type is not installed, or its distribution is broken.
         """
         with self._lock:
             if type_name not in self._loaded:
-                self._loaded[type_name] = self._load(type_name)
+                self._loaded[type_name] = _import(type_name, self._entry_point(type_name))
             return self._loaded[type_name]
 
     def origins(self) -> dict[str, AdapterOrigin]:
-        """Every type with who brought it. Imports them all; a broken one is only told."""
+        """Every type with its distribution and what is wrong with it. Imports all adapters."""
         found: dict[str, AdapterOrigin] = {}
         for type_name in self.types():
-            distribution = self._distribution(type_name)
+            error = ""
             try:
                 self.load(type_name)
             except ConfigError as exc:
-                found[type_name] = AdapterOrigin(distribution, exc.message)
-            else:
-                found[type_name] = AdapterOrigin(distribution)
+                error = exc.message
+            found[type_name] = AdapterOrigin(_origin_of(*self._by_type[type_name]), error)
         return found
 
-    def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:
-        if self._found is None:
-            found: dict[str, list[metadata.EntryPoint]] = {}
-            for entry_point in metadata.entry_points(group=GROUP):
-                found.setdefault(entry_point.name, []).append(entry_point)
-            self._found = found
-        return self._found
+    @cached_property
+    def _by_type(self) -> dict[str, list[metadata.EntryPoint]]:
+        entry_points = self._entry_points
+        if entry_points is None:
+            entry_points = metadata.entry_points(group=GROUP)
+        found: dict[str, list[metadata.EntryPoint]] = {}
+        for entry_point in entry_points:
+            found.setdefault(entry_point.name, []).append(entry_point)
+        return found
 
-    def _distribution(self, type_name: str) -> str:
-        if self._given is not None:
-            return "given"
-        return " and ".join(_distribution_of(each) for each in self._entry_points()[type_name])
-
-    def _load(self, type_name: str) -> Adapter:
+    def _entry_point(self, type_name: str) -> metadata.EntryPoint:
         if type_name not in self:
             raise ConfigError(unknown_type(type_name, self.types()))
-        candidates = self._entry_points()[type_name]
-        # Nobody takes a built-in type over by being installed.
-        ours = [each for each in candidates if _is_ours(each)]
+        candidates = self._by_type[type_name]
+        # Another distribution cannot replace a built-in type.
+        ours = [each for each in candidates if each.dist and each.dist.name == _OWN_DISTRIBUTION]
         if len(ours or candidates) > 1:
-            names = " and ".join(_distribution_of(each) for each in candidates)
             raise ConfigError(
-                f"backend type {type_name!r} is brought by {names}", "uninstall one of them"
+                f"backend type {type_name!r} is brought by {_origin_of(*candidates)}",
+                "uninstall one of them",
             )
-        return _import(type_name, (ours or candidates)[0])
+        return (ours or candidates)[0]
 
 
 def unknown_type(type_name: str, installed: Iterable[str]) -> str:
-    """The sentence about a type that nobody brought: what was meant, and what there is."""
+    """The message about a type that is not installed: the nearest name, and all there are."""
     names = sorted(installed)
     near = difflib.get_close_matches(type_name, names, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ";"
@@ -110,27 +107,25 @@ def unknown_type(type_name: str, installed: Iterable[str]) -> str:
 
 
 def _import(type_name: str, entry_point: metadata.EntryPoint) -> Adapter:
-    origin = _distribution_of(entry_point)
+    name = f"backend type {type_name!r} of {_origin_of(entry_point)}"
     try:
         loaded = entry_point.load()
     except (Exception, SystemExit) as exc:
-        # Somebody else's module runs here, and may raise anything.
+        # A third party's module runs here, and may raise anything.
         raise ConfigError(
-            f"backend type {type_name!r} of {origin} cannot be imported:"
-            f" {type(exc).__name__}: {exc}",
+            f"{name} cannot be imported: {type(exc).__name__}: {exc}",
             "install a version of it that works, or uninstall it",
         ) from exc
-    defect = _defect(loaded)
-    if defect:
+    if defect := _defect_of(loaded):
         raise ConfigError(
-            f"backend type {type_name!r} of {origin}: {entry_point.value} {defect}",
+            f"{name}: {entry_point.value} {defect}",
             "its author finds what an adapter is in docs/adapters.md",
         )
     return cast("Adapter", loaded)
 
 
-def _defect(loaded: object) -> str:
-    """Why this is no adapter, or nothing."""
+def _defect_of(loaded: object) -> str:
+    """Why this is no adapter, or ""."""
     if isinstance(loaded, type):
         return "is a class; an adapter is an object"
     settings_type = getattr(loaded, "settings_type", None)
@@ -143,10 +138,9 @@ def _defect(loaded: object) -> str:
     return ""
 
 
-def _distribution_of(entry_point: metadata.EntryPoint) -> str:
-    distribution = entry_point.dist
-    return f"{distribution.name} {distribution.version}" if distribution else "an unknown package"
-
-
-def _is_ours(entry_point: metadata.EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name == _OWN_DISTRIBUTION
+def _origin_of(*entry_points: metadata.EntryPoint) -> str:
+    """Name and version of the distribution, or of several that have the same type."""
+    distributions = [each.dist for each in entry_points]
+    return " and ".join(
+        f"{each.name} {each.version}" if each else "an unknown package" for each in distributions
+    )

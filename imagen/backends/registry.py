@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from imagen.backends.adapter import Adapter, AdapterContext
+from imagen.backends.adapter import AdapterContext
 from imagen.backends.installed import AdapterOrigin, InstalledAdapters
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError, ImagenError, RequestError
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class BackendSpec:
     """A configured backend before it is built: ``settings`` is its adapter's sub-block.
 
-    ``queue`` is the one its configuration names, or nothing for its adapter's default.
+    ``queue`` is the one that the configuration names; None is the adapter's default.
     """
 
     name: str
@@ -36,16 +36,11 @@ class Registry:
     """The configured backends by name. Threads may share it."""
 
     def __init__(
-        self,
-        specs: Iterable[BackendSpec],
-        context: AdapterContext,
-        adapters: InstalledAdapters | Mapping[str, Adapter] | None = None,
+        self, specs: Iterable[BackendSpec], context: AdapterContext, adapters: InstalledAdapters
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._context = context
-        self._adapters = (
-            adapters if isinstance(adapters, InstalledAdapters) else InstalledAdapters(adapters)
-        )
+        self._adapters = adapters
         self._lock = threading.Lock()
         self._built: dict[str, Backend] = {}
 
@@ -54,14 +49,14 @@ class Registry:
         return list(self._specs)
 
     def types(self) -> dict[str, AdapterOrigin]:
-        """Every installed type with who brought it, broken ones included. Imports them all."""
+        """Every installed type with its origin, broken ones included. Imports all adapters."""
         return self._adapters.origins()
 
     def spec(self, name: str) -> BackendSpec:
         """What the configuration says about a backend.
 
         Raises:
-            RequestError: there is none of this name; the hint lists those that there are.
+            RequestError: there is no backend of this name; the hint lists those there are.
         """
         if name not in self._specs:
             near = difflib.get_close_matches(name, self._specs, n=1)
@@ -83,7 +78,7 @@ class Registry:
         return spec.queue or self._adapters.load(spec.type).default_queue
 
     def get(self, name: str) -> Backend:
-        """The backend called ``name``: built by the first call, the same one ever after.
+        """The backend called ``name``; the first call builds it.
 
         Raises:
             RequestError: there is no backend of this name.
@@ -98,7 +93,7 @@ class Registry:
     def sharing_account(self, name: str) -> list[str]:
         """``name`` itself, and the other backends of its type that spend the same credit.
 
-        Builds those of its type; one that cannot be built spends nothing.
+        Builds those of its type; one that cannot be built is left out.
 
         Raises:
             RequestError, ConfigError: as ``get``.
@@ -106,7 +101,13 @@ class Registry:
         account = _account_of(self.get(name))
         if account is None:
             return [name]
-        return [name, *(each for each in self._siblings(name) if self._spends(each, account))]
+        type_name = self._specs[name].type
+        siblings = [
+            spec.name
+            for spec in self._specs.values()
+            if spec.type == type_name and spec.name != name
+        ]
+        return [name, *(other for other in siblings if self._spends(other, account))]
 
     def close(self) -> None:
         """Close every backend that was built. Calling it twice is safe."""
@@ -119,14 +120,6 @@ class Registry:
                 # One adapter's failure must not keep the others' connections open.
                 logger.exception("backend_close_failed", extra={"backend": name})
 
-    def _siblings(self, name: str) -> list[str]:
-        type_name = self._specs[name].type
-        return [
-            each.name
-            for each in self._specs.values()
-            if each.type == type_name and each.name != name
-        ]
-
     def _spends(self, name: str, account: str) -> bool:
         try:
             return _account_of(self.get(name)) == account
@@ -138,9 +131,7 @@ class Registry:
         try:
             settings = adapter.settings_type.model_validate(dict(spec.settings))
         except ValidationError as exc:
-            raise ConfigError(
-                _settings_complaint(spec, exc), "try: imagen config validate"
-            ) from exc
+            raise ConfigError(_refused_settings(spec, exc), "try: imagen config validate") from exc
         try:
             return adapter.build(spec.name, settings, self._context)
         except ImagenError:
@@ -153,12 +144,12 @@ class Registry:
 
 
 def _account_of(backend: Backend) -> str | None:
-    # Asked while a failure is being handled: a plug-in that forgot it must not cause another.
+    # Called while a failure is handled: an adapter without the attribute must not cause another.
     return getattr(backend, "account", None)
 
 
-def _settings_complaint(spec: BackendSpec, error: ValidationError) -> str:
-    """What the adapter refused, without the values, which may be anything."""
+def _refused_settings(spec: BackendSpec, error: ValidationError) -> str:
+    """The message about settings that the adapter refused; without values, which may be secret."""
     details = error.errors(include_url=False, include_input=False)
     listed = "; ".join(
         f"{'.'.join(map(str, each['loc'])) or 'its settings'}: {each['msg']}" for each in details

@@ -13,26 +13,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagen.backends.adapter import AdapterContext
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.domain.protocols import Backend
 from imagen.testing.contract import BackendContract
+from tests.fakes.adapters import unused_context
 
 _URL = os.environ.get("IMAGEN_TEST_COMFYUI_URL", "")
 _WITH_FLUX = os.environ.get("IMAGEN_TEST_COMFYUI_FLUX") == "1"
 _WORKFLOWS = ("smoke", *(("flux-schnell", "flux-dev") if _WITH_FLUX else ()))
-
-
-class _Nobody:
-    def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
-        """No limit."""
-
-    def expected_s(self, backend: str, work: object = None) -> float | None:
-        return None
-
-    def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
-        return frozenset()
 
 
 if _URL:
@@ -41,9 +30,7 @@ if _URL:
     class TestRealServer(BackendContract):
         @pytest.fixture
         def backend(self, workflow: str) -> Iterator[Backend]:
-            nobody = _Nobody()
-            context = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
             settings = ComfyUISettings(url=_URL, workflow=workflow)
-            backend = adapter.build(f"real-{workflow}", settings, context)
+            backend = adapter.build(f"real-{workflow}", settings, unused_context())
             yield backend
             backend.close()

@@ -9,29 +9,14 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.adapter import AdapterContext
 from imagen.backends.mock import adapter
 from imagen.domain.protocols import Backend
 from imagen.testing.contract import BackendContract
-
-
-class _Nobody:
-    """A limiter, durations and an index for a backend that asks none of them."""
-
-    def wait(self, key: str, limits: tuple[str, ...], *, timeout_s: float) -> None:
-        raise AssertionError("the mock backend has no rate limit")
-
-    def expected_s(self, backend: str, work: object = None) -> float | None:
-        return None
-
-    def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
-        return frozenset()
+from tests.fakes.adapters import unused_context
 
 
 def build(**settings: Any) -> Backend:
-    nobody = _Nobody()
-    context = AdapterContext(env={}, limiter=nobody, durations=nobody, attempts=nobody)
-    return adapter.build("mock", adapter.settings_type.model_validate(settings), context)
+    return adapter.build("mock", adapter.settings_type.model_validate(settings), unused_context())
 
 
 class TestFreeMock(BackendContract):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from imagen.backends.adapter import Adapter
 from imagen.backends.installed import InstalledAdapters
 from imagen.errors import ConfigError
+from tests.fakes.adapters import install
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_two_distributions_of_one_type_are_both_named(plug_in: Callable[..., Non
     assert "bolt 1.2" in str(caught.value)
 
 
-def test_nobody_takes_over_a_built_in_type(plug_in: Callable[..., None]) -> None:
+def test_another_distribution_cannot_replace_a_built_in_type(plug_in: Callable[..., None]) -> None:
     # Wherever this runs, `mock` of imagen itself is installed.
     plug_in("acme", {"mock": "acme_good:adapter"}, acme_good=GOOD)
 
@@ -114,9 +113,7 @@ def test_nobody_takes_over_a_built_in_type(plug_in: Callable[..., None]) -> None
 
 def test_an_unknown_type_is_named_with_a_near_miss_and_the_list() -> None:
     with pytest.raises(ConfigError) as caught:
-        InstalledAdapters({"comfyui": cast("Adapter", None), "mock": cast("Adapter", None)}).load(
-            "comfyuii"
-        )
+        install(comfyui=None, mock=None).load("comfyuii")
 
     assert str(caught.value) == (
         "unknown backend type 'comfyuii'; did you mean 'comfyui'? installed types: comfyui, mock"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,7 @@ from imagen.backends.adapter import AdapterContext
 from imagen.backends.registry import BackendSpec, Registry
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError, RequestError
+from tests.fakes.adapters import install, unused_context
 
 
 class Settings(BaseModel):
@@ -56,11 +57,8 @@ class Stub:
         return cast("Backend", self._build(name))
 
 
-CONTEXT = AdapterContext(env={}, limiter=Any, durations=Any, attempts=Any)  # type: ignore[arg-type]
-
-
 def registry(*specs: BackendSpec, **adapters: Stub) -> Registry:
-    return Registry(specs, CONTEXT, adapters or {"stub": Stub()})
+    return Registry(specs, unused_context(), install(**(adapters or {"stub": Stub()})))
 
 
 def test_a_backend_is_built_once_and_not_before_it_is_asked_for() -> None:
@@ -181,4 +179,6 @@ def test_backends_of_one_account_are_known_to_share_its_credit() -> None:
 
 
 def test_types_of_a_registry_say_who_brought_them() -> None:
-    assert {name: str(origin) for name, origin in registry().types().items()} == {"stub": "given"}
+    assert {name: str(origin) for name, origin in registry().types().items()} == {
+        "stub": "given 1.0"
+    }

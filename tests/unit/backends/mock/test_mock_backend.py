@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imagen.backends.adapter import AdapterContext
 from imagen.backends.mock import adapter
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
@@ -35,19 +34,11 @@ from imagen.errors import (
     RequestError,
 )
 from imagen.testing.runs import RecordingRun, resume
-
-
-class Nobody:
-    """What the mock backend never asks."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the mock backend asked for {name}")
+from tests.fakes.adapters import unused_context
 
 
 def build(env: dict[str, str] | None = None, **settings: Any) -> MockBackend:
-    nobody: Any = Nobody()
-    context = AdapterContext(env=env or {}, limiter=nobody, durations=nobody, attempts=nobody)
-    return adapter.build("mock", MockSettings.model_validate(settings), context)
+    return adapter.build("mock", MockSettings.model_validate(settings), unused_context(env))
 
 
 def ask(prompt: str = "a red fox", **others: Any) -> ImageRequest:

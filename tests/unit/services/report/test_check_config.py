@@ -9,13 +9,13 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from imagen.backends.adapter import AdapterContext
-from imagen.backends.installed import InstalledAdapters
 from imagen.config.load import load_config
 from imagen.config.sample import sample_text
 from imagen.config.schema import BUILT_IN_BACKENDS, Config
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError
 from imagen.services.report.check_config import backend_specs, check_config, require_valid
+from tests.fakes.adapters import install
 
 
 class Bind(BaseModel):
@@ -82,7 +82,7 @@ class Stub:
 
 
 STRICT = Stub(Strict)
-ADAPTERS = InstalledAdapters({"strict": STRICT, "lax": Stub(Lax), "refusing": Stub(Refusing)})
+ADAPTERS = install(strict=STRICT, lax=Stub(Lax), refusing=Stub(Refusing))
 
 
 def load(tmp_path: Path, text: str) -> Config:
@@ -188,7 +188,7 @@ def test_only_the_backends_that_are_used_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_a_built_in_backend_whose_type_is_not_installed_is_left_out_in_silence() -> None:
-    adapters = InstalledAdapters({"mock": STRICT})
+    adapters = install(mock=STRICT)
 
     assert check_config(Config(), adapters) == []
     assert [spec.name for spec in backend_specs(Config(), adapters)] == ["mock"]
@@ -196,7 +196,7 @@ def test_a_built_in_backend_whose_type_is_not_installed_is_left_out_in_silence()
 
 def test_a_backend_of_the_users_own_is_never_left_out(tmp_path: Path) -> None:
     config = load(tmp_path, "backends: {flux-dev-local: {type: comfyui, url: x}}\n")
-    adapters = InstalledAdapters({"mock": STRICT})
+    adapters = install(mock=STRICT)
 
     assert len(check_config(config, adapters)) == 1
     assert [spec.name for spec in backend_specs(config, adapters)] == ["flux-dev-local", "mock"]
@@ -211,7 +211,7 @@ def test_a_specification_carries_the_sub_block_and_nothing_else(tmp_path: Path) 
 
 
 def test_the_sample_fits_adapters_that_read_its_keys(tmp_path: Path) -> None:
-    adapters = InstalledAdapters({"mock": STRICT, "comfyui": STRICT, "replicate": STRICT})
+    adapters = install(mock=STRICT, comfyui=STRICT, replicate=STRICT)
 
     assert check_config(load(tmp_path, sample_text()), adapters) == []
     assert len(backend_specs(Config(), adapters)) == len(BUILT_IN_BACKENDS)
