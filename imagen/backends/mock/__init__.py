@@ -1,4 +1,4 @@
-"""The mock backend: draws landscapes without a model, and misbehaves on request."""
+"""The mock backend: draws landscapes without a model, and fails on request."""
 
 from imagen.backends.mock.backend import adapter
 

@@ -1,4 +1,4 @@
-"""The mock backend itself: every promise of a backend, without a server behind it."""
+"""The mock backend: keeps every promise of a backend, without a server."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from imagen.errors import (
     RequestError,
 )
 
-# How long at most between two looks at whether the job was canceled.
+# Longest time between two calls of ``run.progress``, which tell that the job was canceled.
 _TICK_S = 0.1
-# What a paid call may take; it takes nothing, but a lease must have room for it.
+# A paid call returns at once, but the lease must have this much left, as for a real one.
 _CALL_TIMEOUT_S = 10.0
-# What a process killed by a segmentation fault leaves behind, as a shell shows it.
+# The exit status that a shell shows for a process that a segmentation fault killed.
 _CRASH_STATUS = 139
 
 
@@ -45,7 +45,7 @@ class MockBackend:
         self.name = name
         self.repeat_is_free = settings.cost_usd is None
         self.account: str | None = None
-        # A mock that plays a paid backend is metered like one.
+        # A mock with a price is metered as a paid backend is.
         self.is_metered = settings.cost_usd is not None
         self._settings = settings
         self._env = env
@@ -64,11 +64,11 @@ class MockBackend:
     def generate(self, request: ImageRequest, run: Run) -> Drawn:
         settings = self._settings
         steps = request.steps or settings.default_steps
-        if not self._is_taken_on(run):
+        if not self._is_submitted(run):
             self._refuse(request)
-            self._take_on(request, run)
+            self._submit(request, run)
         self._pretend_to_work(request, run, steps)
-        # Brings Pillow, which a command that only submits has no use for.
+        # Imports Pillow, which a command that only submits a job does not need.
         from imagen.backends.mock.drawing import draw_request  # noqa: PLC0415
 
         data = draw_request(request)
@@ -90,8 +90,7 @@ class MockBackend:
         return None
 
     def check(self) -> Health:
-        missing = self._missing_variable()
-        if missing:
+        if missing := self._missing_variable():
             return Health("not configured", f"{missing} is not set", f"set {missing}")
         if self._settings.unavailable:
             return Health(
@@ -104,10 +103,10 @@ class MockBackend:
         return Health("ok", "draws landscapes without a model")
 
     def cancel(self, external_id: str) -> None:
-        """Nothing: the drawing is done by the caller's own thread, which ``run`` tells to stop."""
+        """Does nothing: the caller's own thread draws, and ``run`` tells it to stop."""
 
     def forget(self, external_id: str) -> None:
-        """Nothing: no copy is kept."""
+        """Does nothing: no copy is kept."""
 
     def close(self) -> None:
         self._closed.set()
@@ -116,8 +115,8 @@ class MockBackend:
         name = self._settings.not_configured_env
         return name if name and not self._env.get(name) else ""
 
-    def _is_taken_on(self, run: Run) -> bool:
-        """Whether an earlier worker submitted this attempt already, known to us or not."""
+    def _is_submitted(self, run: Run) -> bool:
+        """Whether an earlier worker has submitted this attempt, with its id recorded or not."""
         if self.repeat_is_free or run.previous is None:
             return False
         if run.previous.external_id:
@@ -128,10 +127,9 @@ class MockBackend:
         return False
 
     def _refuse(self, request: ImageRequest) -> None:
-        """Nothing, unless the settings say that this request is not to be drawn now."""
+        """Return unless the settings say that this request fails now; then raise their error."""
         settings, prompt = self._settings, request.prompt
-        missing = self._missing_variable()
-        if missing:
+        if missing := self._missing_variable():
             raise CredentialError(f"backend {self.name!r} needs {missing}", f"set {missing}")
         if settings.unavailable:
             raise BackendUnavailable(f"backend {self.name!r} is configured as unavailable")
@@ -161,8 +159,8 @@ class MockBackend:
         if number <= refusals:
             raise BackendUnavailable(f"backend {self.name!r} is configured to fail try {number}")
 
-    def _take_on(self, request: ImageRequest, run: Run) -> None:
-        """From here on the drawing counts, and costs, if anything does."""
+    def _submit(self, request: ImageRequest, run: Run) -> None:
+        """Begin the drawing; a paid one is recorded before and after."""
         if not self.repeat_is_free:
             run.intend(timeout_s=_CALL_TIMEOUT_S)
         self._calls.add(run.attempt_id, request.seed, remember=not self.repeat_is_free)
@@ -178,13 +176,11 @@ class MockBackend:
             self._wait(run, 0, steps, settings.hang_s)
             raise JobTimeout(f"backend {self.name!r} hung for {settings.hang_s:g} s")
         if settings.latency_ms:
-            for done in range(1, steps):
-                self._wait(run, done - 1, steps, settings.latency_ms / 1000 / steps)
-                run.progress(done, steps)
-            self._wait(run, steps - 1, steps, settings.latency_ms / 1000 / steps)
+            for done in range(steps):
+                self._wait(run, done, steps, settings.latency_ms / 1000 / steps)
 
     def _wait(self, run: Run, done: int, steps: int, seconds: float) -> None:
-        """Let time pass, looking up often enough to notice a cancel or a lost lease."""
+        """Sleep, calling ``run.progress`` often enough to notice a cancel or a lost lease."""
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             if self._closed.wait(min(left_s, _TICK_S)):
@@ -221,9 +217,8 @@ def _check_options(options: Mapping[str, str]) -> None:
         raise RequestError(
             f"the mock backend has no option {unknown[0]!r}", "it knows: palette=NAME"
         )
-    names = [palette.name for palette in PALETTES]
     palette = options.get("palette")
-    if palette is not None and palette not in names:
+    if palette is not None and palette not in PALETTES:
         raise RequestError(
-            f"the mock backend has no palette {palette!r}", f"it has: {', '.join(names)}"
+            f"the mock backend has no palette {palette!r}", f"it has: {', '.join(PALETTES)}"
         )

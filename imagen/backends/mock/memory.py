@@ -1,9 +1,8 @@
-"""What the mock backend remembers as a server would: tries of a job, and work it has taken on."""
+"""What the mock backend records as a server would: tries of a job, and drawings it has begun."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -24,19 +23,15 @@ class TryCounter:
     def count(self, request: ImageRequest) -> int:
         """The number of this try, from 1. Jobs are told apart by their prompt and seed."""
         key = hashlib.sha256(f"{request.seed}\n{request.prompt}".encode()).hexdigest()[:32]
-        if self._state_dir is None:
-            with self._lock:
-                self._counts[key] += 1
-                return self._counts[key]
-        try:
-            self._state_dir.mkdir(parents=True, exist_ok=True)
-            return _append(self._state_dir / key, b".")
-        except OSError as exc:
-            raise _cannot_write(self._state_dir, "state_dir", exc) from exc
+        if self._state_dir is not None:
+            return _append(self._state_dir / key, b".", setting="state_dir")
+        with self._lock:
+            self._counts[key] += 1
+            return self._counts[key]
 
 
 class CallLog:
-    """The drawings that were begun: a provider's list, in ``calls_log`` where there is one."""
+    """The drawings that were begun, as a provider lists them: in ``calls_log`` if there is one."""
 
     def __init__(self, calls_log: Path | None) -> None:
         self._calls_log = calls_log
@@ -44,20 +39,15 @@ class CallLog:
         self._attempts: set[UUID] = set()
 
     def add(self, attempt_id: UUID, seed: int, *, remember: bool) -> None:
-        """Note one drawing; ``remember`` where somebody may ask for it again."""
+        """Record one drawing; ``remember`` where ``has`` may be asked for it."""
         if remember:
             with self._lock:
                 self._attempts.add(attempt_id)
-        if self._calls_log is None:
-            return
-        try:
-            self._calls_log.parent.mkdir(parents=True, exist_ok=True)
-            _append(self._calls_log, f"{attempt_id}\t{seed}\n".encode())
-        except OSError as exc:
-            raise _cannot_write(self._calls_log, "calls_log", exc) from exc
+        if self._calls_log is not None:
+            _append(self._calls_log, f"{attempt_id}\t{seed}\n".encode(), setting="calls_log")
 
     def has(self, attempt_id: UUID) -> bool:
-        """Whether a drawing was begun for this attempt, here or by a process before this one."""
+        """Whether a drawing was begun for this attempt, here or by an earlier process."""
         with self._lock:
             if attempt_id in self._attempts:
                 return True
@@ -68,18 +58,19 @@ class CallLog:
             return any(line.startswith(prefix) for line in lines)
 
 
-def _append(path: Path, data: bytes) -> int:
-    """Add ``data`` in one piece, whoever else is adding; the file's size is what you get."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def _append(path: Path, data: bytes, *, setting: str) -> int:
+    """Append ``data`` in one write, which other processes may do as well; the file's new size.
+
+    Raises:
+        BackendUnavailable: it cannot be written; names the setting.
+    """
     try:
-        os.write(handle, data)
-        return os.fstat(handle).st_size
-    finally:
-        os.close(handle)
-
-
-def _cannot_write(path: Path, setting: str, exc: OSError) -> BackendUnavailable:
-    return BackendUnavailable(
-        f"the mock backend cannot write to {path}: {exc.strerror}",
-        f"change its setting {setting!r}",
-    )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(data)
+            return file.tell()
+    except OSError as exc:
+        raise BackendUnavailable(
+            f"the mock backend cannot write to {path}: {exc.strerror}",
+            f"change its setting {setting!r}",
+        ) from exc

@@ -1,7 +1,8 @@
-"""The colours of the mock backend's landscapes: one palette a time of day."""
+"""The colours of the mock backend's landscapes, and mixing them in whole numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +13,6 @@ Colour = tuple[int, int, int]
 class Palette:
     """Sky from top to horizon, the light in it, and the hills from the farthest to the nearest."""
 
-    name: str
     sky_top: Colour
     sky_bottom: Colour
     light: Colour
@@ -21,33 +21,25 @@ class Palette:
     is_night: bool = False
 
 
-def _palette(name: str, colours: str, *, is_night: bool = False) -> Palette:
-    top, bottom, light, far, near = (_parse(colour) for colour in colours.split())
-    return Palette(name, top, bottom, light, far, near, is_night)
+def _palette(colours: str, *, is_night: bool = False) -> Palette:
+    red_green_blue = (bytes.fromhex(colour) for colour in colours.split())
+    top, bottom, light, far, near = ((red, green, blue) for red, green, blue in red_green_blue)
+    return Palette(top, bottom, light, far, near, is_night)
 
 
-def _parse(colour: str) -> Colour:
-    red, green, blue = bytes.fromhex(colour)
-    return red, green, blue
-
-
-PALETTES = (
-    _palette("dawn", "f4a58a fde6c4 fff7e3 e9ab9c 533a5f"),
-    _palette("dusk", "2f2f62 f48f6f ffd98a b65f80 1d1a38"),
-    _palette("mint", "a9d8d6 f7f4e2 fff6cf 9fd0c4 1b5556"),
-    _palette("desert", "f7c98b fbe7c2 f2784b eeb07a 6b2b1d"),
-    _palette("night", "0a0f2c 33447f f6f1dc 40509a 060a1c", is_night=True),
-    _palette("alpine", "5fa6dc e9f5f9 fffce8 a6c8de 223f58"),
-    _palette("rose", "f3b3c0 fff0e4 f07f80 dcaab4 4b2c46"),
-    _palette("aurora", "04202b 1f7a78 e9f8ee 2c8482 03151b", is_night=True),
-    _palette("meadow", "bfe0ea fdf8de f5b73a b5cf9a 274a2c"),
-    _palette("violet", "5b4391 f6c3dc fff3f6 a988c6 271a3c"),
-)
-
-
-def find_palette(name: str, *, otherwise: Palette) -> Palette:
-    """The palette of that name, or ``otherwise`` where there is none."""
-    return next((palette for palette in PALETTES if palette.name == name), otherwise)
+#: By the name that ``--opt palette=NAME`` takes.
+PALETTES: Mapping[str, Palette] = {
+    "dawn": _palette("f4a58a fde6c4 fff7e3 e9ab9c 533a5f"),
+    "dusk": _palette("2f2f62 f48f6f ffd98a b65f80 1d1a38"),
+    "mint": _palette("a9d8d6 f7f4e2 fff6cf 9fd0c4 1b5556"),
+    "desert": _palette("f7c98b fbe7c2 f2784b eeb07a 6b2b1d"),
+    "night": _palette("0a0f2c 33447f f6f1dc 40509a 060a1c", is_night=True),
+    "alpine": _palette("5fa6dc e9f5f9 fffce8 a6c8de 223f58"),
+    "rose": _palette("f3b3c0 fff0e4 f07f80 dcaab4 4b2c46"),
+    "aurora": _palette("04202b 1f7a78 e9f8ee 2c8482 03151b", is_night=True),
+    "meadow": _palette("bfe0ea fdf8de f5b73a b5cf9a 274a2c"),
+    "violet": _palette("5b4391 f6c3dc fff3f6 a988c6 271a3c"),
+}
 
 
 def mix(first: Colour, second: Colour, part: int, *, of: int) -> Colour:

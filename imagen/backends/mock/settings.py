@@ -1,4 +1,4 @@
-"""What may stand in a mock backend's block of the configuration: how it looks and misbehaves."""
+"""The settings of a mock backend: its price, its speed and the errors it makes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class MockSettings(BaseModel):
-    """Every default is "draw at once, for nothing, without trouble".
+    """By default it draws at once, free of charge, without errors.
 
-    The ``..._if_contains`` settings look for their text in the user's own prompt; "" is never.
+    The ``..._if_contains`` settings look for their text in the prompt; "" matches no prompt.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,9 +26,9 @@ class MockSettings(BaseModel):
     #: The first so many tries of a job are told to wait ``retry_after_s``.
     rate_limit_first: int = Field(default=0, ge=0)
     retry_after_s: float = Field(default=1.0, ge=0)
-    #: The so many tries after those find the backend unavailable.
+    #: So many tries after those find the backend unavailable.
     fail_first: int = Field(default=0, ge=0)
-    #: Where tries are counted, so that the counts survive this process; nowhere: in memory.
+    #: Where tries are counted, so that the counts survive this process; None: in memory.
     state_dir: Path | None = None
 
     unavailable: bool = False
@@ -41,8 +41,8 @@ class MockSettings(BaseModel):
     hang_s: float = Field(default=3600.0, gt=0)
     #: Kills the whole process, as a crashing driver would.
     crash_if_contains: str = ""
-    #: A variable that must be set, like a token; its value is of no interest.
+    #: A variable that must be set, like a token; its value is not read.
     not_configured_env: str = ""
 
-    #: Gets one line, ``attempt id, tab, seed``, for every image that is really drawn.
+    #: A file that gets one line, ``attempt id, tab, seed``, for every drawing that is begun.
     calls_log: Path | None = None
