@@ -8,25 +8,33 @@ from typing import Any
 
 from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate.api.client import Client
-from imagen.backends.replicate.api.download import (
-    Downloader,
-    Undeliverable,
-    Undelivered,
-    output_urls,
-)
-from imagen.backends.replicate.api.health import check_health
 from imagen.backends.replicate.api.predictions import Prediction
-from imagen.backends.replicate.models.inputs import Plan, plan_request, require_safe_seed
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick
+from imagen.backends.replicate.health import check_health
 from imagen.backends.replicate.models.known_models import DEFAULT_TIMEOUT_S, ModelSpec
 from imagen.backends.replicate.models.prices import derive_cost, estimate_cost, price_of
+from imagen.backends.replicate.models.request_plan import (
+    RequestPlan,
+    plan_request,
+    require_safe_seed,
+)
 from imagen.backends.replicate.models.secret_inputs import SecretInputs
-from imagen.backends.replicate.models.specs import SpecBook
-from imagen.backends.replicate.purchase.cancel import Unconfirmed
+from imagen.backends.replicate.models.spec_lookup import SpecLookup
+from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed
 from imagen.backends.replicate.purchase.create import PredictionCreator
-from imagen.backends.replicate.purchase.find_lost import Order
-from imagen.backends.replicate.purchase.follow import Deadlines, Followed, Watcher
+from imagen.backends.replicate.purchase.download import (
+    Downloader,
+    DownloadFailed,
+    OutputUnusable,
+    output_urls,
+)
+from imagen.backends.replicate.purchase.find_lost import CreateCall
+from imagen.backends.replicate.purchase.follow import (
+    Deadlines,
+    FollowedPrediction,
+    PredictionFollower,
+)
 from imagen.backends.replicate.purchase.outcome import details_of, require_success, why_no_url
-from imagen.backends.replicate.purchase.rate_gate import Gate, Tick
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
@@ -63,8 +71,8 @@ class ReplicateBackend:
         self._price = price_of(settings)
         self._secrets = SecretInputs(settings.input_env, context.env)
         self._client = Client(settings, context.env)
-        gate = Gate(self._client, context.limiter, settings)
-        self._specs = SpecBook(self._client, gate, settings, name=name)
+        gate = RateGate(self._client, context.limiter, settings)
+        self._specs = SpecLookup(self._client, gate, settings, name=name)
         known = self._specs.known()
         self._deadlines = Deadlines(
             start_s=settings.start_timeout_s,
@@ -74,7 +82,7 @@ class ReplicateBackend:
         self._cancel_after_s = sum(
             (self._deadlines.start_s, self._deadlines.run_s, _CANCEL_RESERVE_S)
         )
-        self._watcher = Watcher(
+        self._watcher = PredictionFollower(
             self._client, gate, settings, name=name, durations=context.durations
         )
         self._buyer = PredictionCreator(
@@ -144,7 +152,7 @@ class ReplicateBackend:
     def cancel(self, external_id: str) -> Bill | None:
         try:
             ended = self._watcher.cancel(external_id)
-        except Unconfirmed as exc:
+        except CancelUnconfirmed as exc:
             raise BackendUnavailable(
                 f"the cancel of prediction {external_id} of backend {self.name!r}"
                 f" is not confirmed: {exc}",
@@ -181,7 +189,7 @@ class ReplicateBackend:
                 max(wait_s, _LOOK_AGAIN_S),
             ) from None
 
-    def _plan(self, request: ImageRequest, spec: ModelSpec) -> Plan:
+    def _plan(self, request: ImageRequest, spec: ModelSpec) -> RequestPlan:
         return plan_request(
             request,
             spec,
@@ -191,14 +199,14 @@ class ReplicateBackend:
             secret=self._settings.input_env,
         )
 
-    def _order(self, plan: Plan) -> Order:
+    def _order(self, plan: RequestPlan) -> CreateCall:
         settings = self._settings
         path = f"/models/{settings.owner_and_name}/predictions"
         secrets = self._secrets.values(backend=self.name)
         body: dict[str, Any] = {"input": {**plan.inputs, **secrets}}
         if settings.version:
             path, body = "/predictions", {**body, "version": settings.model}
-        return Order(
+        return CreateCall(
             path=path,
             body=body,
             model=settings.owner_and_name,
@@ -207,21 +215,23 @@ class ReplicateBackend:
             private=self._private(plan),
         )
 
-    def _private(self, plan: Plan) -> tuple[str, ...]:
+    def _private(self, plan: RequestPlan) -> tuple[str, ...]:
         """What no message may quote, whoever says it."""
         request = plan.request
         return (request.prompt, request.styled_prompt, request.negative, *self._secrets.held)
 
-    def _followed(self, plan: Plan, run: Run, tick: Tick) -> Followed:
+    def _followed(self, plan: RequestPlan, run: Run, tick: Tick) -> FollowedPrediction:
         """The attempt's prediction, its id committed: an earlier worker's, found, or created."""
         previous = run.previous
         if previous is not None and previous.external_id:
             # An age that is not told is taken as none: an unknown id is waited for the longest.
-            return Followed(previous.external_id, boottime_s() - (previous.intent_age_s or 0.0))
+            return FollowedPrediction(
+                previous.external_id, boottime_s() - (previous.intent_age_s or 0.0)
+            )
         prediction = self._buyer.obtain(self._order(plan), run, tick)
-        return Followed(prediction.id, boottime_s(), prediction)
+        return FollowedPrediction(prediction.id, boottime_s(), prediction)
 
-    def _stop(self, followed: Followed, run: Run) -> None:
+    def _stop(self, followed: FollowedPrediction, run: Run) -> None:
         """Cancel on the job's behalf; one that had succeeded before is paid for, and on record.
 
         Raises:
@@ -229,7 +239,7 @@ class ReplicateBackend:
         """
         try:
             ended = self._watcher.cancel(followed.id, is_new=followed.is_new)
-        except Unconfirmed as exc:
+        except CancelUnconfirmed as exc:
             raise OutcomeUnknown(
                 f"the cancel of prediction {followed.id} of {self._settings.model}"
                 f" is not confirmed: {exc}",
@@ -239,15 +249,17 @@ class ReplicateBackend:
         if ended is not None and ended.status == "succeeded":
             run.billed(self._bill(ended))
 
-    def _fetch_image(self, followed: Followed, prediction: Prediction, tick: Tick) -> bytes:
+    def _fetch_image(
+        self, followed: FollowedPrediction, prediction: Prediction, tick: Tick
+    ) -> bytes:
         """The image's bytes. Fresh URLs are asked for once when the first ones fail."""
         try:
             return self._fetch_output(prediction, tick)
-        except Undelivered:
+        except DownloadFailed:
             prediction = self._watcher.fetch(followed, tick)
         try:
             return self._fetch_output(prediction, tick)
-        except Undelivered as exc:
+        except DownloadFailed as exc:
             raise OutcomeUnknown(
                 f"{self._which(prediction)} is drawn, but: {exc}",
                 "it is not drawn again, but fetched by its id within the hour",
@@ -261,13 +273,13 @@ class ReplicateBackend:
             raise why_no_url(prediction, which)
         try:
             return self._downloader.fetch(urls[0], tick)[0]
-        except Undeliverable as exc:
+        except OutputUnusable as exc:
             raise OutputRefused(
                 f"{which} is drawn, but its output cannot be taken: {exc}",
                 exc.hint or "it is paid for; imagen jobs retry only fetches it again",
             ) from None
 
-    def _bill(self, prediction: Prediction, plan: Plan | None = None) -> Bill:
+    def _bill(self, prediction: Prediction, plan: RequestPlan | None = None) -> Bill:
         """What a prediction that succeeded costs; without a plan by what it tells of itself."""
         inputs = (plan.inputs if plan else prediction.inputs) or {}
         estimated = UNKNOWN_COST
@@ -285,7 +297,7 @@ class ReplicateBackend:
     def _which(self, prediction: Prediction) -> str:
         return f"prediction {prediction.id} of {self._settings.model}"
 
-    def _drawn(self, plan: Plan, prediction: Prediction, data: bytes) -> Drawn:
+    def _drawn(self, plan: RequestPlan, prediction: Prediction, data: bytes) -> Drawn:
         request = plan.request
         return Drawn(
             data=data,

@@ -9,7 +9,7 @@ _STEPS = (
     "imagen.backends.replicate.api.client:Client.post",
     "imagen.services.draw.ledger_run:record_submitted",
     "imagen.services.draw.ledger_run:record_adopted",
-    "imagen.backends.replicate.api.download:Downloader.fetch",
+    "imagen.backends.replicate.purchase.download:Downloader.fetch",
     "imagen.services.draw.draw:record_generated",
 )
 POINTS = tuple(KillPoint(step, side) for step in _STEPS for side in ("before", "after"))

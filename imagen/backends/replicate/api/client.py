@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiAnswer:
     """A whole answer: ``body`` is the parsed JSON, or None where it was none."""
 
     status: int
@@ -79,7 +79,7 @@ class Client:
 
     def get(
         self, path: str, params: Mapping[str, str] | None = None, *, timeout_s: float
-    ) -> Answer:
+    ) -> ApiAnswer:
         """The answer to a GET below ``/v1``, whatever its status.
 
         Raises:
@@ -96,7 +96,7 @@ class Client:
         timeout_s: float,
         send_by_s: float = math.inf,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         """The answer to a POST below ``/v1``; as ``get``. ``body`` None sends none at all.
 
         ``send_by_s`` is on ``boottime_s``'s clock: past it the body is not handed out any more,
@@ -130,7 +130,7 @@ class Client:
         params: Mapping[str, str] | None = None,
         data: _Body | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         token = self.token()
         auth = _Bearer(token)
         limits = Limits(min(_CONNECT_TIMEOUT_S, timeout_s / 2), timeout_s, timeout_s)
@@ -155,7 +155,7 @@ class Client:
         self._note_time(answer.headers)
         # Answers are quoted in messages: one that repeats the token must not show it.
         raw = answer.raw.replace(token.encode(), b"[token]")
-        return Answer(answer.status, answer.headers, read_json(raw))
+        return ApiAnswer(answer.status, answer.headers, read_json(raw))
 
     def _note_time(self, headers: Mapping[str, str]) -> None:
         there = read_http_date(headers.get("Date"))

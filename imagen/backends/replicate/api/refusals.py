@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from imagen.backends.replicate.api.client import Answer
+from imagen.backends.replicate.api.client import ApiAnswer
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.errors import (
     BackendRejected,
@@ -28,7 +28,7 @@ _ABOUT_TOKEN = re.compile(r"\btoken|authenticat|\bapi key|credential", re.IGNORE
 _RESETS_IN = re.compile(r"resets in\s*~?\s*([0-9]+(?:\.[0-9]+)?)\s*s", re.IGNORECASE)
 
 
-def is_unclear(answer: Answer) -> bool:
+def is_unclear(answer: ApiAnswer) -> bool:
     """The answer to a create call leaves open whether it created anything.
 
     A 504 was seen to have created and billed; a 408 or a torn success can have.
@@ -37,7 +37,7 @@ def is_unclear(answer: Answer) -> bool:
 
 
 def refusal_of(
-    answer: Answer, settings: ReplicateSettings, *, name: str, private: tuple[str, ...] = ()
+    answer: ApiAnswer, settings: ReplicateSettings, *, name: str, private: tuple[str, ...] = ()
 ) -> ImagenError:
     """The error for an answer below 500 that says no; nothing was created.
 
@@ -88,7 +88,7 @@ def _forbidden(settings: ReplicateSettings, *, name: str, said: str) -> ImagenEr
     )
 
 
-def quote_detail(answer: Answer, private: tuple[str, ...]) -> str:
+def quote_detail(answer: ApiAnswer, private: tuple[str, ...]) -> str:
     """What the answer says of its reason, fields first, in one bounded line."""
     body = answer.body if isinstance(answer.body, Mapping) else {}
     return quote("; ".join(_details(body)), private)
@@ -113,7 +113,7 @@ def _details(body: Mapping[str, Any]) -> Iterator[str]:
         yield str(body.get("detail") or body.get("title") or "")
 
 
-def read_retry_after_s(answer: Answer) -> float | None:
+def read_retry_after_s(answer: ApiAnswer) -> float | None:
     """The longest wait that a 429 names anywhere, in seconds; nothing where it names none."""
     body = answer.body if isinstance(answer.body, Mapping) else {}
     named = _RESETS_IN.search(str(body.get("detail", "")))

@@ -17,7 +17,7 @@ _AREA_INPUTS = ("megapixels", "resolution")
 
 
 @dataclass(frozen=True, slots=True)
-class Sizing:
+class SizeChoice:
     """The size that will be drawn, the inputs that ask for it, and what had to be changed."""
 
     size: Size
@@ -25,14 +25,14 @@ class Sizing:
     warnings: tuple[str, ...] = ()
 
 
-def choose_size(spec: ModelSpec, asked: Size, *, given: Mapping[str, Any]) -> Sizing:
+def choose_size(spec: ModelSpec, asked: Size, *, given: Mapping[str, Any]) -> SizeChoice:
     """How ``spec`` draws a size as near to ``asked`` as it can.
 
     ``given`` are the inputs settled by hand; where they decide the size, it is left to them.
     """
     overruling = [name for name in SIZE_INPUTS if name in given]
     if overruling:
-        return Sizing(asked)
+        return SizeChoice(asked)
     ratios = spec.inputs.get("aspect_ratio")
     has_sides = "width" in spec.inputs and "height" in spec.inputs
     is_area_given = any(name in given for name in _AREA_INPUTS)
@@ -40,15 +40,15 @@ def choose_size(spec: ModelSpec, asked: Size, *, given: Mapping[str, Any]) -> Si
         return _as_pixels(spec, asked, is_custom=ratios is not None)
     if ratios is not None and _usable(ratios):
         return _as_ratio(spec, _usable(ratios), asked, megapixels=given.get("megapixels"))
-    return Sizing(asked, {}, (f"the model takes no size, so {asked} is only a wish",))
+    return SizeChoice(asked, {}, (f"the model takes no size, so {asked} is only a wish",))
 
 
-def _as_pixels(spec: ModelSpec, asked: Size, *, is_custom: bool) -> Sizing:
+def _as_pixels(spec: ModelSpec, asked: Size, *, is_custom: bool) -> SizeChoice:
     size = _fit_sides(asked, spec.inputs["width"], spec.inputs["height"], spec.multiple)
     inputs: dict[str, Any] = {"width": size.width, "height": size.height}
     if is_custom:
         inputs["aspect_ratio"] = "custom"
-    return Sizing(size, inputs, _changed(asked, size))
+    return SizeChoice(size, inputs, _changed(asked, size))
 
 
 def _fit_sides(asked: Size, width: InputField, height: InputField, multiple: int) -> Size:
@@ -80,7 +80,9 @@ def _shape(ratio: str) -> float | None:
     return int(width) / int(height)
 
 
-def _as_ratio(spec: ModelSpec, ratios: tuple[str, ...], asked: Size, *, megapixels: Any) -> Sizing:
+def _as_ratio(
+    spec: ModelSpec, ratios: tuple[str, ...], asked: Size, *, megapixels: Any
+) -> SizeChoice:
     wanted = asked.width / asked.height
     drawn_as = {ratio: _drawn_shape(spec, ratio) for ratio in ratios}
     # A model's own sizes are not quite its ratios (16:9 is 1344x768), and either spelling of
@@ -96,7 +98,7 @@ def _as_ratio(spec: ModelSpec, ratios: tuple[str, ...], asked: Size, *, megapixe
     full = spec.pixels.get(nearest)
     if full is None:
         is_exact = math.isclose(_shape(nearest) or 0.0, wanted, rel_tol=0.01)
-        return Sizing(
+        return SizeChoice(
             asked,
             inputs,
             ()
@@ -105,7 +107,7 @@ def _as_ratio(spec: ModelSpec, ratios: tuple[str, ...], asked: Size, *, megapixe
         )
     scale, inputs_of_scale = _choose_megapixels(spec, full, asked, megapixels)
     size = Size(round(full[0] * scale), round(full[1] * scale))
-    return Sizing(size, inputs | inputs_of_scale, _changed(asked, size, via=nearest))
+    return SizeChoice(size, inputs | inputs_of_scale, _changed(asked, size, via=nearest))
 
 
 def _drawn_shape(spec: ModelSpec, ratio: str) -> float:

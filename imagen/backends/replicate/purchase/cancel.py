@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from imagen.backends.replicate.api.client import Answer, Client
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
 from imagen.errors import CredentialError
 from imagen.http.deadline import boottime_s
@@ -14,7 +14,7 @@ _TIMEOUT_S = 10.0
 _FIRST_BACKOFF_S = 0.1
 
 
-class Unconfirmed(Exception):
+class CancelUnconfirmed(Exception):
     """A cancel that may not have stopped anything; says why."""
 
     def __init__(self, reason: str, *, is_unknown: bool = False) -> None:
@@ -32,7 +32,7 @@ def cancel_prediction(client: Client, prediction_id: str, *, is_new: bool) -> Pr
         is_new: created so lately that an unknown id may be one that is not known yet.
 
     Raises:
-        Unconfirmed: it had not ended by then, as far as Replicate told.
+        CancelUnconfirmed: it had not ended by then, as far as Replicate told.
     """
     gives_up_s = boottime_s() + _TIMEOUT_S
     backoff_s = _FIRST_BACKOFF_S
@@ -40,10 +40,10 @@ def cancel_prediction(client: Client, prediction_id: str, *, is_new: bool) -> Pr
         try:
             return _cancel_once(client, prediction_id, gives_up_s)
         except Unanswered as exc:
-            unconfirmed = Unconfirmed(exc.reason)
+            unconfirmed = CancelUnconfirmed(exc.reason)
         except CredentialError as exc:
-            raise Unconfirmed(str(exc)) from None
-        except Unconfirmed as exc:
+            raise CancelUnconfirmed(str(exc)) from None
+        except CancelUnconfirmed as exc:
             if exc.is_unknown and not is_new:
                 return None
             unconfirmed = exc
@@ -54,7 +54,7 @@ def cancel_prediction(client: Client, prediction_id: str, *, is_new: bool) -> Pr
 
 
 def _cancel_once(client: Client, prediction_id: str, gives_up_s: float) -> Prediction:
-    """The prediction, if it has ended after this call; raises Unconfirmed where it has not."""
+    """The prediction, if it has ended after this call; else raises CancelUnconfirmed."""
     path = f"/predictions/{prediction_id}"
     # Without a body: Replicate's contract has none, and its validator answers 415 to one.
     # Observed with its OpenAPI document of 2026-04 behind Prism 5.14.2.
@@ -64,14 +64,14 @@ def _cancel_once(client: Client, prediction_id: str, gives_up_s: float) -> Predi
     prediction = read_prediction(answer.body) if answer.is_success else None
     if prediction is not None and prediction.is_terminal:
         return prediction
-    raise Unconfirmed(_why(told, answer, prediction), is_unknown=answer.status == 404)
+    raise CancelUnconfirmed(_why(told, answer, prediction), is_unknown=answer.status == 404)
 
 
 def _left_s(gives_up_s: float) -> float:
     return max(gives_up_s - boottime_s(), 0.5)
 
 
-def _why(told: Answer, answer: Answer, prediction: Prediction | None) -> str:
+def _why(told: ApiAnswer, answer: ApiAnswer, prediction: Prediction | None) -> str:
     if not told.is_success:
         return f"Replicate answered {told.status} to it"
     if prediction is None:

@@ -50,11 +50,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from imagen.backends.replicate.api.client import Answer, Client
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick, pause
 from imagen.backends.replicate.api.refusals import is_unclear, read_retry_after_s, refusal_of
-from imagen.backends.replicate.purchase.find_lost import Finder, Listing, Order
-from imagen.backends.replicate.purchase.rate_gate import Gate, Tick, pause
+from imagen.backends.replicate.purchase.find_lost import CreateCall, PredictionSearch, SearchResult
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.job import AttemptState
 from imagen.domain.protocols import AlreadyOwned, AttemptIndex, Run
@@ -83,7 +83,7 @@ class PredictionCreator:
     def __init__(
         self,
         client: Client,
-        gate: Gate,
+        gate: RateGate,
         settings: ReplicateSettings,
         *,
         name: str,
@@ -96,11 +96,11 @@ class PredictionCreator:
         self._name = name
         self._attempts = attempts
         self._cancel_after_s = cancel_after_s
-        self._finder = Finder(client, gate, patience_s=settings.patience_s)
+        self._finder = PredictionSearch(client, gate, patience_s=settings.patience_s)
         # One look-up at a time per equal order; orders that share a lock by chance only wait.
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
-    def obtain(self, order: Order, run: Run, tick: Tick) -> Prediction:
+    def obtain(self, order: CreateCall, run: Run, tick: Tick) -> Prediction:
         """The attempt's prediction, its id committed.
 
         Blocks for a call, or after a lost answer until the list can be trusted.
@@ -126,7 +126,7 @@ class PredictionCreator:
             "nothing was spent; try again later",
         )
 
-    def _buy(self, order: Order, run: Run, tick: Tick) -> Prediction | None:
+    def _buy(self, order: CreateCall, run: Run, tick: Tick) -> Prediction | None:
         """The created prediction, or nothing: then certainly none exists without an owner."""
         answer, intended_s = self._create(order, run, tick)
         ended_s = boottime_s()
@@ -143,7 +143,7 @@ class PredictionCreator:
             quiet_s = ended_s + self._settings.settle_s
         return self._settle(order, run, tick, intended_s=intended_s, quiet_s=quiet_s)
 
-    def _create(self, order: Order, run: Run, tick: Tick) -> tuple[Answer | None, float]:
+    def _create(self, order: CreateCall, run: Run, tick: Tick) -> tuple[ApiAnswer | None, float]:
         """The create call's answer, or nothing where it was lost, and when it was intended.
 
         Waits through 429s, and raises what certainly created nothing.
@@ -190,7 +190,7 @@ class PredictionCreator:
         )
 
     def _settle(
-        self, order: Order, run: Run, tick: Tick, *, intended_s: float, quiet_s: float
+        self, order: CreateCall, run: Run, tick: Tick, *, intended_s: float, quiet_s: float
     ) -> Prediction | None:
         """The prediction that an unsettled attempt takes, or nothing: then it may send again.
 
@@ -220,7 +220,7 @@ class PredictionCreator:
         return found
 
     @contextmanager
-    def _only_one(self, order: Order, tick: Tick) -> Iterator[None]:
+    def _only_one(self, order: CreateCall, tick: Tick) -> Iterator[None]:
         lock = self._locks[int(order.key[:8], 16) % _LOCKS]
         while not lock.acquire(timeout=1.0):
             tick()
@@ -229,7 +229,9 @@ class PredictionCreator:
         finally:
             lock.release()
 
-    def _adopt(self, order: Order, run: Run, tick: Tick, *, intended_s: float) -> Prediction | None:
+    def _adopt(
+        self, order: CreateCall, run: Run, tick: Tick, *, intended_s: float
+    ) -> Prediction | None:
         self._finder.sync_clock(tick)
         intended_at = self._client.server_now() - timedelta(seconds=boottime_s() - intended_s)
         since = intended_at - timedelta(seconds=_CLOCK_MARGIN_S + self._settings.settle_s)
@@ -253,7 +255,7 @@ class PredictionCreator:
             seen |= shown
         return found
 
-    def _take_oldest(self, listing: Listing, run: Run) -> Prediction | None:
+    def _take_oldest(self, listing: SearchResult, run: Run) -> Prediction | None:
         place = self._client.place
         owned = self._attempts.owned(place, tuple(match.id for match in listing.matches))
         for match in listing.matches:
@@ -274,7 +276,7 @@ class PredictionCreator:
                 "look at https://replicate.com/predictions before: imagen jobs retry",
             )
 
-    def _require_nothing_erased(self, listing: Listing, since: datetime) -> None:
+    def _require_nothing_erased(self, listing: SearchResult, since: datetime) -> None:
         erased = listing.erased
         if not erased or set(erased) <= self._attempts.owned(self._client.place, erased):
             return

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from imagen.backends.replicate.api.client import Answer, Client
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
-from imagen.backends.replicate.purchase.rate_gate import Gate, Tick, pause
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick, pause
 from imagen.errors import OutcomeUnknown, RateLimited
 from imagen.http.deadline import boottime_s
 from imagen.http.exchange import Unanswered
@@ -27,7 +27,7 @@ _HINT = "look at https://replicate.com/predictions before: imagen jobs retry"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CreateCall:
     """What is to be created: the call's path, its body, and how to recognise the result.
 
     The body may hold secrets, which ``inputs`` never do: no list tells them.
@@ -57,7 +57,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class SearchResult:
     """What one walk through the list showed.
 
     Attributes:
@@ -69,15 +69,17 @@ class Listing:
     erased: tuple[str, ...]
 
 
-class Finder:
+class PredictionSearch:
     """Walks the list of predictions. Slow, and only used when an answer was lost."""
 
-    def __init__(self, client: Client, gate: Gate, *, patience_s: float) -> None:
+    def __init__(self, client: Client, gate: RateGate, *, patience_s: float) -> None:
         self._client = client
         self._gate = gate
         self._patience_s = patience_s
 
-    def find(self, order: Order, *, since: datetime, until: datetime | None, tick: Tick) -> Listing:
+    def find(
+        self, order: CreateCall, *, since: datetime, until: datetime | None, tick: Tick
+    ) -> SearchResult:
         """Predictions of ``order`` created from ``since`` (to ``until``), the provider's time.
 
         Raises:
@@ -93,7 +95,7 @@ class Finder:
                 erased[prediction.id] = None
             elif _holds(prediction.inputs, order.listed_inputs):
                 matches[prediction.id] = prediction
-        return Listing(tuple(sorted(matches.values(), key=_age_key)), tuple(erased))
+        return SearchResult(tuple(sorted(matches.values(), key=_age_key)), tuple(erased))
 
     def sync_clock(self, tick: Tick) -> None:
         """Learn the provider's time, if no answer has told it yet."""
@@ -124,7 +126,7 @@ class Finder:
             return listed
         return read_prediction(self._get(f"/predictions/{listed.id}", {}, tick).body) or listed
 
-    def _get(self, path: str, params: Mapping[str, str], tick: Tick) -> Answer:
+    def _get(self, path: str, params: Mapping[str, str], tick: Tick) -> ApiAnswer:
         """The successful answer to a GET, asked for until ``patience_s`` is over."""
         gives_up_s = boottime_s() + self._patience_s
         backoff_s = _FIRST_BACKOFF_S
@@ -157,11 +159,11 @@ def _query_of(url: str) -> dict[str, str]:
         ) from None
 
 
-def _is_final(answer: Answer) -> bool:
+def _is_final(answer: ApiAnswer) -> bool:
     return 300 <= answer.status < 500 and answer.status not in (408, 425, 429)
 
 
-def _is_of_model(prediction: Prediction, order: Order) -> bool:
+def _is_of_model(prediction: Prediction, order: CreateCall) -> bool:
     if prediction.model and prediction.model.partition(":")[0].lower() != order.model.lower():
         return False
     # Official models answer "hidden" (sometimes "dp-…") for their version.

@@ -7,15 +7,15 @@ from datetime import datetime
 
 from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick, pause
 from imagen.backends.replicate.api.refusals import refusal_of
-from imagen.backends.replicate.purchase.cancel import Unconfirmed, cancel_prediction
+from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed, cancel_prediction
 from imagen.backends.replicate.purchase.poll_schedule import (
+    EndWindow,
     RecentDurations,
-    Window,
     next_gap_s,
     window_of,
 )
-from imagen.backends.replicate.purchase.rate_gate import Gate, Tick, pause
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.protocols import Durations
 from imagen.domain.work import Work
@@ -33,7 +33,7 @@ _NEW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FollowedPrediction:
     """A prediction to follow.
 
     Attributes:
@@ -59,13 +59,13 @@ class Deadlines:
     run_s: float
 
 
-class Watcher:
+class PredictionFollower:
     """Follows predictions of one backend. Threads share it."""
 
     def __init__(
         self,
         client: Client,
-        gate: Gate,
+        gate: RateGate,
         settings: ReplicateSettings,
         *,
         name: str,
@@ -78,7 +78,7 @@ class Watcher:
         self._durations = durations
         self._recent = RecentDurations()
 
-    def fetch(self, one: Followed, tick: Tick) -> Prediction:
+    def fetch(self, one: FollowedPrediction, tick: Tick) -> Prediction:
         """The prediction as it is now. A failing GET is asked again for ``patience_s``.
 
         Raises:
@@ -101,7 +101,9 @@ class Watcher:
             pause(wait_s, tick)
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 
-    def wait(self, one: Followed, deadlines: Deadlines, *, work: Work, tick: Tick) -> Prediction:
+    def wait(
+        self, one: FollowedPrediction, deadlines: Deadlines, *, work: Work, tick: Tick
+    ) -> Prediction:
         """The prediction once it has ended; one that runs past its deadline is canceled first.
 
         Raises:
@@ -136,11 +138,11 @@ class Watcher:
         Idempotent. Blocks for at most 10 s. ``is_new``: an unknown id is one that is not known yet.
 
         Raises:
-            Unconfirmed: it may go on.
+            CancelUnconfirmed: it may go on.
         """
         return cancel_prediction(self._client, prediction_id, is_new=is_new)
 
-    def _window(self, work: Work) -> Window | None:
+    def _window(self, work: Work) -> EndWindow | None:
         """When it will most likely end: by this process's last ones, or by the ledger's."""
         recent = self._recent.of(work)
         return window_of(recent, None if recent else self._durations.expected_s(self._name, work))
@@ -156,8 +158,8 @@ class Watcher:
         try:
             ended = self.cancel(prediction.id)
             if ended is None:
-                raise Unconfirmed("it is not known at Replicate any more")
-        except Unconfirmed as exc:
+                raise CancelUnconfirmed("it is not known at Replicate any more")
+        except CancelUnconfirmed as exc:
             raise OutcomeUnknown(
                 f"{which} {over}, and its cancel is not confirmed: {exc}",
                 "it may go on and cost; it is canceled again",
@@ -170,7 +172,7 @@ class Watcher:
             f"set timeout_s of backend {self._name!r} higher, or: imagen jobs retry",
         )
 
-    def _ask(self, one: Followed, tick: Tick) -> tuple[Prediction | None, str, float]:
+    def _ask(self, one: FollowedPrediction, tick: Tick) -> tuple[Prediction | None, str, float]:
         """The prediction, or why it could not be read, and how long to wait at the least."""
         try:
             self._gate.wait("poll", tick)

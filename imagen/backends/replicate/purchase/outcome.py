@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from imagen.backends.replicate.api.download import describe_output
 from imagen.backends.replicate.api.predictions import FailureKind, Prediction, classify_failure
 from imagen.backends.replicate.api.refusals import quote
+from imagen.backends.replicate.purchase.download import describe_output
 from imagen.errors import (
     ArtifactLost,
     BackendRejected,

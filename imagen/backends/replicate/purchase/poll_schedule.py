@@ -34,14 +34,14 @@ _BLIND_MIN_GAP_S = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class EndWindow:
     """When a prediction will most likely end, in seconds after its creation."""
 
     opens_s: float
     closes_s: float
 
 
-def window_of(samples: Sequence[float], expected_s: float | None) -> Window | None:
+def window_of(samples: Sequence[float], expected_s: float | None) -> EndWindow | None:
     """The window that recent durations suggest; a mere expectation makes a wide one."""
     if len(samples) >= 2:
         ordered = sorted(samples)
@@ -49,12 +49,12 @@ def window_of(samples: Sequence[float], expected_s: float | None) -> Window | No
         trimmed = ordered[1:-1] if len(ordered) >= 5 else ordered
         middle = statistics.median(trimmed)
         slack_s = 0.01 + 0.005 * middle
-        return Window(max(trimmed[0] - slack_s, 0.0), trimmed[-1] + slack_s)
+        return EndWindow(max(trimmed[0] - slack_s, 0.0), trimmed[-1] + slack_s)
     guess_s = samples[0] if samples else expected_s
-    return Window(guess_s * 0.9, guess_s * 1.1) if guess_s else None
+    return EndWindow(guess_s * 0.9, guess_s * 1.1) if guess_s else None
 
 
-def next_gap_s(elapsed_s: float, window: Window | None) -> float:
+def next_gap_s(elapsed_s: float, window: EndWindow | None) -> float:
     """Seconds to wait before the next poll, ``elapsed_s`` after the creation."""
     if window is None:
         if elapsed_s < _BLIND_START_S:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from imagen.backends.replicate.api.client import Answer
+from imagen.backends.replicate.api.client import ApiAnswer
 from imagen.backends.replicate.api.predictions import read_prediction
 from imagen.backends.replicate.api.refusals import quote, read_retry_after_s, refusal_of
 from imagen.backends.replicate.backend import ReplicateBackend
@@ -135,8 +135,8 @@ def test_a_date_that_is_none_leaves_the_clock_as_it_was(build: Build) -> None:
     ("value", "expected_s"), [("9" * 20, 3600.0), ("9" * 400, None), ("Infinity", None)]
 )
 def test_a_retry_after_beyond_reason_is_bounded(value: str, expected_s: float | None) -> None:
-    assert read_retry_after_s(Answer(429, {"Retry-After": value}, {})) == expected_s
-    assert read_retry_after_s(Answer(429, {}, {"retry_after": 10**400})) is None
+    assert read_retry_after_s(ApiAnswer(429, {"Retry-After": value}, {})) == expected_s
+    assert read_retry_after_s(ApiAnswer(429, {}, {"retry_after": 10**400})) is None
 
 
 def test_a_foreign_text_is_quoted_without_what_terminals_and_databases_choke_on() -> None:
@@ -179,7 +179,7 @@ def test_a_403_of_a_firewall_is_a_backend_that_is_away(
 def test_a_403_about_the_token_keeps_the_providers_words() -> None:
     body = {"detail": "Your token does not have the scope predictions:write"}
 
-    error = refusal_of(Answer(403, {}, body), SETTINGS, name="cloud")
+    error = refusal_of(ApiAnswer(403, {}, body), SETTINGS, name="cloud")
 
     assert isinstance(error, CredentialError)
     assert "MY_TOKEN" in str(error)

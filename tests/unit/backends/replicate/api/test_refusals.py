@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.api.client import Answer
+from imagen.backends.replicate.api.client import ApiAnswer
 from imagen.backends.replicate.api.refusals import is_unclear, read_retry_after_s, refusal_of
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.errors import (
@@ -23,7 +23,7 @@ SETTINGS = ReplicateSettings(model="black-forest-labs/flux-schnell", api_token_e
 
 
 def refusal(status: int, body: Any = None, **headers: str) -> ImagenError:
-    answer = Answer(status, headers, body)
+    answer = ApiAnswer(status, headers, body)
     return refusal_of(answer, SETTINGS, name="cloud", private=("a vermilion fox", "fox"))
 
 
@@ -91,13 +91,13 @@ def test_a_redirect_is_not_followed_but_explained() -> None:
 def test_the_longest_wait_that_is_named_anywhere_counts(
     body: Any, headers: dict[str, str], expected_s: float | None
 ) -> None:
-    assert read_retry_after_s(Answer(429, headers, body)) == expected_s
+    assert read_retry_after_s(ApiAnswer(429, headers, body)) == expected_s
 
 
 def test_a_date_is_a_wait_too() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
 
-    wait_s = read_retry_after_s(Answer(429, {"Retry-After": later}, {}))
+    wait_s = read_retry_after_s(ApiAnswer(429, {"Retry-After": later}, {}))
 
     assert wait_s is not None
     assert 50 < wait_s <= 60
@@ -115,4 +115,4 @@ def test_a_429_carries_its_wait() -> None:
     [(500, True), (504, True), (408, True), (201, True), (422, False), (429, False), (301, False)],
 )
 def test_only_a_clear_no_is_certain_to_have_created_nothing(status: int, expected: bool) -> None:
-    assert is_unclear(Answer(status, {}, None)) is expected
+    assert is_unclear(ApiAnswer(status, {}, None)) is expected

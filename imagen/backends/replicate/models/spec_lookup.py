@@ -6,13 +6,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from imagen.backends.replicate.api.client import Answer, Client
+from imagen.backends.replicate.api.client import ApiAnswer, Client
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick
 from imagen.backends.replicate.api.refusals import refusal_of
-from imagen.backends.replicate.models.input_schema import spec_of_version
-from imagen.backends.replicate.models.inputs import check_value, require_free_input
 from imagen.backends.replicate.models.known_models import ModelSpec, known_spec
+from imagen.backends.replicate.models.model_spec import spec_of_version
+from imagen.backends.replicate.models.request_plan import check_value, require_free_input
 from imagen.backends.replicate.models.secret_inputs import refusal
-from imagen.backends.replicate.purchase.rate_gate import Gate, Tick
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.errors import BackendRejected, BackendUnavailable, ConfigError, RequestError
 from imagen.http.deadline import boottime_s
@@ -22,11 +22,11 @@ _REMEMBERED_S = 3600.0
 _TIMEOUT_S = 20.0
 
 
-class SpecBook:
+class SpecLookup:
     """The spec of one backend's model. Threads share it."""
 
     def __init__(
-        self, client: Client, gate: Gate, settings: ReplicateSettings, *, name: str
+        self, client: Client, gate: RateGate, settings: ReplicateSettings, *, name: str
     ) -> None:
         self._client = client
         self._gate = gate
@@ -97,7 +97,7 @@ class SpecBook:
             return answer.body
         raise self._refusal(answer)
 
-    def _refusal(self, answer: Answer) -> Exception:
+    def _refusal(self, answer: ApiAnswer) -> Exception:
         if answer.status >= 500 or answer.is_success:
             return self._unavailable(f"it answered {answer.status}")
         return refusal_of(answer, self._settings, name=self._name)

@@ -33,7 +33,7 @@ def pause(seconds: float, tick: Tick) -> None:
         time.sleep(min(left_s, _TICK_S))
 
 
-class Gate:
+class RateGate:
     """The way out to Replicate: every call passes it, so that a 429 stays the exception."""
 
     def __init__(self, client: Client, limiter: Limiter, settings: ReplicateSettings) -> None:

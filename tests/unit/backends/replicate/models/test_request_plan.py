@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.models.inputs import MAX_SAFE_SEED, Plan, plan_request
 from imagen.backends.replicate.models.known_models import MODELS, InputField, ModelSpec
+from imagen.backends.replicate.models.request_plan import MAX_SAFE_SEED, RequestPlan, plan_request
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
 
@@ -20,7 +20,7 @@ ULTRA = "black-forest-labs/flux-1.1-pro-ultra"
 REQUEST = ImageRequest("a fox", "a fox", width=1024, height=1024, seed=7)
 
 
-def plan(request: ImageRequest, model: str = SCHNELL, **settings: Any) -> Plan:
+def plan(request: ImageRequest, model: str = SCHNELL, **settings: Any) -> RequestPlan:
     usual: dict[str, Any] = {"fixed": {}, "default_steps": None}
     return plan_request(request, MODELS[model], model=model, **{**usual, **settings})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from imagen.backends.replicate.purchase.rate_gate import Tick, pause
+from imagen.backends.replicate.api.rate_gate import Tick, pause
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.http.exchange import Limits, TooLarge, Unanswered, open_answer, read_bounded
 from imagen.http.session import new_session
@@ -31,11 +31,11 @@ _URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
 
 
-class Undelivered(Exception):
+class DownloadFailed(Exception):
     """The image is there, but could not be fetched whole this time; says why."""
 
 
-class Undeliverable(Exception):
+class OutputUnusable(Exception):
     """What is there is no image that can be taken, however often it is fetched; says why."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
@@ -67,8 +67,8 @@ class Downloader:
         Tries a few times, for some seconds between them and at most a minute each.
 
         Raises:
-            Undelivered: every try failed.
-            Undeliverable: the URL leads to where nothing is fetched from, or to no image.
+            DownloadFailed: every try failed.
+            OutputUnusable: the URL leads to where nothing is fetched from, or to no image.
         """
         reason, broken = "", b""
         for number in range(_TRIES):
@@ -76,19 +76,19 @@ class Downloader:
                 pause(_FIRST_BACKOFF_S * 4 ** (number - 1), tick)
             try:
                 fetched = self._fetch_once(url, tick)
-            except Undelivered as exc:
+            except DownloadFailed as exc:
                 reason = str(exc)
                 continue
             try:
                 return fetched.data, inspect_image(fetched.data)
             except UnfitImage as exc:
-                raise Undeliverable(_describe(fetched, exc)) from None
+                raise OutputUnusable(_describe(fetched, exc)) from None
             except BrokenImage as exc:
                 if fetched.data == broken:
                     # Damaged where it lies, not on the way.
-                    raise Undeliverable(_describe(fetched, exc)) from None
+                    raise OutputUnusable(_describe(fetched, exc)) from None
                 reason, broken = str(exc), fetched.data
-        raise Undelivered(reason)
+        raise DownloadFailed(reason)
 
     def close(self) -> None:
         self._session.close()
@@ -104,31 +104,31 @@ class Downloader:
                         url = _redirected(url, response.headers["Location"])
                         continue
                     if response.status_code != 200:
-                        raise Undelivered(f"the download answered {response.status_code}")
+                        raise DownloadFailed(f"the download answered {response.status_code}")
                     content_type = _word(response.headers.get("Content-Type", ""))
                     data = read_bounded(response, MAX_IMAGE_BYTES, each=tick)
                     return _Fetched(data, content_type)
             except Unanswered as exc:
-                raise Undelivered(f"the download failed: {exc.reason}") from None
+                raise DownloadFailed(f"the download failed: {exc.reason}") from None
             except TooLarge as exc:
                 what = f" ({content_type})" if content_type else ""
-                raise Undeliverable(
+                raise OutputUnusable(
                     f"{exc}{what}, and at most {MAX_IMAGE_BYTES:,} are taken"
                 ) from None
-        raise Undelivered("the download was redirected too often")
+        raise DownloadFailed("the download was redirected too often")
 
     def _require_allowed(self, url: str) -> None:
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError:
-            raise Undeliverable("its address cannot be read") from None
+            raise OutputUnusable("its address cannot be read") from None
         is_known = any(_is_at_or_below(host, port, allowed) for allowed in self._hosts)
         is_secure = parts.scheme == "https" or (self._allows_http and parts.scheme == "http")
         if is_known and is_secure and not parts.username and not parts.password:
             return
         where = f"{_shown(host)}:{port}" if port else _shown(host)
-        raise Undeliverable(
+        raise OutputUnusable(
             f"it is at {_shown(parts.scheme)}://{where}, and only https at"
             f" {', '.join(self._hosts)} is fetched from",
             "where that is right, add the host to download_hosts;"
@@ -148,17 +148,17 @@ def read_data_url(url: str) -> bytes:
     """The bytes in a data URL, whatever type it claims (it was seen to claim none of an image).
 
     Raises:
-        Undeliverable: it cannot be decoded, or is too large.
+        OutputUnusable: it cannot be decoded, or is too large.
     """
     head, comma, payload = url.partition(",")
     if not comma or len(payload) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise Undeliverable(f"its data URL ({len(url):,} characters) is damaged or too large")
+        raise OutputUnusable(f"its data URL ({len(url):,} characters) is damaged or too large")
     if not head.endswith(";base64"):
         return unquote_to_bytes(payload)
     try:
         return base64.b64decode(unquote_to_bytes(payload), validate=True)
     except ValueError:
-        raise Undeliverable(f"its data URL ({len(url):,} characters) is damaged") from None
+        raise OutputUnusable(f"its data URL ({len(url):,} characters) is damaged") from None
 
 
 def output_urls(output: Any) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise Undeliverable("it is redirected to an address that cannot be read") from None
+        raise OutputUnusable("it is redirected to an address that cannot be read") from None
 
 
 def _describe(fetched: _Fetched, exc: BrokenImage) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagen.backends.replicate.models.input_schema import spec_of_version
+from imagen.backends.replicate.models.model_spec import spec_of_version
 
 DOCUMENT = {
     "id": "b" * 64,

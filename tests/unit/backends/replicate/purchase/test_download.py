@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from imagen.backends.replicate.api.download import (
+from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.backends.replicate.purchase.download import (
     Downloader,
-    Undeliverable,
+    OutputUnusable,
     output_urls,
     read_data_url,
 )
-from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.errors import (
@@ -55,7 +55,7 @@ def official() -> Iterator[Downloader]:
     ],
 )
 def test_nothing_is_fetched_from_elsewhere(official: Downloader, url: str) -> None:
-    with pytest.raises(Undeliverable):
+    with pytest.raises(OutputUnusable):
         official.fetch(url, lambda: None)
 
 
@@ -70,7 +70,7 @@ def test_plain_http_is_for_an_api_on_this_machine_only(fake: FakeReplicate) -> N
     )
     downloader = Downloader(settings)
 
-    with pytest.raises(Undeliverable):
+    with pytest.raises(OutputUnusable):
         downloader.fetch(f"{fake.stage.delivery_url}/output/x/out-0.png", lambda: None)
 
     downloader.close()
@@ -141,7 +141,7 @@ def test_an_image_whose_download_keeps_failing_is_fetched_later_by_its_id(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The waits between the tries would make this test take eleven seconds.
-    monkeypatch.setattr("imagen.backends.replicate.api.download._FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr("imagen.backends.replicate.purchase.download._FIRST_BACKOFF_S", 0.001)
     fake.inject(Fault.DOWNLOAD_TRUNCATED, times=8)
     backend, run = build(), new_run()
 
@@ -178,7 +178,7 @@ def test_a_data_url_is_read_whatever_type_it_claims() -> None:
 
 @pytest.mark.parametrize("url", ["data:image/png;base64", "data:image/png;base64,!!!"])
 def test_a_damaged_data_url_is_undeliverable(url: str) -> None:
-    with pytest.raises(Undeliverable):
+    with pytest.raises(OutputUnusable):
         read_data_url(url)
 
 

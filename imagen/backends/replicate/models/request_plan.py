@@ -40,7 +40,7 @@ _SUFFIX_OF_FORMAT = {"png": ("png",), "jpeg": ("jpg", "jpeg"), "webp": ("webp",)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RequestPlan:
     """A request as it will be drawn, the model's inputs for it, and sentences for the user."""
 
     request: ImageRequest
@@ -56,7 +56,7 @@ def plan_request(
     fixed: Mapping[str, Any],
     default_steps: int | None,
     secret: Collection[str] = (),
-) -> Plan:
+) -> RequestPlan:
     """What to send for ``request``. ``fixed`` are the settings' own inputs.
 
     ``secret`` are inputs that the call gets besides: their values are for nothing else.
@@ -89,7 +89,7 @@ def plan_request(
     _require_all(spec, {*inputs, *secret}, model=model)
     negative = request.negative if "negative_prompt" in spec.inputs else ""
     settled = replace(request.with_size(sizing.size), steps=steps, negative=negative)
-    return Plan(settled, inputs, tuple(warnings))
+    return RequestPlan(settled, inputs, tuple(warnings))
 
 
 def require_safe_seed(seed: int) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from imagen.backends.replicate.api.client import Answer, Client
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.refusals import quote_detail, refusal_of
 from imagen.backends.replicate.models.prices import STALE_AFTER_DAYS, PriceRule, stale_since
 from imagen.backends.replicate.settings import ReplicateSettings
@@ -70,7 +70,7 @@ def _ask(client: Client, settings: ReplicateSettings, price: PriceRule | None) -
     return Health("ok", reason, warnings=_price_warnings(settings, price))
 
 
-def _refused(answer: Answer, settings: ReplicateSettings) -> Health:
+def _refused(answer: ApiAnswer, settings: ReplicateSettings) -> Health:
     refused = refusal_of(answer, settings, name=settings.model)
     if isinstance(refused, CredentialError):
         return Health("not configured", refused.message, refused.hint)

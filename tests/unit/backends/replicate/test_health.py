@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagen.backends.replicate.api import health
+from imagen.backends.replicate import health
 from imagen.backends.replicate.backend import ReplicateBackend
 from tests.fakes.replicate import FakeReplicate
 
