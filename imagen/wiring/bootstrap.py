@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from imagen.local.executor import LocalExecutor
     from imagen.queue.executor import QueueExecutor
     from imagen.queue.publish.publisher import CeleryPublisher
-    from imagen.services.draw.cancel_orphaned import Canceler
     from imagen.services.leases.reconcile import Reconciler
     from imagen.services.sync.destinations import UsageOverRest
     from imagen.services.sync.send import Sync
@@ -92,11 +91,6 @@ class Imagen:
             executors.local_executor(
                 self.process, self.ledger, self.registry, self._lock, **options
             )
-        )
-
-    def canceler(self) -> Canceler:
-        return self._stack.enter_context(
-            executors.orphan_canceler(self.process, self.ledger, self.registry, self._lock)
         )
 
     def queue_executor(self, **options: Any) -> QueueExecutor:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagen.local.executor import LocalExecutor
     from imagen.queue.executor import Listener as QueueListener
     from imagen.queue.executor import QueueExecutor
-    from imagen.services.draw.cancel_orphaned import Canceler
 
 
 class Executor(Protocol):
@@ -146,23 +145,4 @@ def queue_executor(
             lease_s=process.config.workers.lease_s,
             presence_folder=process.lock_folder,
             listener=listener,
-        )
-
-
-@contextmanager
-def orphan_canceler(
-    process: Process, ledger: Ledger, registry: Registry, lock: ProcessLock
-) -> Iterator[Canceler]:
-    """Cancels jobs from this process, where there are no workers to do it."""
-    from imagen.local.executor import LocalPublisher
-    from imagen.services.draw.cancel_orphaned import Canceler
-
-    with started_heartbeat(process, ledger, lock) as heartbeat:
-        yield Canceler(
-            ledger,
-            make_draw_service(process, ledger, registry, heartbeat, LocalPublisher()),
-            make_reconciler(process, ledger),
-            process.owner,
-            process.host,
-            process.config.workers.lease_s,
         )

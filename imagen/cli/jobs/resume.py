@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imagen.cli.jobs.selection import (
-    batch_option,
-    ids_argument,
-    named_jobs,
-    require_one_way,
-    require_ours,
-    scope_of,
-)
+from imagen.cli.jobs.selection import batch_option, ids_argument, typed_selector
 from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
@@ -39,13 +32,13 @@ def resume(
     """
     from imagen.cli.jobs.run_unfinished import draw_many, draw_named
     from imagen.cli.screen.log import set_up_logging
+    from imagen.services.control.select_jobs import select_jobs
 
-    require_one_way(ids, batch, every=every, flag="--all")
+    selector = typed_selector(ids, batch, every=every, flag="--all")
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
-        jobs = named_jobs(imagen, ids)
-        require_ours(imagen, jobs)
-        if jobs:
-            draw_named(shell, imagen, [job.id for job in jobs], timeout_s=timeout_s)
+        selected = select_jobs(imagen.ledger, selector, host=imagen.host)
+        if selected.named:
+            draw_named(shell, imagen, [job.id for job in selected.named], timeout_s=timeout_s)
         else:
-            draw_many(shell, imagen, [scope_of(imagen, batch)], timeout_s=timeout_s)
+            draw_many(shell, imagen, [selected.scope], timeout_s=timeout_s)

@@ -1,26 +1,19 @@
-"""``imagen jobs wait``: until somebody else has drawn them."""
+"""``imagen jobs wait``: until other processes have drawn them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import threading
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import click
 
-from imagen.cli.jobs.selection import ids_argument, named_jobs, require_ours
+from imagen.cli.jobs.selection import ids_argument
 from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:
     from imagen.domain.scope import Scope
     from imagen.wiring.bootstrap import Imagen
-
-_FIRST_LOOK_S = 0.25
-_LAST_LOOK_S = 1.0
-#: How long a job may wait unheld before it is said that nobody may be there to draw it.
-_PATIENCE_S = 5.0
 
 
 @click.command(short_help="Wait until jobs are done; print their paths.")
@@ -35,53 +28,44 @@ def wait(shell: Shell, ids: tuple[str, ...], timeout_s: float | None, config: st
     Draws nothing here: without a broker that is what `imagen jobs resume` is for.
     """
     from imagen.cli.draw.running import Watch, go_on_hint, run_jobs
-    from imagen.cli.jobs.answers import answer_jobs
+    from imagen.cli.jobs.answers import answer_named
     from imagen.cli.screen.log import set_up_logging
-    from imagen.domain.scope import Scope
+    from imagen.services.control.outcome import named_outcome
+    from imagen.services.control.select_jobs import JobSelector, select_jobs
 
     if not ids:
         raise click.UsageError("give at least one job id", ctx=click.get_current_context())
     set_up_logging(shell)
     with shell.imagen(config) as imagen:
-        jobs = named_jobs(imagen, ids)
-        job_ids = [job.id for job in jobs]
-        scope = Scope(job_ids=tuple(job_ids))
-        shell.interrupt.how_to_go_on = go_on_hint(imagen, job_ids)
+        host = imagen.host if imagen.has_broker else None
+        selected = select_jobs(imagen.ledger, JobSelector(ids), host=host)
+        job_ids = [job.id for job in selected.named]
+        hint = shell.interrupt.how_to_go_on = go_on_hint(imagen, job_ids)
         watch = Watch(shell)
         if imagen.has_broker:
-            require_ours(imagen, jobs)
-            run_jobs(shell, imagen, scope, watch=watch, timeout_s=timeout_s)
+            run_jobs(shell, imagen, selected.scope, watch=watch, timeout_s=timeout_s)
         else:
-            _look_on(shell, imagen, scope, job_ids, timeout_s=timeout_s)
-        answer_jobs(shell, imagen, job_ids, errors=watch.errors, hint=shell.interrupt.how_to_go_on)
+            _wait(shell, imagen, selected.scope, timeout_s=timeout_s, hint=hint)
+        outcome = named_outcome(imagen.ledger, job_ids, errors=watch.errors, hint=hint)
+    answer_named(shell, outcome)
 
 
-def _look_on(
-    shell: Shell, imagen: Imagen, scope: Scope, ids: Sequence[UUID], *, timeout_s: float | None
+def _wait(
+    shell: Shell, imagen: Imagen, scope: Scope, *, timeout_s: float | None, hint: str
 ) -> None:
     """Look at the rows until all are done: another process draws them, if any does."""
-    from imagen.cli.draw.running import go_on_hint
-    from imagen.ledger.queries.unfinished_jobs import has_unfinished
+    from imagen.services.follow.wait_for_jobs import wait_for_jobs
 
-    began_s = time.monotonic()
-    look_s = _FIRST_LOOK_S
-    has_told = False
-    while has_unfinished(imagen.ledger, scope):
-        waited_s = time.monotonic() - began_s
-        if timeout_s is not None and waited_s >= timeout_s:
-            return
-        if waited_s > _PATIENCE_S and not has_told:
-            has_told = True
-            _tell_if_unattended(shell, imagen, ids, go_on_hint(imagen, ids))
-        time.sleep(look_s if timeout_s is None else min(look_s, max(0.0, timeout_s - waited_s)))
-        look_s = min(_LAST_LOOK_S, look_s * 1.5)
+    def tell_unattended() -> None:
+        shell.screen.say(f"no process draws them now; {hint}, or start: imagen worker")
 
-
-def _tell_if_unattended(shell: Shell, imagen: Imagen, ids: Sequence[UUID], hint: str) -> None:
-    from imagen.ledger.jobs.worker_rows import live_workers
-    from imagen.ledger.queries.jobs import get_job
-
-    jobs = [get_job(imagen.ledger, each) for each in ids]
-    is_held = any(job is not None and job.lease_owner is not None for job in jobs)
-    if not is_held and not live_workers(imagen.ledger, within_s=imagen.config.workers.lease_s):
-        shell.screen.say(f"nobody draws them now; {hint}, or start: imagen worker")
+    stop = threading.Event()
+    with shell.interrupt.stopping(stop.set):
+        wait_for_jobs(
+            imagen.ledger,
+            scope,
+            stop=stop,
+            timeout_s=timeout_s,
+            lease_s=imagen.config.workers.lease_s,
+            on_unattended=tell_unattended,
+        )

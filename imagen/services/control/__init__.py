@@ -1,0 +1,1 @@
+"""What people tell accepted jobs and backends: cancel, retry, resume, wait, pause."""

@@ -1,0 +1,1 @@
+"""Following jobs on their way: waiting for their end, and what they do meanwhile."""
