@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +11,7 @@ import requests
 
 from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
-from imagen.http.exchange import Limits, Unanswered, exchange
+from imagen.http.exchange import HttpAnswer, Limits, Unanswered, exchange
 from imagen.http.reading import read_json
 from imagen.http.session import new_session
 
@@ -25,19 +24,6 @@ _WHOLE_CALL_FACTOR = 4
 _SLOWEST_UPLOAD_BYTES_PER_S = 50_000
 _HOSTS = 2
 _CONNECTIONS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer. ``body`` is the parsed JSON, numbers with a point as Decimal, or None."""
-
-    status: int
-    headers: Mapping[str, str]
-    raw: bytes
-
-    @property
-    def body(self) -> Any:
-        return read_json(self.raw, parse_float=Decimal)
 
 
 class CloudHttp:
@@ -64,7 +50,7 @@ class CloudHttp:
         params: Sequence[tuple[str, str]] = (),
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The answer, whatever its status. ``path`` comes quoted.
 
         Raises:
@@ -90,10 +76,10 @@ class CloudHttp:
         params: Sequence[tuple[str, str]],
         data: bytes | None,
         headers: Mapping[str, str] | None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         size_bytes = len(data or b"")
         whole_s = self._read_timeout_s * _WHOLE_CALL_FACTOR
-        answer = exchange(
+        return exchange(
             self._session,
             method,
             f"{self._base}{path}",
@@ -109,7 +95,6 @@ class CloudHttp:
             headers=headers,
             auth=self._auth,
         )
-        return Answer(answer.status, answer.headers, answer.raw)
 
     def _silence(self, exc: Unanswered) -> CloudError:
         return CloudError(
@@ -117,6 +102,17 @@ class CloudHttp:
             "is SUPABASE_URL right, and the project not paused?",
             True,
         )
+
+
+def read_body(answer: HttpAnswer) -> Any:
+    """The answer's JSON, numbers with a point as Decimal; None where it is none."""
+    return read_json(answer.raw, parse_float=Decimal)
+
+
+def read_object(answer: HttpAnswer) -> dict[str, Any]:
+    """The answer's JSON where it is an object, else an empty one."""
+    body = read_body(answer)
+    return body if isinstance(body, dict) else {}
 
 
 class _Key(requests.auth.AuthBase):

@@ -1,11 +1,10 @@
-"""What any answer of a Supabase project may mean, whichever of its services gave it.
+"""Refusals that every service of a Supabase project has in common.
 
-Nothing that the server wrote is repeated in a message: its texts quote rows, and so prompts.
+No message repeats what the server wrote: its texts quote rows, and so prompts.
 """
 
 from __future__ import annotations
 
-from imagen.cloud.http import Answer
 from imagen.cloud.settings import KEY_VARIABLES, SupabaseSettings
 from imagen.errors import CloudError
 
@@ -23,9 +22,8 @@ def key_refused(settings: SupabaseSettings, *, status: int) -> CloudError:
     )
 
 
-def refusal_by_status(answer: Answer, settings: SupabaseSettings, *, name: str) -> CloudError:
-    """What the HTTP status alone says, where the body has told nothing better."""
-    status = answer.status
+def refusal_by_status(status: int, settings: SupabaseSettings, *, name: str) -> CloudError:
+    """The error that the HTTP status alone means, where the body says no more."""
     who = f"{name} at {settings.url}"
     if status in (401, 403):
         return key_refused(settings, status=status)
@@ -55,7 +53,7 @@ def refusal_by_status(answer: Answer, settings: SupabaseSettings, *, name: str) 
 
 
 def not_supabase(settings: SupabaseSettings, *, name: str, status: int) -> CloudError:
-    """Somebody else answers at that address: another server, or a network's login page."""
+    """Another server answers at that address, or a network's login page."""
     return CloudError(
         f"what answers at {settings.url} is not {name} ({status})",
         "check SUPABASE_URL: https://YOUR-PROJECT.supabase.co",

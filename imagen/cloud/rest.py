@@ -7,18 +7,18 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
-from imagen.cloud.http import Answer, CloudHttp
+from imagen.cloud.http import CloudHttp, read_body
 from imagen.cloud.refusal import not_supabase
 from imagen.cloud.rest_refusals import NAME, missing_column_of, rest_refusal
-from imagen.cloud.rows import Row, encode_rows, uniform_chunks
+from imagen.cloud.rows import Row, encode_row
 from imagen.cloud.settings import SupabaseSettings
+from imagen.http.exchange import HttpAnswer
 
 #: A column, an operator of PostgREST's (``eq``, ``gte``, ``lt``, ``is`` …), and a value.
 Filter = tuple[str, str, object]
 
 # Statements may take 8 s there: observed on PostgREST 12.0.2 with Supabase's roles.
 _READ_TIMEOUT_S = 20.0
-_ROWS_PER_INSERT = 500
 
 
 class RestClient:
@@ -30,37 +30,31 @@ class RestClient:
         self._settings = settings
         self._http = CloudHttp(settings, "/rest/v1", name=NAME, read_timeout_s=read_timeout_s)
 
-    def insert(
-        self, schema: str, table: str, rows: Sequence[Row], *, on_conflict: str, merge: bool
-    ) -> None:
-        """Put the rows there. Safe to repeat after any failure.
+    def insert(self, schema: str, table: str, row: Row, *, on_conflict: str, merge: bool) -> None:
+        """Insert the row. Safe to repeat after any failure.
 
-        ``on_conflict`` names the columns (``"attempt_id"``) whose unique index tells a row that
-        is there already; with ``merge`` it is overwritten, without, it stays as it is. More than
-        500 rows, or rows with differing keys, go in several steps.
+        ``on_conflict`` names the column (``"attempt_id"``) whose unique index tells a row that
+        is there already; with ``merge`` it is overwritten, without, it stays as it is.
 
         Raises:
-            CloudError: not all rows are there. With ``only_this`` one of them is refused: repeat
-                them one by one to find it.
+            CloudError: the row is not known to be there. With ``only_this`` other rows may pass.
         """
-        unique = [column.strip() for column in on_conflict.split(",")]
-        for chunk in uniform_chunks(rows, unique=unique, size=_ROWS_PER_INSERT):
-            resolution = "merge-duplicates" if merge else "ignore-duplicates"
-            answer = self._http.call(
-                "POST",
-                f"/{quote(table, safe='')}",
-                params=[("on_conflict", on_conflict)],
-                data=encode_rows(chunk),
-                headers={
-                    **_profile(schema),
-                    "Content-Type": "application/json",
-                    "Prefer": f"resolution={resolution},return=minimal",
-                },
-            )
-            self._check(answer, schema, table)
-            # A network's login page answers 200 to everything, too.
-            if answer.raw.strip():
-                raise not_supabase(self._settings, name=NAME, status=answer.status)
+        resolution = "merge-duplicates" if merge else "ignore-duplicates"
+        answer = self._http.call(
+            "POST",
+            f"/{quote(table, safe='')}",
+            params=[("on_conflict", on_conflict)],
+            data=encode_row(row),
+            headers={
+                **_profile(schema),
+                "Content-Type": "application/json",
+                "Prefer": f"resolution={resolution},return=minimal",
+            },
+        )
+        self._check(answer, schema, table)
+        # A network's login page answers 200 to everything, too.
+        if answer.raw.strip():
+            raise not_supabase(self._settings, name=NAME, status=answer.status)
 
     def select_pages(
         self,
@@ -75,12 +69,12 @@ class RestClient:
         """Every matching row, ascending by ``order``, one page in memory at a time.
 
         ``order`` names columns that are never null and together unique, such as
-        ``("created_at", "id")``: each page starts behind the last row of the one before, so it
-        does not matter how many rows the server is willing to send at once, nor what is written
-        meanwhile. Numbers with a point come as Decimal, times as text.
+        ``("created_at", "id")``. Each page starts after the last row of the one before: neither
+        the server's own limit of rows nor a row written meanwhile makes it miss another. Numbers
+        with a point come as Decimal, times as text.
 
         Raises:
-            CloudError: the rest cannot be had.
+            CloudError: the remaining rows cannot be read.
         """
         wanted = list(dict.fromkeys([*columns, *order]))
         extra = set(wanted) - set(columns)
@@ -92,17 +86,17 @@ class RestClient:
             if not rows:
                 # Fewer rows than asked for mean nothing: the server has a limit of its own.
                 return
-            after = _behind(order, rows[-1])
+            after = _after(order, rows[-1])
             for row in rows:
                 yield {key: value for key, value in row.items() if key not in extra}
 
     def missing_columns(self, schema: str, table: str, columns: Sequence[str]) -> tuple[str, ...]:
         """Those of ``columns`` that the table lacks: it may be older than this program.
 
-        Asks for no rows; so it also tells whether key, schema, table and rights are in order.
+        Reads no rows. It also checks the key, the schema, the table and the rights.
 
         Raises:
-            CloudError: they are not.
+            CloudError: one of these is wrong.
         """
         rest, missing = list(columns), list[str]()
         while rest:
@@ -124,23 +118,23 @@ class RestClient:
     ) -> list[dict[str, Any]]:
         answer = self._get(schema, table, params)
         self._check(answer, schema, table)
-        rows = answer.body
+        rows = read_body(answer)
         if not isinstance(rows, list):
             raise not_supabase(self._settings, name=NAME, status=answer.status)
         return rows
 
-    def _get(self, schema: str, table: str, params: Sequence[tuple[str, str]]) -> Answer:
+    def _get(self, schema: str, table: str, params: Sequence[tuple[str, str]]) -> HttpAnswer:
         return self._http.call(
             "GET", f"/{quote(table, safe='')}", params=params, headers=_profile(schema)
         )
 
-    def _check(self, answer: Answer, schema: str, table: str) -> None:
+    def _check(self, answer: HttpAnswer, schema: str, table: str) -> None:
         if not 200 <= answer.status < 300:
             raise rest_refusal(answer, self._settings, schema=schema, table=table)
 
 
 def _profile(schema: str) -> dict[str, str]:
-    # Reading goes by the one, writing by the other; the wrong one silently means "public".
+    # GET reads the one header, POST the other; without it the schema is "public".
     return {"Accept-Profile": schema, "Content-Profile": schema}
 
 
@@ -148,8 +142,8 @@ def _param(column: str, operator: str, value: object) -> tuple[str, str]:
     return column, f"{operator}.{_text(value)}"
 
 
-def _behind(order: Sequence[str], row: Row) -> list[tuple[str, str]]:
-    """The filters for the rows behind ``row``: (a, b) > (1, 2) is a > 1 or (a = 1 and b > 2)."""
+def _after(order: Sequence[str], row: Row) -> list[tuple[str, str]]:
+    """The filters for the rows after ``row``: (a, b) > (1, 2) is a > 1 or (a = 1 and b > 2)."""
     if len(order) == 1:
         return [_param(order[0], "gt", row[order[0]])]
     terms = []
@@ -157,7 +151,7 @@ def _behind(order: Sequence[str], row: Row) -> list[tuple[str, str]]:
         equal = [f"{above}.eq.{_quoted(row[above])}" for above in order[:depth]]
         step = [*equal, f"{column}.gt.{_quoted(row[column])}"]
         terms.append(f"and({','.join(step)})" if equal else step[0])
-    # The first says nothing new, but an index can be entered by it.
+    # The first filter is implied by the second, but lets the server use an index.
     return [_param(order[0], "gte", row[order[0]]), ("or", f"({','.join(terms)})")]
 
 

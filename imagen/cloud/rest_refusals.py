@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from imagen.cloud.http import Answer
+from imagen.cloud.http import read_body, read_object
 from imagen.cloud.refusal import MIGRATE_HINT, key_refused, refusal_by_status
 from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
+from imagen.http.exchange import HttpAnswer
 
 NAME = "the Supabase REST API"
 _KEY_CODES = ("PGRST300", "PGRST301", "PGRST302", "PGRST303", "22023")
@@ -24,26 +24,26 @@ _TRANSIENT_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 _COLUMN = re.compile(r"""['". ]([a-z_][a-z0-9_]{0,62})['"]?(?: column| of relation| does not)""")
 
 
-def code_of(answer: Answer) -> str:
+def code_of(answer: HttpAnswer) -> str:
     """PostgREST's code, or ""."""
-    return str(_object(answer).get("code") or "")
+    return str(read_object(answer).get("code") or "")
 
 
-def missing_column_of(answer: Answer) -> str | None:
-    """The column that the table lacks, "" where its name cannot be told, else nothing."""
+def missing_column_of(answer: HttpAnswer) -> str | None:
+    """The column that the table lacks, "" where it is not named; None where none is missing."""
     if code_of(answer) not in _MISSING_COLUMN:
         return None
     # 12.0: Column 'x' of relation 'images' does not exist; later: Could not find the 'x' column
     # of 'images' in the schema cache; in filters: column images.x does not exist.
-    match = _COLUMN.search(str(_object(answer).get("message") or ""))
+    match = _COLUMN.search(str(read_object(answer).get("message") or ""))
     return match[1] if match else ""
 
 
 def rest_refusal(
-    answer: Answer, settings: SupabaseSettings, *, schema: str, table: str
+    answer: HttpAnswer, settings: SupabaseSettings, *, schema: str, table: str
 ) -> CloudError:
     """The error that an answer without success means."""
-    code, message = code_of(answer), str(_object(answer).get("message") or "")
+    code, message = code_of(answer), str(read_object(answer).get("message") or "")
     where = f"{schema}.{table}"
     if code in _KEY_CODES or (answer.status == 401 and code != "42501"):
         return key_refused(settings, status=answer.status)
@@ -83,12 +83,12 @@ def _about_setup(
     )
 
 
-def _is_missing_table(answer: Answer, code: str) -> bool:
+def _is_missing_table(answer: HttpAnswer, code: str) -> bool:
     # PostgREST 12 answers a POST to a missing table with 404 and an empty object.
-    return code in _MISSING_TABLE or (answer.status == 404 and answer.body == {})
+    return code in _MISSING_TABLE or (answer.status == 404 and read_body(answer) == {})
 
 
-def _about_row(answer: Answer, code: str, where: str) -> CloudError | None:
+def _about_row(answer: HttpAnswer, code: str, where: str) -> CloudError | None:
     """Refusals of this row alone. What is in it is not repeated."""
     if answer.status == 413 or code == "54000":
         return _row(f"a row is larger than {where} in Supabase takes")
@@ -110,9 +110,9 @@ def _row(message: str, hint: str = "") -> CloudError:
     return CloudError(message, hint, False, True)
 
 
-def _by_state(answer: Answer, code: str, settings: SupabaseSettings, where: str) -> CloudError:
+def _by_state(answer: HttpAnswer, code: str, settings: SupabaseSettings, where: str) -> CloudError:
     if not _SQLSTATE.fullmatch(code):
-        return refusal_by_status(answer, settings, name=NAME)
+        return refusal_by_status(answer.status, settings, name=NAME)
     if code == "57014":
         return CloudError(f"the database took too long over {where} ({code})", "", True)
     if code == "25006":
@@ -121,8 +121,3 @@ def _by_state(answer: Answer, code: str, settings: SupabaseSettings, where: str)
     if code[:2] in _TRANSIENT_CLASSES:
         return CloudError(f"the Supabase database cannot do it now ({code})", "", True)
     return CloudError(f"the Supabase database refused it for {where} ({code})")
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    body = answer.body
-    return body if isinstance(body, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,30 +19,12 @@ Row = Mapping[str, Any]
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def encode_rows(rows: Sequence[Row]) -> bytes:
-    """The rows as a JSON array. Dates become ISO text, Decimals numbers, ids text.
+def encode_row(row: Row) -> bytes:
+    """A JSON array of the one row. Dates become ISO text, Decimals numbers, ids text.
 
     What cannot be stored is left out of a text, and is null as a number.
     """
-    return json.dumps([_storable(row) for row in rows], allow_nan=False).encode()
-
-
-def uniform_chunks(rows: Iterable[Row], *, unique: Sequence[str], size: int) -> Iterator[list[Row]]:
-    """The rows in lists of at most ``size``, each with the same keys throughout.
-
-    PostgREST takes no list of rows with differing keys, nor (when it merges) two with the same
-    ``unique`` values: the last one of those counts. (No value at all equals no other.)
-    """
-    by_shape: dict[tuple[str, ...], dict[tuple[str, ...], Row]] = {}
-    for number, row in enumerate(rows):
-        values = [row.get(column) for column in unique]
-        alone = [str(number)] if None in values else []
-        shape = by_shape.setdefault(tuple(sorted(row)), {})
-        shape[(*map(str, values), *alone)] = row
-    for shape in by_shape.values():
-        same = list(shape.values())
-        for start in range(0, len(same), size):
-            yield same[start : start + size]
+    return json.dumps([_storable(row)], allow_nan=False).encode()
 
 
 def _storable(value: Any) -> Any:

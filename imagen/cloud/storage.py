@@ -1,4 +1,4 @@
-"""Supabase Storage: puts an image into a private bucket once, however often it is asked to."""
+"""Supabase Storage: uploads images to a private bucket; uploading one twice is safe."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from imagen.cloud.http import Answer, CloudHttp
+from imagen.cloud.http import CloudHttp, read_object
 from imagen.cloud.keys import quote_key
 from imagen.cloud.refusal import not_supabase
 from imagen.cloud.settings import SupabaseSettings
-from imagen.cloud.storage_refusals import NAME, storage_refusal, verdict_of
+from imagen.cloud.storage_refusals import NAME, response_of, storage_refusal
 from imagen.errors import CloudError
+from imagen.http.exchange import HttpAnswer
 
 BUCKET = "imagen-generated"
 # Its statements may take 30 s: observed on supabase/storage 1.11.2, 11.6 s behind a lock.
@@ -24,7 +24,7 @@ _MD5 = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket as the server describes it; ``max_bytes`` is nothing where it sets no limit."""
+    """A bucket as the server describes it; ``max_bytes`` is None where it sets no limit."""
 
     name: str
     is_public: bool
@@ -47,17 +47,17 @@ class Storage:
         self._bucket: Bucket | None = None
 
     def find_bucket(self) -> Bucket | None:
-        """The bucket, or nothing when it is still to be made. Changes nothing.
+        """The bucket; None where it does not exist yet. Changes nothing.
 
         Raises:
-            CloudError: it cannot be told.
+            CloudError: the server did not say.
         """
         answer = self._http.call("GET", f"/bucket/{quote(self._name, safe='')}")
-        verdict = verdict_of(answer)
-        if verdict.is_missing_bucket:
+        response = response_of(answer)
+        if response.is_missing_bucket:
             return None
-        described = _object(answer)
-        if not verdict.is_success:
+        described = read_object(answer)
+        if not response.is_success:
             raise self._refusal(answer)
         if "public" not in described:
             raise not_supabase(self._settings, name=NAME, status=answer.status)
@@ -69,7 +69,7 @@ class Storage:
         """The bucket, made private if it was missing. Safe to call twice, and from two hosts.
 
         Raises:
-            CloudError: it is public, so whoever has an address could read every image; or it can
+            CloudError: it is public, so that every image could be read by its address; or it can
                 be neither found nor made.
         """
         bucket = self.find_bucket()
@@ -84,51 +84,30 @@ class Storage:
         return bucket
 
     def upload(self, key: str, data: bytes, content_type: str) -> None:
-        """Put the object there. Safe to repeat after any failure: equal bytes are a success.
+        """Upload the object. Safe to repeat after any failure: equal bytes are a success.
 
-        The bucket is looked at before the first upload, and made if it is missing.
+        Before the first upload the bucket is looked up, and made if it is missing.
 
         Raises:
-            CloudError: not there, or not known to be; or other bytes have that key.
+            CloudError: it is not known to be there, or other bytes have that key.
         """
         path = self._object_path(key)
         if not data:
             raise CloudError(f"there are no bytes to upload as {key}", "", False, True)
         self._check_size(key, data, self._bucket or self.ensure_bucket())
         answer = self._post_object(path, data, content_type)
-        if verdict_of(answer).is_missing_bucket:
-            # It was deleted since it was looked at.
+        if response_of(answer).is_missing_bucket:
+            # It was deleted since it was looked up.
             self._bucket = None
             self._check_size(key, data, self.ensure_bucket())
             answer = self._post_object(path, data, content_type)
-        verdict = verdict_of(answer)
-        if verdict.is_duplicate:
-            self._settle(key, data)
-        elif not verdict.is_success:
+        response = response_of(answer)
+        if response.is_duplicate:
+            self._require_equal(key, data)
+        elif not response.is_success:
             raise self._refusal(answer, key)
-        elif "Key" not in _object(answer):
+        elif "Key" not in read_object(answer):
             raise not_supabase(self._settings, name=NAME, status=answer.status)
-
-    def exists(self, key: str) -> bool:
-        """Whether an object has this key.
-
-        Raises:
-            CloudError: it cannot be told.
-        """
-        path = self._object_path(key)
-        answer = self._http.call("HEAD", path)
-        if answer.status == 200:
-            return True
-        # A refused HEAD says 400 and nothing else. For a wrong key, a GET says that there is no
-        # such bucket: observed on supabase/storage 1.11.2. Asking for the bucket tells the two
-        # apart.
-        reason = self._http.call("GET", path, headers={"Range": "bytes=0-0"})
-        verdict = verdict_of(reason)
-        if verdict.is_success:
-            return True
-        if verdict.is_missing_object or (verdict.is_missing_bucket and not self.find_bucket()):
-            return False
-        raise self._refusal(reason, key)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -142,14 +121,14 @@ class Storage:
         answer = self._http.call(
             "POST", "/bucket", data=spec, headers={"Content-Type": "application/json"}
         )
-        verdict = verdict_of(answer)
-        if verdict.status == 409:
-            # Somebody else was quicker. Theirs may be public.
+        response = response_of(answer)
+        if response.status == 409:
+            # Another process made it first, which may have made it public.
             found = self.find_bucket()
             if found is None:
                 raise self._refusal(answer)
             return found
-        if not verdict.is_success:
+        if not response.is_success:
             raise self._refusal(answer)
         return Bucket(self._name, is_public=False, max_bytes=None)
 
@@ -162,7 +141,7 @@ class Storage:
                 True,
             )
 
-    def _post_object(self, path: str, data: bytes, content_type: str) -> Answer:
+    def _post_object(self, path: str, data: bytes, content_type: str) -> HttpAnswer:
         headers = {
             "Content-Type": content_type,
             "Cache-Control": "max-age=3600",
@@ -170,8 +149,12 @@ class Storage:
         }
         return self._http.call("POST", path, data=data, headers=headers)
 
-    def _settle(self, key: str, data: bytes) -> None:
-        """Return when the object that has the key is the one to upload: an earlier try landed."""
+    def _require_equal(self, key: str, data: bytes) -> None:
+        """Returns where the object at ``key`` holds ``data``: an earlier upload arrived.
+
+        Raises:
+            CloudError: it holds other bytes, or cannot be read.
+        """
         # Compressed on the way, it would have another length and a weak tag.
         answer = self._http.call(
             "HEAD", self._object_path(key), headers={"Accept-Encoding": "identity"}
@@ -201,14 +184,9 @@ class Storage:
 
     def _download(self, key: str) -> bytes:
         answer = self._http.call("GET", self._object_path(key))
-        if not verdict_of(answer).is_success:
+        if not response_of(answer).is_success:
             raise self._refusal(answer, key)
         return answer.raw
 
-    def _refusal(self, answer: Answer, key: str = "") -> CloudError:
+    def _refusal(self, answer: HttpAnswer, key: str = "") -> CloudError:
         return storage_refusal(answer, self._settings, bucket=self._name, key=key)
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    body = answer.body
-    return body if isinstance(body, dict) else {}

@@ -33,7 +33,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """A whole answer. The names of ``headers`` are found in any case."""
 
     status: int
@@ -77,7 +77,7 @@ def exchange(
     limits: Limits,
     max_bytes: int,
     **options: Any,
-) -> Answer:
+) -> HttpAnswer:
     """The whole answer, whatever its status. ``options`` are those of ``Session.request``.
 
     Raises:
@@ -88,7 +88,7 @@ def exchange(
             raw = read_bounded(response, max_bytes)
         except TooLarge as exc:
             raise Unanswered(str(exc), was_sent=True) from None
-        return Answer(response.status_code, response.headers, raw)
+        return HttpAnswer(response.status_code, response.headers, raw)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-class Segment(NamedTuple):
+class JpegSegment(NamedTuple):
     """Where a segment stands: ``data[start:end]`` is all of it, marker and length included."""
 
     marker: int
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
         return data[self.start + 4 : self.end]
 
 
-def walk(data: bytes) -> Iterator[Segment]:
+def walk(data: bytes) -> Iterator[JpegSegment]:
     """Every segment from the start to the first start of scan; that one runs to the file's end.
 
     Raises:
@@ -58,13 +58,13 @@ def walk(data: bytes) -> Iterator[Segment]:
             raise BrokenImage("the JPEG is damaged: a marker is missing")
         marker = data[position + 1]
         if marker == START_OF_SCAN:
-            yield Segment(marker, position, len(data))
+            yield JpegSegment(marker, position, len(data))
             return
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         end = position + 2 + length
         if length < 2 or end > len(data):
             raise BrokenImage("the JPEG is cut off before its pixels begin")
-        yield Segment(marker, position, end)
+        yield JpegSegment(marker, position, end)
         position = end
     raise BrokenImage(f"the JPEG has more than {MAX_SEGMENTS:,} segments, which no image needs")
 
@@ -126,7 +126,7 @@ def keep_visual(data: bytes) -> bytes:
     return START + b"".join(kept)
 
 
-def _is_visual(data: bytes, segment: Segment) -> bool:
+def _is_visual(data: bytes, segment: JpegSegment) -> bool:
     if segment.marker == APP2:
         return data.startswith(b"ICC_PROFILE\0", segment.start + 4)
     is_app = 0xE0 <= segment.marker <= 0xEF

@@ -19,7 +19,7 @@ _VISUAL_KINDS = frozenset(
 )
 
 
-class Chunk(NamedTuple):
+class PngChunk(NamedTuple):
     """Where a chunk stands: ``data[start:end]`` is all of it, length and CRC included."""
 
     kind: bytes
@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
         return data[self.start + 8 : self.end - 4]
 
 
-def walk(data: bytes) -> Iterator[Chunk]:
+def walk(data: bytes) -> Iterator[PngChunk]:
     """Every chunk up to and including IEND; bytes after it are nobody's and are not shown.
 
     Raises:
@@ -45,14 +45,14 @@ def walk(data: bytes) -> Iterator[Chunk]:
         kind = data[position + 4 : position + 8]
         if end > len(data):
             raise BrokenImage(f"the PNG is cut off inside its chunk {kind!r}")
-        yield Chunk(kind, position, end)
+        yield PngChunk(kind, position, end)
         if kind == b"IEND":
             return
         position = end
     raise BrokenImage(f"the PNG has more than {MAX_CHUNKS:,} chunks, which no image needs")
 
 
-def check_crc(data: bytes, chunk: Chunk) -> None:
+def check_crc(data: bytes, chunk: PngChunk) -> None:
     """Nothing, when the chunk's bytes are the ones that were written.
 
     Raises:
@@ -87,7 +87,7 @@ def keep_visual(data: bytes) -> bytes:
     return rebuild(data, keep=lambda chunk: chunk.kind in _VISUAL_KINDS)
 
 
-def rebuild(data: bytes, *, keep: Callable[[Chunk], bool], extra: bytes = b"") -> bytes:
+def rebuild(data: bytes, *, keep: Callable[[PngChunk], bool], extra: bytes = b"") -> bytes:
     """The file with the chunks that ``keep`` says yes to, and ``extra`` right after the header.
 
     Chunks are copied as they are, so the pixels stay the same to the byte.

@@ -16,7 +16,7 @@ _VISUAL_KINDS = frozenset({b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L"})
 ANIMATION, XMP, EXIF, ALPHA, ICC = 0x02, 0x04, 0x08, 0x10, 0x20
 
 
-class Chunk(NamedTuple):
+class WebpChunk(NamedTuple):
     """Where a chunk's body stands: ``data[start:end]``, padding not included."""
 
     kind: bytes
@@ -31,7 +31,7 @@ def is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
-def walk(data: bytes) -> Iterator[Chunk]:
+def walk(data: bytes) -> Iterator[WebpChunk]:
     """Every chunk inside the RIFF size; bytes after it are nobody's and are not shown.
 
     Raises:
@@ -49,7 +49,7 @@ def walk(data: bytes) -> Iterator[Chunk]:
         end = start + int.from_bytes(data[position + 4 : start], "little")
         if end > end_of_file:
             raise BrokenImage("the WebP is damaged: a chunk is longer than the file")
-        yield Chunk(data[position : position + 4], start, end)
+        yield WebpChunk(data[position : position + 4], start, end)
         position = end + (end - start) % 2
     raise BrokenImage(f"the WebP has more than {MAX_CHUNKS:,} chunks, which no image needs")
 
@@ -60,7 +60,7 @@ def read_size(data: bytes) -> tuple[int, int]:
     Raises:
         BrokenImage: the first chunk is not one an image can begin with.
     """
-    first = next(walk(data), Chunk(b"", 0, 0))
+    first = next(walk(data), WebpChunk(b"", 0, 0))
     body = data[first.start : min(first.end, first.start + 10)]
     if first.kind == b"VP8X" and len(body) == 10:
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1

@@ -77,11 +77,11 @@ def _raw_profile(text: str) -> bytes:
         return b""
 
 
-def _is_ours(data: bytes, chunk: png.Chunk) -> bool:
+def _is_ours(data: bytes, chunk: png.PngChunk) -> bool:
     return chunk.kind in _TEXT_KINDS and _key(data, chunk) in _OUR_KEYS
 
 
-def _key(data: bytes, chunk: png.Chunk) -> bytes:
+def _key(data: bytes, chunk: png.PngChunk) -> bytes:
     # A keyword has 79 bytes at most. Source: PNG specification, third edition, 11.3.3.
     return data[chunk.start + 8 : min(chunk.end - 4, chunk.start + 88)].partition(b"\0")[0]
 

@@ -47,7 +47,7 @@ class UsageOverRest:
     def send(self, item: OutboxItem) -> None:
         row = usage_of(Claim(item.job, item.attempt, owner=""))
         row["created_at"] = item.attempt.finished_at or item.job.created_at
-        self.rest.insert(USAGE_SCHEMA, USAGE_TABLE, [row], on_conflict="attempt_id", merge=False)
+        self.rest.insert(USAGE_SCHEMA, USAGE_TABLE, row, on_conflict="attempt_id", merge=False)
 
     def read(self, *, since: datetime | None, until: datetime | None) -> Iterator[UsageRow]:
         """The rows of a time span, oldest first, a page in memory at a time.
@@ -117,7 +117,7 @@ def image_rows_over(rest: RestClient) -> Callable[[Mapping[str, Any]], None]:
     """Writes image rows over REST; the job's id makes two of the same one."""
 
     def put(row: Mapping[str, Any]) -> None:
-        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, [row], on_conflict="id", merge=True)
+        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, row, on_conflict="id", merge=True)
 
     return put
 

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from imagen.cloud.http import Answer
 from imagen.cloud.rest_refusals import rest_refusal
 from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
+from imagen.http.exchange import HttpAnswer
 from tests.fakes.supabase import Fault
 from tests.fakes.supabase.keyring import make_jwt
 
@@ -30,7 +30,7 @@ both_versions = pytest.mark.parametrize("postgrest", [12, 14])
 
 def refused(rest, **more) -> CloudError:
     with pytest.raises(CloudError) as caught:
-        rest.insert("imagen", "images", [{**ROW, **more}], on_conflict="id", merge=True)
+        rest.insert("imagen", "images", {**ROW, **more}, on_conflict="id", merge=True)
     assert SECRET_PROMPT not in repr(caught.value)
     return caught.value
 
@@ -235,7 +235,7 @@ def test_a_code_says_more_than_a_status(status, code, retryable, only_this):
     settings = SupabaseSettings("https://example.supabase.co", "test-token")
 
     error = rest_refusal(
-        Answer(status, {}, json.dumps(body).encode()), settings, schema="imagen", table="images"
+        HttpAnswer(status, {}, json.dumps(body).encode()), settings, schema="imagen", table="images"
     )
 
     assert (error.retryable, error.only_this) == (retryable, only_this)
@@ -247,7 +247,7 @@ def test_a_code_says_more_than_a_status(status, code, retryable, only_this):
 def test_a_strange_body_is_judged_by_its_status(raw):
     settings = SupabaseSettings("https://example.supabase.co", "test-token")
 
-    error = rest_refusal(Answer(503, {}, raw), settings, schema="imagen", table="images")
+    error = rest_refusal(HttpAnswer(503, {}, raw), settings, schema="imagen", table="images")
 
     assert error.retryable
 

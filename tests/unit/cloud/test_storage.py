@@ -66,7 +66,6 @@ def test_an_image_arrives_whole_with_its_type(fake, storage):
 
     assert fake.objects()[KEY].data == PNG
     assert fake.objects()[KEY].content_type == "image/png"
-    assert storage.exists(KEY)
 
 
 def test_the_bucket_is_looked_at_once_a_client(fake, storage):
@@ -201,16 +200,6 @@ def test_no_bytes_are_no_image(fake, storage):
         storage.upload(KEY, b"", "image/png")
 
     assert fake.calls == []
-
-
-def test_whether_an_object_is_there_can_be_asked(fake, storage):
-    assert not storage.exists(KEY)
-    fake.add_bucket()
-    assert not storage.exists(KEY)
-
-    storage.upload(KEY, PNG, "image/png")
-
-    assert storage.exists(KEY)
 
 
 def test_a_connection_the_server_closed_meanwhile_costs_nothing(fake, storage):

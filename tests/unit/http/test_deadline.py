@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from imagen.http.exchange import Answer, Limits, Unanswered, exchange
+from imagen.http.exchange import HttpAnswer, Limits, Unanswered, exchange
 
 Serve = Callable[..., Any]
 
@@ -20,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def ask(session: requests.Session, url: str, limits: Limits = LIMITS, **options: Any) -> Answer:
+def ask(session: requests.Session, url: str, limits: Limits = LIMITS, **options: Any) -> HttpAnswer:
     return exchange(session, "GET", url, limits=limits, max_bytes=1000, **options)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from imagen.errors import BackendUnavailable, CredentialError, OutcomeUnknown, RateLimited
-from imagen.http.exchange import Answer, Limits, Unanswered, exchange
+from imagen.http.exchange import HttpAnswer, Limits, Unanswered, exchange
 from imagen.http.loopback import is_loopback_url
 from imagen.http.reading import read_json, read_retry_after_s
 from imagen.http.session import new_session
@@ -63,7 +63,7 @@ class Transport:
         """
         self.check(self._ask("POST", path, LOOK_LIMITS, json=body))
 
-    def post_once(self, path: str, body: Mapping[str, Any]) -> Answer:
+    def post_once(self, path: str, body: Mapping[str, Any]) -> HttpAnswer:
         """The answer to a request that must not be repeated blindly; its status is below 500.
 
         Raises:
@@ -92,7 +92,7 @@ class Transport:
         self.check(answer)
         return answer.raw
 
-    def _ask(self, method: str, path: str, limits: Limits, **options: Any) -> Answer:
+    def _ask(self, method: str, path: str, limits: Limits, **options: Any) -> HttpAnswer:
         """The answer, whatever its status.
 
         Raises:
@@ -103,11 +103,11 @@ class Transport:
         except Unanswered as exc:
             raise self._unreachable(exc) from None
 
-    def _exchange(self, method: str, path: str, limits: Limits, **options: Any) -> Answer:
+    def _exchange(self, method: str, path: str, limits: Limits, **options: Any) -> HttpAnswer:
         options = {"max_bytes": _MAX_ANSWER_BYTES} | options
         return exchange(self._session, method, self.url + path, limits=limits, **options)
 
-    def check(self, answer: Answer) -> None:
+    def check(self, answer: HttpAnswer) -> None:
         """Return when the status is 200, or else raise what the status means."""
         status = answer.status
         if status == 200:
@@ -141,14 +141,14 @@ class Transport:
         return "a proxy wants credentials; name the variable that has them in headers_env"
 
 
-def json_object(answer: Answer) -> dict[str, Any] | None:
+def json_object(answer: HttpAnswer) -> dict[str, Any] | None:
     """The body as a JSON object, or None where it is anything else."""
     # Python's own JSON: a node's outputs or bounds may hold Infinity.
     data = read_json(answer.raw, parse_float=float, parse_constant=float)
     return data if isinstance(data, dict) else None
 
 
-def _asked_wait_s(answer: Answer) -> float:
+def _asked_wait_s(answer: HttpAnswer) -> float:
     """What the proxy asked for, within reason."""
     asked_s = read_retry_after_s(answer.headers)
     return 5.0 if asked_s is None else min(asked_s, _LONGEST_WAIT_S)
