@@ -33,7 +33,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "drop the bytes": ("imagen.services.deliver.deliver:drop_files",),
     "look after": (
         "imagen.services.leases.reconcile:Reconciler.tick",
-        "imagen.local.executor:has_unfinished",
+        "imagen.services.draw.run_loop:has_unfinished",
     ),
 }
 

@@ -19,9 +19,9 @@ from imagen.wiring import executors, parts, supabase
 from imagen.wiring.process import make_process
 
 if TYPE_CHECKING:
-    from imagen.local.executor import LocalExecutor
-    from imagen.queue.executor import QueueExecutor
+    from imagen.local.local_executor import LocalExecutor
     from imagen.queue.publish.publisher import CeleryPublisher
+    from imagen.queue.wait.queue_executor import QueueExecutor
     from imagen.services.leases.reconcile import Reconciler
     from imagen.services.sync.destinations import UsageOverRest
     from imagen.services.sync.send import Sync
@@ -78,7 +78,7 @@ class Imagen:
 
     @cached_property
     def _lock(self) -> ProcessLock:
-        return self._stack.enter_context(parts.held_lock(self.process, self.ledger))
+        return self._stack.enter_context(parts.held_lock(self.process, outbox=self.ledger))
 
     def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> Sync:
         return supabase.make_sync(self.process, self.ledger, should_stop=should_stop)
@@ -103,11 +103,6 @@ class Imagen:
         from imagen.wiring.queue_parts import make_queue_publisher
 
         return make_queue_publisher(self.process, self.ledger)
-
-    def queues_of_role(self, role: str) -> list[str]:
-        from imagen.wiring.queue_parts import queues_of_role
-
-        return queues_of_role(self.process, role)
 
     def _reconciler(self) -> Reconciler:
         return parts.make_reconciler(self.process, self.ledger)

@@ -29,11 +29,11 @@ def opened_canceler(process: Process, ledger: Ledger) -> Iterator[Canceler]:
 
         yield WorkerCanceler(ledger, make_queue_publisher(process, ledger))
         return
-    from imagen.local.executor import LocalPublisher
+    from imagen.local.local_publisher import LocalPublisher
 
     with (
         opened_registry(process, ledger) as registry,
-        held_lock(process, ledger) as lock,
+        held_lock(process, outbox=ledger) as lock,
         started_heartbeat(process, ledger, lock) as heartbeat,
     ):
         yield LocalCanceler(

@@ -21,10 +21,9 @@ from imagen.wiring.process import Process
 from imagen.wiring.supabase import make_sync
 
 if TYPE_CHECKING:
-    from imagen.local.executor import Listener as LocalListener
-    from imagen.local.executor import LocalExecutor
-    from imagen.queue.executor import Listener as QueueListener
-    from imagen.queue.executor import QueueExecutor
+    from imagen.local.local_executor import LocalExecutor
+    from imagen.queue.wait.queue_executor import QueueExecutor
+    from imagen.services.draw.job_listener import JobListener
 
 
 class Executor(Protocol):
@@ -50,7 +49,7 @@ def command_executor(
     registry: Registry,
     lock: ProcessLock,
     *,
-    listener: QueueListener,
+    listener: JobListener,
     max_attempts: int | None = None,
 ) -> Iterator[Executor]:
     """What a command gets its jobs drawn by: workers where there is a broker, else itself.
@@ -77,7 +76,7 @@ def local_executor(
     registry: Registry,
     lock: ProcessLock,
     *,
-    listener: LocalListener | None = None,
+    listener: JobListener | None = None,
     max_attempts: int | None = None,
     threads: Mapping[str, int] | None = None,
     on_beat: Callable[[Circuits], None] | None = None,
@@ -87,62 +86,75 @@ def local_executor(
     ``threads`` are the drawing threads by queue, where not as configured. ``on_beat`` is called
     with each heartbeat.
     """
-    from imagen.local.executor import LocalExecutor, LocalPublisher
+    from imagen.local.local_executor import LocalExecutor
+    from imagen.local.local_publisher import LocalPublisher
+    from imagen.local.thread_work import DeliverWork, DrawWork, SendWork
+    from imagen.local.upkeep import LocalUpkeep
+    from imagen.services.deliver.host_delivery import HostDelivery
+    from imagen.services.draw.isolation import IsolatedDrawing
 
-    publisher = LocalPublisher(listener=listener)
+    settings, holder = process.config, process.holder
+    threads_by_queue = process.threads_by_queue if threads is None else threads
+    publisher = LocalPublisher(listener)
     with started_heartbeat(process, ledger, lock) as heartbeat:
         drawing = make_draw_service(
             process, ledger, registry, heartbeat, publisher, max_attempts=max_attempts
         )
         if on_beat is not None:
             heartbeat.on_beat = lambda: on_beat(drawing.circuits)
+        # Embedded, the user delivers their own files: any path, but where the configuration names
+        # folders.
+        delivery = make_delivery(
+            process, ledger, heartbeat, publisher, allowed_dirs=process.own_allowed_dirs
+        )
+        sync = make_sync(process, ledger) if process.has_supabase else None
+        draw_work = DrawWork(IsolatedDrawing(drawing), holder, publisher)
         yield LocalExecutor(
-            ledger=ledger,
-            drawing=drawing,
-            # Embedded, the user delivers their own files: any path, but where the configuration
-            # names folders.
-            delivery=make_delivery(
-                process, ledger, heartbeat, publisher, allowed_dirs=process.own_allowed_dirs
+            ledger,
+            process.clock,
+            publisher,
+            heartbeat,
+            drawing.circuits,
+            LocalUpkeep(
+                make_reconciler(process, ledger),
+                draw_work,
+                list(threads_by_queue),
+                settings.artifacts.max_bytes,
+                process.clock,
             ),
-            heartbeat=heartbeat,
-            reconciler=make_reconciler(process, ledger),
-            publisher=publisher,
-            clock=process.clock,
-            owner=process.owner,
-            host=process.host,
-            lease_s=process.config.workers.lease_s,
-            concurrency=process.threads_by_queue if threads is None else threads,
-            max_artifact_bytes=process.config.artifacts.max_bytes,
-            unavailable_patience_s=process.config.workers.unavailable_patience_s,
-            sync=make_sync(process, ledger) if process.has_supabase else None,
+            threads_by_queue,
+            draw_work,
+            DeliverWork(HostDelivery(delivery, holder), publisher),
+            SendWork(sync, publisher) if sync is not None else None,
+            unavailable_patience_s=settings.workers.unavailable_patience_s,
         )
 
 
 @contextmanager
 def queue_executor(
-    process: Process, ledger: Ledger, lock: ProcessLock, *, listener: QueueListener | None = None
+    process: Process, ledger: Ledger, lock: ProcessLock, *, listener: JobListener | None = None
 ) -> Iterator[QueueExecutor]:
     """Waits for jobs that workers draw.
 
     Raises:
         ConfigError: the ledger is a SQLite file and the broker is on another host.
     """
-    from imagen.queue.executor import QueueExecutor
+    from imagen.queue.wait.queue_executor import QueueExecutor
+    from imagen.queue.wait.worker_watch import WorkerWatch
+    from imagen.services.deliver.host_delivery import HostDelivery
     from imagen.wiring.queue_parts import make_maintenance, make_queue_publisher
 
     publisher = make_queue_publisher(process, ledger)
     with started_heartbeat(process, ledger, lock) as heartbeat:
+        delivery = make_delivery(
+            process, ledger, heartbeat, publisher, allowed_dirs=process.own_allowed_dirs
+        )
         yield QueueExecutor(
-            ledger=ledger,
-            delivery=make_delivery(
-                process, ledger, heartbeat, publisher, allowed_dirs=process.own_allowed_dirs
-            ),
-            caretaker=make_maintenance(process, ledger, publisher),
-            client=publisher.client,
-            clock=process.clock,
-            owner=process.owner,
-            host=process.host,
-            lease_s=process.config.workers.lease_s,
-            presence_folder=process.lock_folder,
-            listener=listener,
+            ledger,
+            process.clock,
+            publisher.client,
+            make_maintenance(process, ledger, publisher),
+            HostDelivery(delivery, process.holder),
+            WorkerWatch(ledger, process.config.workers.lease_s, process.lock_folder),
+            listener,
         )

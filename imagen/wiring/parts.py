@@ -84,11 +84,12 @@ def opened_registry(process: Process, ledger: Ledger | None) -> Iterator[Registr
 
 
 @contextmanager
-def held_lock(process: Process, ledger: Ledger) -> Iterator[ProcessLock]:
+def held_lock(process: Process, *, outbox: Ledger | None) -> Iterator[ProcessLock]:
     """This process's lock file, which tells the others of its host that it is alive.
 
-    To be held around everything that takes leases, in jobs or in the outbox. What the process
-    still holds in the outbox at the end is given back, so that others can send it at once.
+    To be held around everything that takes leases. What the process still holds at the end in the
+    outbox of the ledger ``outbox`` is given back, so that others can send it at once; None is for
+    processes that send nothing.
 
     Raises:
         ConfigError: nothing can be written to the state folder.
@@ -97,18 +98,22 @@ def held_lock(process: Process, ledger: Ledger) -> Iterator[ProcessLock]:
     try:
         yield lock
     finally:
-        _leave(lock, process, ledger)
+        if outbox is None or _give_back(process, outbox):
+            lock.leave()
 
 
-def _leave(lock: ProcessLock, process: Process, ledger: Ledger) -> None:
+def _give_back(process: Process, ledger: Ledger) -> bool:
+    """Give back what this process holds in the outbox; says whether it holds nothing any more.
+
+    If not, the file stays. Its lock ends with this process, and then others give back what it held;
+    without the file they would have to wait until the leases in the outbox run out.
+    """
     try:
         give_back_outgoing(ledger, [process.owner])
     except LedgerError as error:
-        # The file stays. Its lock ends with this process, and then others give back what it held;
-        # without the file they would have to wait until the leases in the outbox run out.
         log.debug("outbox_not_given_back", extra={"why": str(error)})
-        return
-    lock.leave()
+        return False
+    return True
 
 
 @contextmanager
@@ -159,6 +164,26 @@ def submit_folders(process: Process, ledger: Ledger) -> DeliveryFolders:
         within_s=process.config.workers.lease_s,
         presence_folder=process.lock_folder,
     )
+
+
+def queues_of_role(process: Process, role: str) -> list[str]:
+    """The queues that workers of a role serve.
+
+    ``gpu`` and ``cloud`` serve the queue of that name, and those of their own name that the
+    configuration gives to backends whose adapter usually goes there.
+    """
+    if role == "results":
+        from imagen.queue.broker.routing import results_queue
+
+        return [results_queue(process.host)]
+    adapters = InstalledAdapters()
+    own = {
+        spec.queue
+        for spec in backend_specs(process.config, adapters)
+        if spec.queue not in (None, "gpu", "cloud")
+        and adapters.load(spec.type).default_queue == role
+    }
+    return [role, *sorted(str(queue) for queue in own)]
 
 
 def make_draw_service(

@@ -13,6 +13,7 @@ from imagen.config.load import find_config, load_config
 from imagen.config.schema import Config
 from imagen.domain.protocols import Clock
 from imagen.services.leases.clock import SystemClock
+from imagen.services.leases.lease_holder import LeaseHolder
 from imagen.services.leases.process_lock import new_owner
 
 
@@ -32,6 +33,11 @@ class Process:
     def has_broker(self) -> bool:
         """Whether workers draw; if not, this process draws its jobs itself."""
         return bool(self.config.queue.broker_url)
+
+    @property
+    def holder(self) -> LeaseHolder:
+        """This process as the ledger knows it."""
+        return LeaseHolder(self.owner, self.host, self.config.workers.lease_s)
 
     @property
     def state_folder(self) -> Path:

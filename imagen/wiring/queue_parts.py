@@ -5,26 +5,36 @@ Imports Celery, so programs import it only once they know that there is a broker
 
 from __future__ import annotations
 
-from imagen.backends.installed import InstalledAdapters
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Event
+
 from imagen.backends.registry import Registry
 from imagen.errors import ConfigError
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import ledger_id
 from imagen.queue.broker.app import make_app
 from imagen.queue.broker.connection import connect
-from imagen.queue.broker.routing import results_queue
+from imagen.queue.publish.cancel_events import CancelListener
 from imagen.queue.publish.coalescing_publisher import CoalescingPublisher
 from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.queue.publish.queue_filler import QueueFiller
+from imagen.queue.worker.consumption import ReachableQueues
+from imagen.queue.worker.host_drains import DeliveryDrain, OutboxDrain
 from imagen.queue.worker.maintenance import Maintenance
 from imagen.queue.worker.program import refuse_remote_sqlite
-from imagen.queue.worker.worker import QueueWorker
-from imagen.services.report.check_config import backend_specs
+from imagen.queue.worker.queue_worker import GracefulStop, QueueWorker
+from imagen.queue.worker.wakeup_drawing import WakeupDrawing
+from imagen.services.deliver.host_delivery import HostDelivery
+from imagen.services.leases.heartbeat import Heartbeat, give_back_all
+from imagen.services.leases.worker_row import WorkerRow
 from imagen.wiring.parts import (
+    held_lock,
     make_delivery,
     make_draw_service,
     make_heartbeat,
     make_reconciler,
+    queues_of_role,
 )
 from imagen.wiring.process import Process
 from imagen.wiring.supabase import make_sync
@@ -55,60 +65,111 @@ def make_maintenance(process: Process, ledger: Ledger, publisher: CeleryPublishe
     return Maintenance(make_reconciler(process, ledger), filler, workers.reconcile_s)
 
 
-def queues_of_role(process: Process, role: str) -> list[str]:
-    """The queues that workers of a role serve.
-
-    ``gpu`` and ``cloud`` serve the queue of that name, and those of their own name that the
-    configuration gives to backends whose adapter usually goes there.
-    """
-    if role == "results":
-        return [results_queue(process.host)]
-    adapters = InstalledAdapters()
-    own = {
-        spec.queue
-        for spec in backend_specs(process.config, adapters)
-        if spec.queue not in (None, "gpu", "cloud")
-        and adapters.load(spec.type).default_queue == role
-    }
-    return [role, *sorted(str(queue) for queue in own)]
-
-
-def make_queue_worker(
+@contextmanager
+def running_queue_worker(
     process: Process, ledger: Ledger, registry: Registry, publisher: CeleryPublisher, role: str
+) -> Iterator[QueueWorker]:
+    """This process as a worker of ``role``, from its report to its sign-off.
+
+    To be entered after every fork. At the end what still runs is given back to the queue.
+
+    Raises:
+        LedgerUnavailable: the ledger is away.
+    """
+    does_draw, does_deliver = role != "results", role == "results"
+    stopping = Event()
+    with ExitStack() as stack:
+        stack.enter_context(held_lock(process, outbox=ledger if does_deliver else None))
+        heartbeat = make_heartbeat(process, ledger)
+        worker = _make_worker(process, ledger, registry, publisher, heartbeat, role, stopping)
+        drawing, circuits = worker.drawing, worker.queues.circuits
+        row = _make_row(process, ledger, worker, role)
+
+        def report() -> None:
+            row.report(circuits.all_open(), model=drawing.drawing.loaded.name)
+
+        def on_beat() -> None:
+            report()
+            if does_draw:
+                drawing.look_for_full_hosts()
+
+        def on_circuits() -> None:
+            worker.queues.consume_reachable()
+            report()
+
+        stack.callback(row.remove)
+        on_beat()
+        heartbeat.on_beat = on_beat
+        heartbeat.start()
+        stack.callback(give_back_all, ledger, heartbeat)
+        stack.callback(heartbeat.stop)
+        if does_draw:
+            circuits.on_change = on_circuits
+            circuits.on_look = worker.queues.consume_reachable
+            circuits.start()
+            stack.callback(circuits.stop)
+            CancelListener(publisher.client, heartbeat.beat).start()
+        if role != "gpu":
+            # A GPU host may be a rented one, whose rights in the ledger do not go that far.
+            maintenance = make_maintenance(process, ledger, publisher)
+            maintenance.start()
+            stack.callback(maintenance.stop)
+        stack.callback(stopping.set)
+        yield worker
+
+
+def _make_worker(
+    process: Process,
+    ledger: Ledger,
+    registry: Registry,
+    publisher: CeleryPublisher,
+    heartbeat: Heartbeat,
+    role: str,
+    stopping: Event,
 ) -> QueueWorker:
-    """This process as a worker of ``role``; to be made after every fork."""
     coalescing = CoalescingPublisher(
         publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
     )
-    heartbeat = make_heartbeat(process, ledger)
+    drawing = make_draw_service(process, ledger, registry, heartbeat, coalescing)
+    delivery = make_delivery(
+        process, ledger, heartbeat, publisher, allowed_dirs=process.worker_allowed_dirs
+    )
     queues = queues_of_role(process, role)
     queue_of = {name: _queue_of(registry, name) for name in registry.names()}
     served = {name: queue for name, queue in queue_of.items() if queue and queue in queues}
-    workers = process.config.workers
     return QueueWorker(
-        role=role,
-        host=process.host,
-        owner=process.owner,
-        queues=queues,
-        backends=list(served),
-        queue_of=served,
-        ledger=ledger,
-        ledger_id=publisher.ledger_id,
-        drawing=make_draw_service(process, ledger, registry, heartbeat, coalescing),
-        delivery=make_delivery(
-            process, ledger, heartbeat, publisher, allowed_dirs=process.worker_allowed_dirs
+        ledger,
+        publisher.ledger_id,
+        WakeupDrawing(
+            drawing,
+            process.holder,
+            queues,
+            list(served),
+            publisher,
+            process.clock,
+            process.config.artifacts.max_bytes,
+            stopping,
         ),
-        heartbeat=heartbeat,
-        clock=process.clock,
-        client=publisher.client,
-        publisher=publisher,
-        presence_folder=process.lock_folder,
-        lease_s=workers.lease_s,
-        grace_s=workers.grace_s,
-        max_artifact_bytes=process.config.artifacts.max_bytes,
-        caretaker=None if role == "gpu" else make_maintenance(process, ledger, publisher),
-        sync=make_sync(process, ledger) if role == "results" else None,
+        DeliveryDrain(
+            HostDelivery(delivery, process.holder), publisher, publisher.client, stopping
+        ),
+        OutboxDrain(
+            make_sync(process, ledger) if role == "results" else None,
+            process.host,
+            publisher.client,
+            stopping,
+        ),
+        ReachableQueues(queues, served, drawing.circuits, ledger),
+        GracefulStop(heartbeat, process.config.workers.grace_s, stopping),
     )
+
+
+def _make_row(process: Process, ledger: Ledger, worker: QueueWorker, role: str) -> WorkerRow:
+    folders = None
+    if role == "results":
+        folders = [str(folder.absolute()) for folder in process.worker_allowed_dirs]
+    queues, backends = worker.drawing.queues, worker.drawing.backends
+    return WorkerRow(ledger, process.holder, role, queues, backends, folders)
 
 
 def _queue_of(registry: Registry, backend: str) -> str | None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from imagen.domain.printable import printable
 from imagen.errors import ConfigError, ImagenError
-from imagen.wiring.parts import opened_ledger, opened_registry
+from imagen.wiring.parts import opened_ledger, opened_registry, queues_of_role
 from imagen.wiring.process import Process, open_process
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from imagen.queue.worker.worker import QueueWorker
+    from imagen.queue.worker.queue_worker import QueueWorker
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def _worker_program(process: Process, role: str) -> WorkerProgram:
             "set IMAGEN_BROKER_URL=redis://…, or run: imagen worker (which works without one)",
         )
     from imagen.queue.worker.program import attach, refuse_foreign_messages
-    from imagen.wiring.queue_parts import make_queue_publisher, make_queue_worker, queues_of_role
+    from imagen.wiring.queue_parts import make_queue_publisher, running_queue_worker
 
     with opened_ledger(process) as ledger:
         publisher = make_queue_publisher(process, ledger)
@@ -77,19 +77,18 @@ def _worker_program(process: Process, role: str) -> WorkerProgram:
     # Open until the process ends: threads may outlive the worker's stop.
     stack = ExitStack()
 
-    def start() -> QueueWorker:
+    def begin() -> AbstractContextManager[QueueWorker]:
         # Opened here, not above: Celery may fork between the checks and the work.
         ledger = stack.enter_context(opened_ledger(process))
         registry = stack.enter_context(opened_registry(process, ledger))
-        worker = make_queue_worker(process, ledger, registry, publisher, role)
-        worker.start()
-        return worker
+        return running_queue_worker(process, ledger, registry, publisher, role)
 
-    attach(
-        publisher.app,
-        # The ledger may have gone since it was looked at.
-        lambda: _or_end(start),
-        queues=queues,
-        concurrency=getattr(process.config.workers.concurrency, role),
-    )
+    @contextmanager
+    def running() -> Iterator[QueueWorker]:
+        with ExitStack() as worker:
+            # The ledger may have gone since it was looked at.
+            yield _or_end(lambda: worker.enter_context(begin()))
+
+    concurrency = getattr(process.config.workers.concurrency, role)
+    attach(publisher.app, running, queues=queues, concurrency=concurrency)
     return WorkerProgram(publisher.app, role)

@@ -25,7 +25,7 @@ _PRELOADED = (
         "imagen.wiring.bootstrap",
         "imagen.queue.worker.program",
         "imagen.queue.publish.publisher",
-        "imagen.queue.worker.worker",
+        "imagen.wiring.queue_parts",
     ),
     *(
         "imagen.queue.worker.maintenance",

@@ -25,7 +25,7 @@ def _both(target: str, *, is_rare: bool = False) -> list[KillPoint]:
     return [KillPoint(target, side, is_rare) for side in ("before", "after")]
 
 
-_START = _both("imagen.queue.worker.worker:QueueWorker.start", is_rare=True)
+_START = _both("imagen.services.leases.heartbeat:Heartbeat.start", is_rare=True)
 
 _DRAWING = [
     *_both("imagen.services.draw.draw:claim_job"),

@@ -22,8 +22,8 @@ from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
     from imagen.domain.scope import Scope
-    from imagen.local.executor import LocalExecutor
-    from imagen.queue.executor import QueueExecutor
+    from imagen.local.local_executor import LocalExecutor
+    from imagen.queue.wait.queue_executor import QueueExecutor
     from imagen.services.draw.claim_outcome import ClaimOutcome
     from imagen.wiring.bootstrap import Imagen
 
@@ -37,7 +37,7 @@ _ENDED = (JobState.FAILED, JobState.CANCELED)
 
 @dataclass
 class Watch:
-    """Listens to the jobs of a command; see ``imagen.local.executor.Listener``. Threads share it.
+    """Listens to the jobs of a command; implements ``JobListener``. Threads share it.
 
     ``on_path`` is called with each delivered image's path.
     """

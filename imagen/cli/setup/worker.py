@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from imagen.cli.shell import Shell
 from imagen.errors import ConfigError, OutOfCredit
 
 if TYPE_CHECKING:
-    from imagen.services.draw.circuit import Circuits
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.local.local_executor import LocalExecutor
+    from imagen.wiring.process import Process
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,10 @@ def worker(shell: Shell, role: str | None, concurrency: int | None, config: str 
     from imagen.cli.screen.log import set_up_logging
 
     set_up_logging(shell, usual="info", for_journal=True)
-    with shell.imagen(config) as imagen:
-        if imagen.has_broker:
-            _serve_queue(role, concurrency=concurrency, config=config)
-        else:
-            _serve_ledger(shell, imagen, role, concurrency=concurrency)
+    if shell.process(config).has_broker:
+        _serve_queue(role, concurrency=concurrency, config=config)
+    else:
+        _serve_ledger(shell, role, concurrency=concurrency, config=config)
 
 
 def _serve_queue(role: str | None, *, concurrency: int | None, config: str | None) -> None:
@@ -59,39 +59,27 @@ def _serve_queue(role: str | None, *, concurrency: int | None, config: str | Non
 
 
 def _serve_ledger(
-    shell: Shell, imagen: Imagen, role: str | None, *, concurrency: int | None
+    shell: Shell, role: str | None, *, concurrency: int | None, config: str | None
 ) -> None:
     """Serve the ledger itself: nothing else needs to run."""
-    from imagen.ledger.jobs.worker_rows import report_worker, sign_off_worker
+    from imagen.wiring.local_worker import local_worker, worker_threads
 
-    names = imagen.registry.names()
-    threads = _threads(imagen, role, concurrency)
-
-    def report(circuits: Circuits | None = None) -> None:
-        report_worker(
-            imagen.ledger,
-            imagen.owner,
-            host=imagen.host,
-            role=role or "all",
-            queues=sorted(threads),
-            backends=names,
-            open_circuits=circuits.all_open() if circuits else (),
-        )
-
-    report()
-    log.info("worker_started", extra={"role": role or "all", "threads": threads})
-    try:
-        while True:
-            _draw_until_stopped(shell, imagen, threads, report)
-    except Interrupted:
-        # Stopping is how a worker ends: a service manager must not see a failure in it.
-        log.info("worker_stopped")
-    finally:
-        sign_off_worker(imagen.ledger, imagen.owner)
+    with shell.backends(config) as (process, ledger, registry):
+        threads = worker_threads(process, role, concurrency)
+        with local_worker(process, ledger, registry, role=role, threads=threads) as new_executor:
+            log.info("worker_started", extra={"role": role or "all", "threads": threads})
+            try:
+                while True:
+                    _draw_until_stopped(shell, process, new_executor)
+            except Interrupted:
+                # Stopping is how a worker ends: a service manager must not see a failure in it.
+                log.info("worker_stopped")
 
 
 def _draw_until_stopped(
-    shell: Shell, imagen: Imagen, threads: Mapping[str, int], report: Callable[[Circuits], None]
+    shell: Shell,
+    process: Process,
+    new_executor: Callable[[], AbstractContextManager[LocalExecutor]],
 ) -> None:
     """Draw until a signal comes, or an account is empty: then its backend is paused by now, and
     the others' jobs go on.
@@ -102,21 +90,10 @@ def _draw_until_stopped(
     """
     from imagen.domain.scope import Scope
 
-    executor = imagen.local_executor()
-    executor.concurrency = threads
-    executor.heartbeat.on_beat = partial(report, executor.drawing.circuits)
-    grace_s = imagen.config.workers.grace_s
-    with shell.interrupt.stopping(lambda: executor.stop(grace_s=grace_s)):
-        try:
-            executor.run(Scope(delivery_host=imagen.host), forever=True)
-        except OutOfCredit as error:
-            log.error("out_of_credit", extra={"why": str(error)})
-
-
-def _threads(imagen: Imagen, role: str | None, concurrency: int | None) -> dict[str, int]:
-    """Drawing threads by queue; none for a role that only delivers."""
-    if role == "results":
-        return {}
-    usual = imagen.local_executor().concurrency
-    queues = list(usual) if role is None else imagen.queues_of_role(role)
-    return {queue: concurrency or usual.get(queue, 2) for queue in queues}
+    with new_executor() as executor:
+        stop = partial(executor.stop, grace_s=process.config.workers.grace_s)
+        with shell.interrupt.stopping(stop):
+            try:
+                executor.run(Scope(delivery_host=process.host), forever=True)
+            except OutOfCredit as error:
+                log.error("out_of_credit", extra={"why": str(error)})

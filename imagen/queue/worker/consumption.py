@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-log = logging.getLogger(__name__)
+from imagen.ledger.queries.waiting_jobs import any_waiting
+from imagen.ledger.store.engine import Ledger
+from imagen.services.draw.circuit import Circuits
 
 
 @dataclass
@@ -51,3 +53,39 @@ class Consumption:
         elif self.consumer.task_consumer.consuming_from(queue):
             # A message that is being fetched at this moment goes back to the queue.
             self.consumer.cancel_task_queue(queue)
+
+
+@dataclass
+class ReachableQueues:
+    """Has a worker consume those of its queues that are of use to it. Threads share it."""
+
+    names: Sequence[str]
+    #: The queue of each backend that the worker serves.
+    queue_of: Mapping[str, str]
+    circuits: Circuits
+    ledger: Ledger
+    #: Consumes these queues only, from now on; set once the program consumes at all.
+    consume: Callable[[Collection[str]], None] | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def consume_reachable(self) -> None:
+        """While a circuit is open: consume only queues with a job for a backend within reach.
+
+        The wake-ups of the others are left to workers that can reach the backends.
+
+        Raises:
+            LedgerUnavailable: the ledger is away.
+        """
+        if self.consume is None:
+            return
+        # One at a time: a look that was begun before a circuit closed must not have the last word.
+        with self._turn:
+            self.consume([queue for queue in self.names if self._is_of_use(queue)])
+
+    def _is_of_use(self, queue: str) -> bool:
+        left_out = self.circuits.open_names
+        if not left_out:
+            return True
+        served = [name for name, of_queue in self.queue_of.items() if of_queue == queue]
+        reachable = [name for name in served if name not in left_out]
+        return len(reachable) == len(served) or any_waiting(self.ledger, queue, reachable)

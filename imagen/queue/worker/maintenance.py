@@ -1,4 +1,4 @@
-"""The thread of a worker that looks after everybody's jobs: reconcile, then top up the queues."""
+"""The thread of a worker that serves the jobs of all: it reconciles, then tops the queues up."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Maintenance:
-    """Ticks every ``every_s`` seconds; of all processes, one at a time really does it."""
+    """Does a round every ``every_s`` seconds; of all processes, only one at a time has the turn."""
 
     reconciler: Reconciler
-    feeder: QueueFiller
+    filler: QueueFiller
     every_s: float
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
-    _complaint: str = ""
+    _logged: str = ""
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="imagen-caretaker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="imagen-maintenance", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -42,12 +42,12 @@ class Maintenance:
         """One round, now; what goes wrong is logged once, not every second."""
         try:
             if self.reconciler.tick():
-                self.feeder.top_up()
-            self._complaint = ""
+                self.filler.top_up()
+            self._logged = ""
         except ImagenError as error:
-            if str(error) != self._complaint:
+            if str(error) != self._logged:
                 log.warning("reconcile_failed", extra={"why": str(error)})
-            self._complaint = str(error)
+            self._logged = str(error)
 
     def _run(self) -> None:
         while not self._stop.wait(self.every_s):

@@ -10,6 +10,7 @@ import logging
 import socket
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from imagen.queue.worker.consumption import Consumption
 from imagen.queue.worker.tasks import add_tasks
 
 if TYPE_CHECKING:
-    from imagen.queue.worker.worker import QueueWorker
+    from imagen.queue.worker.queue_worker import QueueWorker
 
 _FLUSH_EVENTS_S = 0.25
 
@@ -74,14 +75,19 @@ def _ledger_named_in(message: Any) -> str | None:
 
 
 def attach(
-    app: Celery, start: Callable[[], QueueWorker], *, queues: list[str], concurrency: int
+    app: Celery,
+    running: Callable[[], AbstractContextManager[QueueWorker]],
+    *,
+    queues: list[str],
+    concurrency: int,
 ) -> None:
     """Make ``app`` a worker program: its queues, its tasks, and its start and end.
 
-    ``start`` is called once Celery has read its own options: engines and threads are made after
-    every fork. When it raises, the process ends.
+    ``running`` is entered once Celery has read its own options: engines and threads are made after
+    every fork. When it raises, the process ends. It is left when the process stops.
     """
     serve(app, queues, concurrency=concurrency)
+    stack = ExitStack()
     started: list[QueueWorker] = []
     add_tasks(app, lambda: started[0])
 
@@ -104,12 +110,12 @@ def attach(
 
     def let_consume(sender: Any, **_: Any) -> None:
         for worker in started:
-            worker.consume = Consumption(sender, worker.queues).limit_to
-            worker.consume_reachable()
+            worker.queues.consume = Consumption(sender, worker.queues.names).limit_to
+            worker.queues.consume_reachable()
 
     def begin(**_: Any) -> None:
         try:
-            started.append(start())
+            started.append(stack.enter_context(running()))
         except Exception as error:
             # Celery would go on without it: a worker that draws but lets its leases run out.
             traceback.print_exc()
@@ -117,11 +123,10 @@ def attach(
 
     def begin_stop(**_: Any) -> None:
         for worker in started:
-            worker.begin_stop()
+            worker.stop.begin(stack.close)
 
     def end(**_: Any) -> None:
-        for worker in started:
-            worker.stop()
+        stack.close()
 
     signals.celeryd_init.connect(check_pool, weak=False)
     signals.worker_ready.connect(send_events_seldom, weak=False)

@@ -24,7 +24,8 @@ from imagen.queue.worker.task_request import WakeupRequest, note_drawn
 from imagen.services.draw.claim_outcome import ClaimOutcome
 
 if TYPE_CHECKING:
-    from imagen.queue.worker.worker import QueueWorker
+    from imagen.queue.worker.queue_worker import QueueWorker
+    from imagen.queue.worker.wakeup_drawing import WakeupDrawing
 
 #: A longer wait stays in the row alone: Celery holds countdowns in the worker's memory, beyond its
 #: prefetch limit, and doubles them when they outlive the visibility timeout.
@@ -57,9 +58,9 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
     def generate(self: Task[Any, Any], label: str) -> dict[str, Any]:
         here = worker()
         here.check_ledger(self.request.get(LEDGER_HEADER))
-        outcome = here.draw_one()
+        outcome = here.drawing.draw_one()
         if outcome is None:
-            _pass_on(self, here, label)
+            _pass_on(self, here.drawing, label)
             return _useless(here.job(UUID(self.request.id)))
         if str(outcome.job_id) != self.request.id:
             note_drawn(self.request.properties, outcome.job_id)
@@ -70,22 +71,22 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
     def deliver(self: Task[Any, Any], _host: str) -> dict[str, int]:
         here = worker()
         here.check_ledger(self.request.get(LEDGER_HEADER))
-        return dict(Counter(outcome.state.value for outcome in here.deliver_all()))
+        return dict(Counter(outcome.state.value for outcome in here.deliveries.deliver_all()))
 
     @app.task(name=SYNC_TASK, bind=True, throws=(ImagenError,), **_WHILE_LEDGER_IS_AWAY)
     def sync(self: Task[Any, Any], _host: str) -> dict[str, Any]:
         here = worker()
         here.check_ledger(self.request.get(LEDGER_HEADER))
-        report = here.send_outgoing()
+        report = here.outbox.send_all()
         return {"sent": report.sent, "put off": report.failed}
 
 
-def _pass_on(task: Task[Any, Any], here: QueueWorker, label: str) -> None:
+def _pass_on(task: Task[Any, Any], drawing: WakeupDrawing, label: str) -> None:
     """Send a wake-up on, once, that another worker may have a use for."""
     request: Any = task.request
-    if here.leaves_backends_out and not request.get(PASSED_ON_HEADER):
+    if drawing.leaves_backends_out and not request.get(PASSED_ON_HEADER):
         queue = request.delivery_info["routing_key"]
-        here.pass_on(queue, request.id, label, retries=request.retries)
+        drawing.pass_on(queue, request.id, label, retries=request.retries)
 
 
 def _retry_if_due_soon(task: Task[Any, Any], outcome: ClaimOutcome, label: str) -> None:

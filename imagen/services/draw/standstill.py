@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.errors import BackendUnavailable, CredentialError, OutOfCredit
-from imagen.ledger.jobs.pauses import pauses_with_codes
+from imagen.ledger.jobs.pauses import paused_backends, pauses_with_codes
 from imagen.ledger.queries.unfinished_jobs import unfinished_places
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.circuit import Circuits
+from imagen.services.draw.job_listener import JobListener
 
 
 @dataclass
@@ -44,6 +45,33 @@ class StandstillNews:
         news = {name: reason for name, reason in met.items() if self._said.get(name) != reason}
         self._said = {name: why for name, why in self._said.items() if name in reasons} | met
         return news
+
+
+class StandstillReporter:
+    """Tells a listener which backends the jobs of a run wait for, and why."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        listener: JobListener | None,
+        unreachable: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """``unreachable`` gives the backends that cannot be reached now, each with the reason."""
+        self._news: list[tuple[StandstillNews, Callable[[str, str], None]]] = []
+        if listener is not None:
+            pauses = StandstillNews(ledger, lambda: paused_backends(ledger))
+            outages = StandstillNews(ledger, unreachable)
+            self._news = [(pauses, listener.on_pause), (outages, listener.on_unreachable)]
+
+    def report(self, scope: Scope) -> None:
+        """Tell what is new since the last report.
+
+        Raises:
+            LedgerUnavailable: the ledger is away.
+        """
+        for news, tell in self._news:
+            for backend, reason in news.since_last(scope).items():
+                tell(backend, reason)
 
 
 def require_usable_account(ledger: Ledger, scope: Scope) -> None:

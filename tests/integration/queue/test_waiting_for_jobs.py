@@ -35,6 +35,12 @@ class Ears:
     def on_missing_worker(self, queue: str) -> None:
         self.missing.append(queue)
 
+    def on_pause(self, backend: str, reason: str) -> None:
+        raise AssertionError(f"{backend} is paused: {reason}")
+
+    def on_unreachable(self, backend: str, reason: str) -> None:
+        raise AssertionError(f"{backend} cannot be reached: {reason}")
+
 
 def test_a_waiting_command_delivers_its_own_job_where_no_results_worker_runs(make_environment):
     environment = make_environment(backends={"mock": QUICK})

@@ -35,7 +35,7 @@ from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK, imagen_usage, images, outbox
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
-from imagen.local.executor import LocalPublisher
+from imagen.local.local_publisher import LocalPublisher
 from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import record_drawing

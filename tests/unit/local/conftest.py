@@ -14,14 +14,20 @@ import pytest
 
 from imagen.backends.mock.backend import MockBackend
 from imagen.backends.mock.settings import MockSettings
-from imagen.local.executor import LocalExecutor, LocalPublisher
+from imagen.local.local_executor import LocalExecutor
+from imagen.local.local_publisher import LocalPublisher
+from imagen.local.thread_work import DeliverWork, DrawWork
+from imagen.local.upkeep import LocalUpkeep
 from imagen.services.deliver.deliver import DeliveryService
+from imagen.services.deliver.host_delivery import HostDelivery
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import DrawService
+from imagen.services.draw.isolation import IsolatedDrawing
 from imagen.services.draw.retry_policy import RetryPolicy
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.lease_holder import LeaseHolder
 from imagen.services.leases.process_lock import new_owner
 from imagen.services.leases.reconcile import Reconciler
 
@@ -64,6 +70,9 @@ class Ear:
     def on_unreachable(self, backend: str, reason: str) -> None:
         self.outages.append((backend, reason))
 
+    def on_missing_worker(self, queue: str) -> None:
+        raise AssertionError(f"there are no workers here, not for {queue} either")
+
     def wait_for(self, name: str) -> None:
         deadline_s = time.monotonic() + DEADLINE_S
         while not any(event["event"] == name for _, event in list(self.events)):
@@ -95,27 +104,29 @@ def start(request: pytest.FixtureRequest) -> Callable[..., LocalExecutor]:
         heartbeat.start()
         policy = RetryPolicy(max_attempts, backoff_base_s=0.01, backoff_max_s=0.02)
         lookup = Lookup({"mock": backend, "other": backend})
+        drawing = DrawService(
+            ledger,
+            lookup,
+            heartbeat,
+            publisher,
+            clock,
+            policy,
+            Circuits(lookup.get, clock, check_s=check_s),
+        )
+        holder = LeaseHolder(owner, "here", lease_s)
+        draw_work = DrawWork(IsolatedDrawing(drawing), holder, publisher)
+        reconciler = Reconciler(ledger, owner, clock, 5, Path.cwd() / "owners")
+        delivery = DeliveryService(ledger, heartbeat, publisher, clock)
         return LocalExecutor(
-            ledger=ledger,
-            drawing=DrawService(
-                ledger,
-                lookup,
-                heartbeat,
-                publisher,
-                clock,
-                policy,
-                Circuits(lookup.get, clock, check_s=check_s),
-            ),
-            delivery=DeliveryService(ledger, heartbeat, publisher, clock),
-            heartbeat=heartbeat,
-            reconciler=Reconciler(ledger, owner, clock, 5, Path.cwd() / "owners"),
-            publisher=publisher,
-            clock=clock,
-            owner=owner,
-            host="here",
-            lease_s=lease_s,
-            concurrency={"gpu": gpu},
-            max_artifact_bytes=max_artifact_bytes,
+            ledger,
+            clock,
+            publisher,
+            heartbeat,
+            drawing.circuits,
+            LocalUpkeep(reconciler, draw_work, ["gpu"], max_artifact_bytes, clock),
+            {"gpu": gpu},
+            draw_work,
+            DeliverWork(HostDelivery(delivery, holder), publisher),
         )
 
     return make

@@ -38,13 +38,21 @@ JOB_ROW = Job(
 
 @dataclass
 class Stand:
-    """In a worker's place."""
+    """In the place of a worker and of its parts."""
 
     outcome: ClaimOutcome | None = None
     delivered: list[ClaimOutcome] = field(default_factory=list)
     named: list[str | None] = field(default_factory=list)
     refusal: ImagenError | None = None
     row: Any = None
+
+    @property
+    def drawing(self) -> Stand:
+        return self
+
+    @property
+    def deliveries(self) -> Stand:
+        return self
 
     def job(self, _job_id: UUID) -> Any:
         return self.row

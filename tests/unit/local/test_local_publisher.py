@@ -5,13 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 
-from imagen.local.sleepers import Sleepers
+from imagen.local.local_publisher import SleepingThreads
 
 DEADLINE_S = 30
 
 
 def test_one_wake_lets_one_thread_look() -> None:
-    sleepers, woken = Sleepers(), queue.Queue[str]()
+    sleepers, woken = SleepingThreads(), queue.Queue[str]()
 
     def sleep() -> None:
         sleepers.sleep()
@@ -32,7 +32,7 @@ def test_one_wake_lets_one_thread_look() -> None:
 
 
 def test_a_wake_before_the_sleep_is_not_slept_through() -> None:
-    sleepers = Sleepers()
+    sleepers = SleepingThreads()
     sleepers.wake_one()
 
     sleeper = threading.Thread(target=sleepers.sleep, daemon=True)
@@ -43,7 +43,7 @@ def test_a_wake_before_the_sleep_is_not_slept_through() -> None:
 
 
 def test_nobody_sleeps_after_the_end() -> None:
-    sleepers = Sleepers()
+    sleepers = SleepingThreads()
     sleepers.close()
 
     sleepers.sleep()

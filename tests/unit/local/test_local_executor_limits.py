@@ -15,6 +15,7 @@ from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.store.engine import Ledger
+from imagen.local.thread_work import DrawWork
 
 DEADLINE_S = 60.0
 
@@ -87,7 +88,7 @@ def test_somebody_elses_crashed_job_does_not_make_this_command_wait(
     ids = [sqlite_desk.submit() for _ in range(4)]
     executor = start(sqlite_desk.ledger)
     wishes: list[None] = []
-    executor._crowd.want_alone = lambda: wishes.append(None)  # type: ignore[method-assign]
+    executor.draw_work.isolated.gate.want_alone = lambda: wishes.append(None)  # type: ignore[method-assign]
 
     assert executor.run(Scope(job_ids=tuple(ids)), timeout_s=DEADLINE_S)
 
@@ -104,13 +105,13 @@ def test_waiting_for_a_paused_backend_does_not_spin(
     sqlite_desk.set(job_id, not_before=claim_time)
     executor = start(sqlite_desk.ledger, gpu=1)
     looks: list[None] = []
-    real = executor._draw_one
+    real = DrawWork.draw_one
 
-    def count(claimant: Any) -> bool:
+    def count(*arguments: Any) -> bool:
         looks.append(None)
-        return real(claimant)
+        return real(*arguments)
 
-    monkeypatch.setattr(executor, "_draw_one", count)
+    monkeypatch.setattr(DrawWork, "draw_one", count)
 
     assert not executor.run(EVERYTHING, timeout_s=0.8)
 
@@ -150,7 +151,7 @@ def test_a_ledger_that_is_back_within_a_minute_ends_nothing(
             yield connection
 
     monkeypatch.setattr(Ledger, "read", be_away_at_first)
-    monkeypatch.setattr("imagen.local.executor._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("imagen.local.local_executor._FIRST_PAUSE_S", 0.01)
 
     assert start(sqlite_desk.ledger).run(EVERYTHING, timeout_s=DEADLINE_S)
 

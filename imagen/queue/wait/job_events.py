@@ -1,4 +1,4 @@
-"""What happens to a job, as Redis pub/sub tells it: a hint only, the row is the truth."""
+"""The events of jobs, as Redis pub/sub delivers them: hints only, the row is the truth."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Events:
-    """A subscription; deaf, not failing, while Redis is away."""
+class EventSubscription:
+    """The subscription of one waiting command; while Redis is away it receives nothing."""
 
     pubsub: PubSub
     _followed: frozenset[UUID] = frozenset()
 
     def follow(self, job_ids: Iterable[UUID]) -> None:
-        """Hear these jobs from now on, and of those followed before only the ones among them."""
+        """Receive the events of these jobs from now on, and of no others."""
         wanted = frozenset(job_ids)
         gone, new = self._followed - wanted, wanted - self._followed
         try:
@@ -40,7 +40,7 @@ class Events:
         self._followed = wanted
 
     def next(self, *, timeout_s: float) -> tuple[UUID, dict[str, Any]] | None:
-        """The next event of a subscribed job, or nothing within ``timeout_s`` seconds."""
+        """The next event of a subscribed job; None without one within ``timeout_s`` seconds."""
         message = self.pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
         if message is None:
             return None
@@ -53,20 +53,20 @@ class Events:
 
 
 @contextmanager
-def listen(client: redis.Redis, job_ids: Sequence[UUID]) -> Iterator[Events | None]:
-    """Subscribe to these jobs; read their rows after this, so that nothing falls in between.
+def listen(client: redis.Redis, job_ids: Sequence[UUID]) -> Iterator[EventSubscription | None]:
+    """Subscribe to these jobs; read their rows after this, so that nothing is missed in between.
 
-    Nothing is yielded while Redis is away. Without any job it is silent until some are followed.
+    Yields None where Redis is away. Without any job nothing is received until some are followed.
     """
     pubsub = client.pubsub()  # type: ignore[no-untyped-call]  # redis-py does not type it
     try:
         try:
             if job_ids:
                 pubsub.subscribe(*[events_channel(job_id) for job_id in job_ids])
-            events = Events(pubsub)
+            subscription: EventSubscription | None = EventSubscription(pubsub)
         except redis.RedisError as error:
             log.info("events_not_heard", extra={"why": str(error)})
-            events = None
-        yield events
+            subscription = None
+        yield subscription
     finally:
         pubsub.close()

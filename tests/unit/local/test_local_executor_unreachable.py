@@ -17,7 +17,7 @@ DEADLINE_S = 60.0
 
 def _take_away(executor: Any, error: Exception) -> Any:
     """Have the executor's backend refuse everything; what it returns brings the backend back."""
-    backend = executor.drawing.backends.get("mock")
+    backend = executor.draw_work.isolated.drawing.backends.get("mock")
     real = backend.generate
     state = {"away": True}
 
@@ -71,7 +71,7 @@ def test_a_run_waits_on_while_another_backend_draws(sqlite_desk: Any, start: Any
     ids = [sqlite_desk.submit() for _ in range(10)]
     executor = start(sqlite_desk.ledger, latency_ms=50)
     executor.unavailable_patience_s = 0.0
-    lookup = executor.drawing.backends.backends
+    lookup = executor.draw_work.isolated.drawing.backends.backends
     lookup["gone"] = type(lookup["mock"])("gone", type(lookup["mock"]._settings)(), {})
     gone = lookup["gone"]
 

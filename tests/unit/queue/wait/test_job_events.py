@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 
 from imagen.queue.broker.connection import connect
 from imagen.queue.broker.routing import events_channel
-from imagen.queue.publish.events import listen
+from imagen.queue.wait.job_events import listen
 
 
 def _next(events, *, tries: int = 50):
