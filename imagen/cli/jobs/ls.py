@@ -81,30 +81,29 @@ def ls(
     """List jobs, newest first."""
     from imagen.cli.screen.log import set_up_logging
     from imagen.domain.job import JobState
-    from imagen.ledger.queries.jobs import Filter, list_jobs
+    from imagen.services.report.job_list import newest_jobs
+    from imagen.services.report.job_view import view_job
 
     now = datetime.now(UTC)
-    which = Filter(
-        states=tuple(JobState(state) for state in states),
-        backend=backend or None,
-        batch=batch or None,
-        since=parse_since(since, now=now) if since else None,
-    )
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        found = list_jobs(imagen.ledger, which, limit=limit + 1)
-        shown = found[:limit]
+    with shell.ledger(config) as (_, ledger):
+        found = newest_jobs(
+            ledger,
+            limit=limit,
+            states=tuple(JobState(state) for state in states),
+            backend=backend or "",
+            batch=batch,
+            since=parse_since(since, now=now) if since else None,
+        )
         if shell.wants_json:
-            from imagen.services.report.job_view import view_job
-
-            facts = [view_job(imagen.ledger, job).to_json() for job in shown]
+            facts = [view_job(ledger, job).to_json() for job in found.jobs]
             shell.screen.answer_json({"jobs": facts, "error": None})
             return
-        for line in _lines(shell.screen, shown, now):
-            shell.screen.answer(line)
-    if not shown:
+    for line in _lines(shell.screen, found.jobs, now):
+        shell.screen.answer(line)
+    if not found.jobs:
         shell.screen.say("no jobs")
-    elif len(found) > limit:
+    elif found.is_cut:
         shell.screen.say(f"… and more; see them with --limit {limit * 5}")
 
 

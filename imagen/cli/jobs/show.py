@@ -12,13 +12,11 @@ from imagen.cli.options.options import config_option, json_option
 from imagen.cli.screen.screen import table
 from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
-from imagen.domain.job import JobState
 from imagen.domain.printable import printable
-from imagen.domain.secret_names import hide_secrets
 
 if TYPE_CHECKING:
     from imagen.domain.job import Attempt, Job
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.services.report.job_details import JobDetails
 
 
 @click.command(short_help="Everything about one job, attempts too.")
@@ -29,112 +27,28 @@ if TYPE_CHECKING:
 def show(shell: Shell, id_: str, config: str | None) -> None:
     """Everything about the job whose id begins with ID: request, state, every attempt."""
     from imagen.cli.screen.log import set_up_logging
-    from imagen.domain.scope import Scope
-    from imagen.ledger.queries.jobs import find_job
-    from imagen.services.report.job_view import view_job
-    from imagen.services.sync.unsent import find_unsent
+    from imagen.services.report.job_details import job_details
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        job = find_job(imagen.ledger, id_)
-        view = view_job(imagen.ledger, job)
-        scope = Scope(job_ids=(job.id,))
-        waits_for = _waits_for(imagen, job)
-        waiting = find_unsent(imagen.ledger, scope, sends_usage=imagen.sends_usage)
-    to_send = {each.sink: each.why or "not tried yet" for each in waiting}
-    facts = view.to_json()
+    with shell.ledger(config) as (process, ledger):
+        lease_s = process.config.workers.lease_s
+        details = job_details(ledger, id_, sends_usage=process.sends_usage, lease_s=lease_s)
     if shell.wants_json:
-        # The job's own error is told as such; this command itself did not fail.
-        more = {
-            "waits_for": waits_for,
-            "to_send": to_send,
-            "attempts": [_attempt(a) for a in view.attempts],
-        }
-        shell.screen.answer_json(facts | _more(job) | more)
+        # The error in it is the job's own; this command did not fail.
+        shell.screen.answer_json(details.to_json())
         return
-    for line in _lines(facts, job, view.attempts, to_send, waits_for):
+    for line in _lines(details):
         shell.screen.answer(printable(line))
-
-
-def _waits_for(imagen: Imagen, job: Job) -> list[str]:
-    """Why the backend of a queued job draws nothing now, in sentences."""
-    from imagen.ledger.jobs.pauses import paused_backends
-    from imagen.services.report.live_workers import describe_outages
-
-    if job.state is not JobState.QUEUED:
-        return []
-    pause = paused_backends(imagen.ledger).get(job.backend)
-    outages = describe_outages(imagen.ledger, within_s=imagen.config.workers.lease_s)
-    paused = [] if pause is None else [f"backend {job.backend!r} is paused: {pause}"]
-    return [*paused, *outages.get(job.backend, [])]
-
-
-def _more(job: Job) -> dict[str, Any]:
-    """What the ledger knows besides the documented facts."""
-    request = job.request
-    return {
-        "prompt": request.prompt,
-        "drawn_prompt": request.styled_prompt,
-        "style": request.style,
-        "options": hide_secrets(request.options),
-        "phase": job.phase.value,
-        "queue": job.queue,
-        "lane": job.lane.value,
-        "batch_id": str(job.batch_id) if job.batch_id else None,
-        "position": job.position,
-        "caller": job.caller,
-        "delivery_host": job.delivery_host,
-        "output_folder": job.output.folder,
-        "output_name": job.output.name,
-        "held_by": job.lease_owner,
-        "cancel_requested_at": _iso(job.cancel_requested_at),
-        "not_before": _iso(job.not_before),
-        "created_at": _iso(job.created_at),
-        "started_at": _iso(job.started_at),
-        "finished_at": _iso(job.finished_at),
-    }
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "id": str(attempt.id),
-        "number": attempt.number,
-        "state": attempt.state.value,
-        "backend": attempt.backend,
-        "worker": attempt.worker,
-        "external_id": attempt.external_id,
-        "model": attempt.model,
-        "seed": attempt.seed,
-        "steps": attempt.steps,
-        "cost_usd": float(attempt.cost_usd) if attempt.cost_usd is not None else None,
-        "cost_source": attempt.cost_source,
-        "latency_ms": attempt.latency_ms,
-        "created_at": _iso(attempt.created_at),
-        "finished_at": _iso(attempt.finished_at),
-        "error": {"code": attempt.error_code, "message": attempt.error_message or "", "hint": ""}
-        if attempt.error_code
-        else None,
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
 
 
 def _local(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
-def _lines(
-    facts: dict[str, Any],
-    job: Job,
-    attempts: Sequence[Attempt],
-    to_send: Mapping[str, str],
-    waits_for: list[str],
-) -> list[str]:
-    request = job.request
-    told = hide_secrets(request.options)
-    options = " ".join(f"{key}={value}" for key, value in told.items())
+def _lines(details: JobDetails) -> list[str]:
+    job, request, facts = details.view.job, details.view.job.request, details.view.to_json()
+    options = " ".join(f"{key}={value}" for key, value in details.options.items())
+    attempts = details.view.attempts
     values = {
         "id": facts["id"],
         "state": job.state.value + (", canceled soon" if _is_being_canceled(job) else ""),
@@ -158,10 +72,9 @@ def _lines(
         "caller": job.caller,
         "host": job.delivery_host,
         "held by": job.lease_owner,
-        "waits for": "; ".join(waits_for),
+        "waits for": "; ".join(details.waits_for),
         "waits until": _local(job.not_before) if not job.state.is_terminal else "",
-        "usage": f"not sent: {to_send['usage']}" if "usage" in to_send else "",
-        "cloud": f"not sent: {to_send['cloud']}" if "cloud" in to_send else "",
+        **{sink: f"not sent: {why}" for sink, why in sorted(details.to_send.items(), reverse=True)},
         "submitted": _local(job.created_at),
         "finished": _local(job.finished_at),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +15,9 @@ from imagen.cli.shell import Shell
 from imagen.domain.printable import printable_line
 
 if TYPE_CHECKING:
-    from imagen.backends.installed import AdapterOrigin
-    from imagen.backends.registry import Registry
-    from imagen.domain.drawn import Health
+    from imagen.services.report.backend_list import BackendView
 
-#: A check promises to take less than 5 seconds.
-_PATIENCE_S = 6.0
-_COLOURS = {"ok": "green", "not configured": "yellow", "unreachable": "red", "paused": "yellow"}
+_COLOURS = {"ok": "green", "not configured": "yellow", "unreachable": "red"}
 
 
 @click.group(invoke_without_command=True)
@@ -50,108 +46,53 @@ def list_(shell: Shell, config: str | None) -> None:
 
 def _list(shell: Shell, config: str | None) -> None:
     from imagen.cli.screen.log import set_up_logging
-    from imagen.ledger.jobs.pauses import paused_backends
-    from imagen.services.report.live_workers import describe_outages
-    from imagen.services.submit.alternatives import check_all
+    from imagen.services.report.backend_list import view_backends
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        registry = imagen.registry
-        checked = check_all(registry, registry.names(), patience_s=_PATIENCE_S)
-        paused = paused_backends(imagen.ledger)
-        outages = describe_outages(imagen.ledger, within_s=imagen.config.workers.lease_s)
-        default = imagen.config.default_backend
-        types = registry.types()
-        entries = [
-            _facts(registry, name, health, is_default=name == default)
-            | {"paused": paused.get(name), "outages": outages.get(name, [])}
-            for name, health in checked.items()
-        ]
+    with shell.backends(config) as (process, ledger, registry):
+        default, lease_s = process.config.default_backend, process.config.workers.lease_s
+        views = view_backends(ledger, registry, default=default, lease_s=lease_s)
+        types = {kind: str(origin) for kind, origin in registry.types().items()}
     if shell.wants_json:
-        kinds = {kind: str(origin) for kind, origin in types.items()}
-        shell.screen.answer_json({"backends": entries, "types": kinds, "error": None})
+        facts = [view.to_json() for view in views]
+        shell.screen.answer_json({"backends": facts, "types": types, "error": None})
         return
-    for line in _lines(shell.screen, entries):
+    for line in _lines(shell.screen, views):
         shell.screen.answer(line)
-    _tell_types(shell.screen, types)
+    named = ", ".join(f"{kind} ({origin})" for kind, origin in types.items())
+    text = f"* the default; installed types: {named or 'none'}"
+    shell.screen.say(shell.screen.paint(text, "dim"))
 
 
-def _facts(
-    registry: Registry, name: str, health: Health | None, *, is_default: bool
-) -> dict[str, Any]:
-    from imagen.errors import ImagenError
-
-    try:
-        queue = registry.queue_of(name)
-    except ImagenError:
-        queue = registry.spec(name).queue or ""
-    return {
-        "name": name,
-        "type": registry.spec(name).type,
-        "queue": queue,
-        "default": is_default,
-        "state": health.state if health else "unreachable",
-        "reason": health.reason if health else "no answer",
-        "hint": health.hint if health else "",
-        "warnings": list(health.warnings) if health else [],
-        "price": _price(registry, name),
-    }
-
-
-def _price(registry: Registry, name: str) -> str:
-    """What one image of the default size would cost there, "" where that cannot be said."""
-    from imagen.domain.request import ImageRequest
-    from imagen.domain.size import DEFAULT_SIZE
-    from imagen.errors import ImagenError
-
-    usual = ImageRequest("an image", "an image", DEFAULT_SIZE.width, DEFAULT_SIZE.height, seed=1)
-    try:
-        backend = registry.get(name)
-        cost = backend.estimate(backend.fit(usual).request)
-    except ImagenError:
-        return ""
-    return "free" if cost.usd == 0 else str(cost)
-
-
-def _lines(screen: Screen, entries: list[dict[str, Any]]) -> list[str]:
+def _lines(screen: Screen, views: Sequence[BackendView]) -> list[str]:
     rows = [
-        (
-            each["name"] + (" *" if each["default"] else ""),
-            each["type"],
-            each["queue"],
-            each["price"],
-        )
-        for each in entries
+        (view.name + (" *" if view.is_default else ""), view.type, view.queue, view.price)
+        for view in views
     ]
     lines = table(("BACKEND", "TYPE", "QUEUE", "AN IMAGE"), rows)
     width = max(map(len, lines))
     head, *body = lines
     shown = [screen.paint_answer(f"{head:<{width}}  STATE", "dim")]
-    for line, each in zip(body, entries, strict=True):
-        shown.append(f"{line:<{width}}  {_state(screen, each)}")
-        notes = [*each["warnings"], *each["outages"]]
+    for line, view in zip(body, views, strict=True):
+        shown.append(f"{line:<{width}}  {_state(screen, view)}")
+        notes = [*view.health.warnings, *view.outages]
         shown += [" " * (width + 2) + printable_line(note) for note in notes]
     return shown
 
 
-def _state(screen: Screen, each: Mapping[str, Any]) -> str:
-    state = each["state"]
+def _state(screen: Screen, view: BackendView) -> str:
+    state = view.health.state
     painted = screen.paint_answer(state, _COLOURS[state])
     # Its name stands at the beginning of the line already.
-    reason = printable_line(each["reason"]).removeprefix(f"backend {each['name']!r} ")
-    hint = printable_line(each["hint"])
+    reason = printable_line(view.health.reason).removeprefix(f"backend {view.name!r} ")
+    hint = printable_line(view.health.hint)
     if state == "not configured":
         text = f"{painted} ({hint or reason})"
     else:
         text = painted + (f": {reason}" if reason else "") + (f" ({hint})" if hint else "")
-    if each["paused"]:
-        text += f"; {screen.paint_answer('paused', 'yellow')}: {printable_line(each['paused'])}"
+    if view.paused:
+        text += f"; {screen.paint_answer('paused', 'yellow')}: {printable_line(view.paused)}"
     return text
-
-
-def _tell_types(screen: Screen, types: Mapping[str, AdapterOrigin]) -> None:
-    named = ", ".join(f"{kind} ({origin})" for kind, origin in types.items())
-    screen.say(screen.paint(f"* the default; installed types: {named or 'none'}", "dim"))
 
 
 def _named_config(context: click.Context, config: str | None) -> str | None:
@@ -170,13 +111,12 @@ def pause(context: click.Context, name: str, for_: str, reason: str, config: str
 
     Jobs that it is drawing now are finished.
     """
-    from imagen.ledger.jobs.pauses import pause_backend
+    from imagen.services.control.backend_pauses import pause_by_hand
 
     shell: Shell = context.obj
     pause_s = parse_seconds(for_) or None if for_ else None
-    with shell.imagen(_named_config(context, config)) as imagen:
-        imagen.registry.spec(name)
-        pause_backend(imagen.ledger, name, reason=reason, pause_s=pause_s)
+    with shell.backends(_named_config(context, config)) as (_, ledger, registry):
+        pause_by_hand(ledger, registry, name, reason=reason, pause_s=pause_s)
     how_long = f"for {brief(pause_s)}" if pause_s else f"until: imagen backends resume {name}"
     shell.screen.say(f"{name} is paused {how_long}")
 
@@ -190,19 +130,11 @@ def resume(context: click.Context, name: str, config: str | None) -> None:
 
     Others that were paused by hand stay paused.
     """
-    from imagen.errors import ImagenError
-    from imagen.ledger.jobs.pauses import resume_backends
+    from imagen.services.control.backend_pauses import resume_account
 
     shell: Shell = context.obj
-    with shell.imagen(_named_config(context, config)) as imagen:
-        try:
-            account = imagen.registry.sharing_account(name)
-        except ImagenError:
-            # A pause may outlive its backend's place in the configuration.
-            account = []
-        resumed = resume_backends(imagen.ledger, name, account=account)
-        if not resumed:
-            imagen.registry.spec(name)
+    with shell.backends(_named_config(context, config)) as (_, ledger, registry):
+        resumed = resume_account(ledger, registry, name)
     if not resumed:
         shell.screen.say(f"{name} was not paused")
         return

@@ -1,19 +1,21 @@
 """What the shell offers on Tab: names from the configuration, ids from the ledger.
 
-Completion must never disturb a line that somebody is typing, so every error here is silence.
+Completion prints nothing into the line that is being typed, so every error here is suppressed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from imagen.config.schema import Config
+    from imagen.wiring.parts import Ledger
 
 _MOST_IDS = 50
 
@@ -37,24 +39,30 @@ def style_names(context: click.Context, _parameter: click.Parameter, incomplete:
 def batch_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The batches that the ledger knows."""
     with contextlib.suppress(Exception):
-        from imagen.ledger.queries.batches import batch_names as names_in
-        from imagen.wiring.bootstrap import Imagen
+        from imagen.services.report.job_list import newest_batches
 
-        imagen = Imagen(_config(context), os.environ)
-        return _beginning(incomplete, names_in(imagen.open_ledger()))
+        with _ledger(context) as ledger:
+            return _beginning(incomplete, newest_batches(ledger))
     return []
 
 
 def job_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The newest jobs, whole ids: prefixes that a human can tell apart are long anyway."""
+    """The newest jobs, whole ids: beginnings that tell them apart are long anyway."""
     with contextlib.suppress(Exception):
-        from imagen.ledger.queries.jobs import Filter, list_jobs
-        from imagen.wiring.bootstrap import Imagen
+        from imagen.services.report.job_list import newest_jobs
 
-        ledger = Imagen(_config(context), os.environ).open_ledger()
-        found = list_jobs(ledger, Filter(), limit=_MOST_IDS)
-        return _beginning(incomplete, (str(job.id) for job in found))
+        with _ledger(context) as ledger:
+            found = newest_jobs(ledger, limit=_MOST_IDS)
+            return _beginning(incomplete, (str(job.id) for job in found.jobs))
     return []
+
+
+def _ledger(context: click.Context) -> AbstractContextManager[Ledger]:
+    """The ledger as it is: completion makes no tables."""
+    from imagen.wiring.parts import unchecked_ledger
+    from imagen.wiring.process import make_process
+
+    return unchecked_ledger(make_process(_config(context), os.environ))
 
 
 def _config(context: click.Context) -> Config:
@@ -65,9 +73,5 @@ def _config(context: click.Context) -> Config:
 
 
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
-    return list(_matching(incomplete, names))
-
-
-def _matching(incomplete: str, names: Iterable[str]) -> Iterator[str]:
     # A name with a control character or a line end could not be typed, and would be obeyed.
-    return (name for name in names if name.startswith(incomplete) and name.isprintable())
+    return [name for name in names if name.startswith(incomplete) and name.isprintable()]
