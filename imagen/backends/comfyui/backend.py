@@ -213,7 +213,8 @@ class ComfyUIBackend:
 
 
 def _model_of(workflow: Workflow, request: ImageRequest) -> str | None:
-    return workflow.model_with(options_for(request, workflow))
+    # An option may be bound to the very input that names the model.
+    return models_in(workflow.fill(options_for(request, workflow)))
 
 
 def _details(workflow: Workflow, request: ImageRequest) -> dict[str, Any]:

@@ -11,7 +11,7 @@ MAX_STEPS = 10_000
 
 
 class ComfyUISettings(BaseModel):
-    """The sub-block of one backend. Empty and unset mean "as the workflow has it".
+    """The sub-block of one backend. Empty and unset mean the workflow's own value.
 
     Attributes:
         url: where ComfyUI listens; may have a path (a reverse proxy's).

@@ -1,1 +1,1 @@
-"""One prompt on the server: post, follow, interrupt, fetch."""
+"""One prompt on the server: post or find it, follow it, interrupt it, fetch its image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from imagen.backends.comfyui.run.timings import CancelableWait, Timings
+from imagen.backends.comfyui.run.timings import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
 from imagen.backends.comfyui.server.history_entry import ImageFile
 from imagen.backends.comfyui.workflow.workflow import Workflow
@@ -33,7 +33,6 @@ def fetch_image(
     workflow: Workflow,
     size: Size,
     wait: CancelableWait,
-    timings: Timings,
 ) -> FetchedImage | None:
     """The first of ``images``; None when the server has no whole copy of it.
 
@@ -46,7 +45,7 @@ def fetch_image(
         except (BrokenImage, BackendUnavailable) as exc:
             log.warning("comfyui_image_broken", extra={"url": client.url, "why": str(exc)})
         wait.until_answered(client.prove)
-        wait.pause(timings.retry_s)
+        wait.pause_before_retry()
     return None
 
 

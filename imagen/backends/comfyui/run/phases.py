@@ -1,4 +1,4 @@
-"""What a prompt is doing while no step passes, in the few words that a terminal has room for."""
+"""What a prompt is doing while no step passes, in a few words for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from imagen.backends.comfyui.server.client import QueuedPrompt
 from imagen.backends.comfyui.server.websocket import PromptEvent
 
-#: Who is ahead is named once the wait behind one prompt has lasted this many seconds.
+#: The prompt ahead is named once it has been the first for this many seconds.
 NAMED_AFTER_S = 60.0
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
 _MAIN_INPUTS = ("unet_name", "ckpt_name")
@@ -18,7 +18,7 @@ _ID_CHARS = 8
 
 
 class Phases:
-    """The phase of one prompt, by what is seen of it; ``text`` is "" while steps pass."""
+    """The phase of one prompt, from its events and status; ``text`` is "" while steps pass."""
 
     def __init__(self, graph: Mapping[str, Any]) -> None:
         """``graph`` is the prompt as it was posted: it names the models."""
@@ -48,7 +48,7 @@ class Phases:
         if not is_heard and not self._has_stepped:
             self.text = "running in ComfyUI"
         elif self._has_stepped or not self.text.startswith("loading"):
-            # With everything loaded already the first step is not far.
+            # With everything loaded already the first step comes soon.
             self.text = ""
 
     def hear(self, event: PromptEvent) -> None:
@@ -70,7 +70,7 @@ class Phases:
                 self._loaded_main = self._models[node_id]
             self.text = f"loading {self._models[node_id]}"
         elif self._loaded_main and any(name in inputs for name in _MODEL_LINKS):
-            # Reading the file is half of it: the sampler moves the model to the GPU.
+            # Reading the file is only half of loading: the sampler moves the model to the GPU.
             self.text = f"loading {self._loaded_main}"
         else:
             self.running(is_heard=True)

@@ -6,20 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
-from imagen.backends.comfyui.run.timings import CancelableWait, Timings
+from imagen.backends.comfyui.run.timings import CancelableWait
 from imagen.backends.comfyui.server.client import ComfyClient
-from imagen.backends.comfyui.workflow.fitting import values_for
-from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.domain.job import Attempt
-from imagen.domain.request import ImageRequest
-from imagen.errors import (
-    BackendError,
-    BackendRejected,
-    BackendUnavailable,
-    CredentialError,
-    OutcomeUnknown,
-)
+from imagen.errors import BackendError, BackendUnavailable, CredentialError, OutcomeUnknown
 
 log = logging.getLogger(__name__)
 
@@ -55,44 +45,14 @@ def find_server(
         return None
 
 
-def make_body(
-    workflow: Workflow,
-    request: ImageRequest,
-    *,
-    attempt_id: str,
-    prompt_id: str,
-    client_id: str,
-    number: int,
-) -> dict[str, Any]:
-    """The body of an attempt's post; ``number`` counts the posts of one ``generate`` from 1.
-
-    Each has a file prefix of its own: names are used again after a deletion, and an identical
-    graph is answered from the cache with the old file's name, even when that file is gone (both
-    observed on ComfyUI 0.3.64).
-    """
-    name = "image" if number == 1 else f"image-{number}"
-    return {
-        "prompt": workflow.fill(
-            values_for(request, workflow), filename_prefix=f"imagen/{attempt_id}/{name}"
-        ),
-        "prompt_id": prompt_id,
-        # Anything but a string here ends the whole server, and anything but an object in
-        # extra_data its worker thread (observed on ComfyUI 0.3.64).
-        "client_id": client_id,
-        "extra_data": {"imagen": {"attempt": attempt_id}},
-    }
-
-
-def post_prompt(
-    client: ComfyClient, body: Mapping[str, Any], *, wait: CancelableWait, timings: Timings
-) -> str:
+def post_prompt(client: ComfyClient, body: Mapping[str, Any], *, wait: CancelableWait) -> str:
     """The prompt's id as the server has it, once it is certain that it was queued.
 
     An answer that is lost, or a 5xx, proves nothing, so the id is looked up before it is posted
     again: a second post of a queued id would run it twice.
 
     Raises:
-        BackendRejected: the graph is wrong; nothing of it runs any more.
+        BackendRejected: the graph is wrong; a good part of it may run nevertheless.
         BackendUnavailable: certainly not queued.
         OutcomeUnknown: the server could not be asked within ``restart_wait_s``.
     """
@@ -100,16 +60,12 @@ def post_prompt(
     for left in reversed(range(_POSTS)):
         try:
             return client.submit(body)
-        except BackendRejected:
-            # With one good output and one bad the server refuses and runs the good one.
-            stop_prompt(client, prompt_id, wait_s=timings.stop_s)
-            raise
         except OutcomeUnknown as exc:
             if _was_queued(client, prompt_id, exc, wait):
                 return prompt_id
             if not left:
                 raise BackendUnavailable(f"{exc.message}; it was not", exc.hint) from exc
-        wait.pause(timings.retry_s)
+        wait.pause_before_retry()
     raise AssertionError("the last round returns or raises")
 
 

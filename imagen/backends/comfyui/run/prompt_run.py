@@ -17,9 +17,9 @@ from imagen.backends.comfyui.run.fetch import FetchedImage, fetch_image
 from imagen.backends.comfyui.run.follow import Entry, LimitExceeded, PromptFollower
 from imagen.backends.comfyui.run.interrupt_prompt import stop_prompt
 from imagen.backends.comfyui.run.phases import Phases
-from imagen.backends.comfyui.run.post_prompt import find_server, make_body, post_prompt
+from imagen.backends.comfyui.run.post_prompt import find_server, post_prompt
 from imagen.backends.comfyui.run.timings import CancelableWait, Timings
-from imagen.backends.comfyui.server.client import ComfyClient
+from imagen.backends.comfyui.server.client import ComfyClient, PromptStatus
 from imagen.backends.comfyui.server.error_text import without
 from imagen.backends.comfyui.server.history_entry import PromptEnding, graph_of, read_ending
 from imagen.backends.comfyui.server.websocket import EventSocket
@@ -122,24 +122,39 @@ class PromptRun:
         refuse_unoffered(self._client, self._workflow, self._request.options)
         self._events.open()
         self._posted_as = self._events.client_id
-        body = make_body(
-            self._workflow,
-            self._request,
-            attempt_id=str(self._run.attempt_id),
-            prompt_id=self._prompt_id,
-            client_id=self._posted_as,
-            number=self._posts,
-        )
         # Recorded first: when this worker dies after the post, the next one finds the prompt.
         self._record(self._prompt_id)
         try:
-            accepted_id = post_prompt(self._client, body, wait=self._wait, timings=self._timings)
+            accepted_id = post_prompt(self._client, self._body(), wait=self._wait)
         except BackendRejected as exc:
+            # With one good output and one bad the server refuses and runs the good one.
+            self._stop(self._client)
             raise self._without_texts(exc) from exc
         if accepted_id != self._prompt_id:
             # A server that does not let clients choose the id.
             self._record(accepted_id)
         return self._client
+
+    def _body(self) -> dict[str, Any]:
+        """What is posted.
+
+        Each post has a file prefix of its own: names are used again after a deletion, and an
+        identical graph is answered from the cache with the old file's name, even when that file
+        is gone (both observed on ComfyUI 0.3.64).
+        """
+        attempt_id = str(self._run.attempt_id)
+        name = "image" if self._posts == 1 else f"image-{self._posts}"
+        return {
+            "prompt": self._workflow.fill(
+                values_for(self._request, self._workflow),
+                filename_prefix=f"imagen/{attempt_id}/{name}",
+            ),
+            "prompt_id": self._prompt_id,
+            # Anything but a string here ends the whole server, and anything but an object in
+            # extra_data its worker thread (observed on ComfyUI 0.3.64).
+            "client_id": self._posted_as,
+            "extra_data": {"imagen": {"attempt": attempt_id}},
+        }
 
     def _record(self, prompt_id: str) -> None:
         self._prompt_id, self._server = prompt_id, self._client
@@ -171,7 +186,7 @@ class PromptRun:
             BackendStuck: the interrupt has no effect, or another prompt is what does not move.
             JobTimeout, BackendUnavailable: interrupted.
         """
-        last = stop_prompt(server, self._prompt_id, wait_s=self._timings.stop_s)
+        last = self._stop(server)
         if last and last.entry and self._ending_of(last.entry).kind == "success":
             return last.entry
         error = exceeded.error
@@ -216,7 +231,6 @@ class PromptRun:
             workflow=self._workflow,
             size=self._request.size,
             wait=self._wait,
-            timings=self._timings,
         )
 
     def _free_memory(self, server: ComfyClient) -> None:
@@ -247,10 +261,11 @@ class PromptRun:
             BackendRejected(f"{server.who} failed: {ending.reason}", "see ComfyUI's own log")
         )
 
+    def _stop(self, server: ComfyClient) -> PromptStatus | None:
+        return stop_prompt(server, self._prompt_id, wait_s=self._timings.stop_s)
+
     def _cancel(self) -> None:
-        if self._server and not stop_prompt(
-            self._server, self._prompt_id, wait_s=self._timings.stop_s
-        ):
+        if self._server and not self._stop(self._server):
             log.warning(
                 "comfyui_stop_unconfirmed",
                 extra={"url": self._server.url, "prompt_id": self._prompt_id},

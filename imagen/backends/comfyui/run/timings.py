@@ -64,6 +64,9 @@ class CancelableWait:
                 return
             time.sleep(min(left_s, self._timings.tick_s))
 
+    def pause_before_retry(self) -> None:
+        self.pause(self._timings.retry_s)
+
     def until_answered(self, ask: Callable[[], T]) -> T:
         """What ``ask`` returns, called again while the server cannot be reached.
 

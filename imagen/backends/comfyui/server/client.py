@@ -1,4 +1,4 @@
-"""ComfyUI's endpoints, one method each. What is said of the server was observed on 0.3.64."""
+"""ComfyUI's endpoints, one method each; the server's behaviour is as observed on 0.3.64."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ComfyClient:
     def prove(self) -> None:
         """Return once ComfyUI has answered, in about a millisecond.
 
-        Called before a prompt is posted: when it raises, nothing has begun.
+        Called before a prompt is posted, so that a server that is away gets none.
         """
         if not isinstance(self._transport.get_json("/prompt").get("exec_info"), dict):
             self._transport.not_comfyui("/prompt has no exec_info")
@@ -104,12 +104,12 @@ class ComfyClient:
     def submit(self, body: Mapping[str, Any]) -> str:
         """Queue a prompt; its id as the server has it. Not idempotent.
 
-        The same id posted twice runs twice, and a 5xx does not prove that nothing was queued:
-        the server can answer 500 and run the prompt all the same. So look up, then post again.
+        The same id posted twice runs twice, and the server can answer 5xx and run the prompt
+        nevertheless: look the id up before posting it again.
 
         Raises:
-            BackendRejected: the graph is wrong; says where. After a 200 with ``node_errors``
-                its good part runs nevertheless.
+            BackendRejected: the graph is wrong; names the node. After a 200 with
+                ``node_errors`` its good part runs nevertheless.
             BackendUnavailable: certainly not queued.
             OutcomeUnknown: may have been queued.
         """
@@ -129,8 +129,8 @@ class ComfyClient:
     def look_up(self, prompt_id: str) -> PromptStatus:
         """Where the prompt is: history, then queue, then history again.
 
-        The move from running to history is atomic at the server, two requests are not, so one
-        look at each could miss a prompt that is just ending.
+        The server moves a prompt from running to history at once, but two requests take time:
+        one request to each could miss a prompt that is just ending.
         """
         if entry := self._entry(prompt_id):
             return PromptStatus("ended", entry)
@@ -154,7 +154,7 @@ class ComfyClient:
         )
 
     def delete_queued(self, prompt_id: str) -> None:
-        """Take a waiting prompt, or one copy of it, out of the queue; no error if there is none."""
+        """Remove a waiting prompt, or one copy of it, from the queue; no error if there is none."""
         self._transport.order("/queue", {"delete": [prompt_id]})
 
     def interrupt(self, prompt_id: str) -> None:
@@ -166,7 +166,7 @@ class ComfyClient:
         self._transport.order("/history", {"delete": [prompt_id]})
 
     def free_memory(self) -> None:
-        """Have models and caches dropped; the server does it between prompts."""
+        """Unload models and caches; the server does it between prompts."""
         self._transport.order("/free", {"unload_models": True, "free_memory": True})
 
     def _entry(self, prompt_id: str) -> Mapping[str, Any] | None:
@@ -185,7 +185,7 @@ def _within(timeout_s: float) -> Limits:
 def _items(queue: object) -> list[list[Any]]:
     """Items of a queue, ``[number, prompt_id, graph, extra_data, outputs]``, next one first.
 
-    The server sends them as its heap lies in memory.
+    The server sends them in the order of its heap.
     """
     items = [
         item

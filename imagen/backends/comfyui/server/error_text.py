@@ -1,4 +1,4 @@
-"""ComfyUI's own complaints as one readable sentence, without prompts, paths or tracebacks."""
+"""ComfyUI's own error messages as one sentence, without prompts, paths or tracebacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Node inputs that hold what the user wrote; their values are quoted in no message.
+# Node inputs that hold the user's text; no message quotes their values.
 TEXT_INPUTS = frozenset({"text", "prompt", "string", "clip_l", "t5xxl", "text_g", "text_l"})
 _MAX_CHARS = 300
 _MAX_NAMES = 12
@@ -36,7 +36,7 @@ def explain_refusal(body: Mapping[str, Any]) -> str:
 
 
 def _explain_missing_class(error: Mapping[str, Any]) -> str:
-    """A class that the server lacks; its own message names the node's title only.
+    """The sentence about a class that the server lacks; its own names the node's title only.
 
     Observed on ComfyUI 0.33.0; 0.3.64 names the class.
     """
@@ -78,7 +78,7 @@ def _explain_error(error: Mapping[str, Any]) -> str:
 
 
 def _offer(config: object) -> str:
-    """What the server has instead; it does not say for lists of more than 20."""
+    """What the server has instead; it does not list more than 20."""
     names = offered_values(config)
     if names is None:
         return "it has more than 20 others"
@@ -130,7 +130,7 @@ def shorten(text: str) -> str:
 
 
 def without(text: str, *secrets: str) -> str:
-    """``text`` with what the user wrote taken out, where it stands as a whole."""
+    """``text`` with each of ``secrets`` replaced by an ellipsis where it stands as whole words."""
     for secret in secrets:
         if secret.strip():
             text = re.sub(rf"(?<!\w){re.escape(secret.strip())}(?!\w)", "…", text)

@@ -14,16 +14,16 @@ from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.domain.drawn import Health
 from imagen.errors import BackendUnavailable
 
-# A timeout counts twice, for connecting and for waiting; all together stays under 5 seconds.
+# Each timeout is for connecting and again for the answer; all together stays under 5 seconds.
 _FIRST_TIMEOUT_S = 1.5
 _LATER_TIMEOUT_S = 0.7
 _BUDGET_S = 3.5
-#: The version that this adapter's knowledge comes from; older ones may not take our prompt ids.
+#: The oldest version this adapter was tested with; older ones may ignore our prompt ids.
 _KNOWN_VERSION = (0, 3, 64)
 
 
 def check_server(client: ComfyClient, workflow: Workflow) -> Health:
-    """What the server says of itself and of the workflow; takes under 5 seconds.
+    """The server's version and devices, or why it cannot run the workflow; under 5 seconds.
 
     Raises:
         BackendUnavailable, CredentialError: no answer, none of ComfyUI's, or it is stuck.

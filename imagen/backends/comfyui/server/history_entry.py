@@ -1,4 +1,4 @@
-"""What an entry of ``/history`` says about how a prompt ended."""
+"""How a prompt ended, read from its entry in ``/history``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagen.backends.comfyui.server.error_text import shorten
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """Where an image lies on the server: the triple that ``/view`` takes, exactly as given."""
+    """An image on the server: the triple that ``/view`` takes, exactly as given."""
 
     filename: str
     subfolder: str
@@ -33,8 +33,8 @@ class PromptEnding:
 def read_ending(entry: Mapping[str, Any], output_node: str) -> PromptEnding:
     """How it ended, by the last status message.
 
-    ``status_str`` is "error" for failures and interrupts alike (observed on ComfyUI 0.3.64),
-    so it alone decides nothing.
+    ``status_str`` is not enough: it is "error" for failures and interrupts alike (observed on
+    ComfyUI 0.3.64).
     """
     status = entry.get("status")
     status = status if isinstance(status, Mapping) else {}
@@ -49,7 +49,7 @@ def read_ending(entry: Mapping[str, Any], output_node: str) -> PromptEnding:
 
 
 def graph_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The graph that was run, as it was filled; empty where the entry does not tell it."""
+    """The filled graph that was run; empty where the entry does not hold it."""
     item = entry.get("prompt")
     graph = item[2] if isinstance(item, list) and len(item) > 2 else None
     return graph if isinstance(graph, dict) else {}

@@ -13,8 +13,8 @@ from imagen.http.reading import read_json, read_retry_after_s
 from imagen.http.session import new_session
 from imagen.images.verify import MAX_IMAGE_BYTES
 
-#: Looking things up must not keep a thread from its progress tick for long; posting may have to
-#: wait for a server that is loading a model.
+#: A look-up must not delay the next call of ``run.progress`` for long; a post may have to wait for
+#: a server that is loading a model.
 LOOK_LIMITS = Limits(connect_s=1.5, stall_s=2.5, whole_s=10.0)
 POST_LIMITS = Limits(connect_s=3.0, stall_s=30.0, whole_s=60.0)
 VIEW_LIMITS = Limits(connect_s=3.0, stall_s=20.0, whole_s=60.0)
@@ -64,7 +64,7 @@ class Transport:
         self.check(self._ask("POST", path, LOOK_LIMITS, json=body))
 
     def post_once(self, path: str, body: Mapping[str, Any]) -> HttpAnswer:
-        """The answer to a request that must not be repeated blindly; its status is below 500.
+        """The answer, with a status below 500, to a request that may run twice when repeated.
 
         Raises:
             BackendUnavailable: it certainly never reached the server.
@@ -149,13 +149,15 @@ def json_object(answer: HttpAnswer) -> dict[str, Any] | None:
 
 
 def _asked_wait_s(answer: HttpAnswer) -> float:
-    """What the proxy asked for, within reason."""
+    """The seconds that ``Retry-After`` asks for, at most 600; 5 where it asks for none."""
     asked_s = read_retry_after_s(answer.headers)
     return 5.0 if asked_s is None else min(asked_s, _LONGEST_WAIT_S)
 
 
 def read_headers(variable: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Headers by name: ``Name: value`` lines, or else a bearer token; none without a variable.
+    """The headers that a reverse proxy wants: ``Name: value`` lines, or else a bearer token.
+
+    Empty without a variable. Their values are in no message.
 
     Raises:
         CredentialError: the variable is not set, or its value cannot be sent.
@@ -169,7 +171,7 @@ def read_headers(variable: str, env: Mapping[str, str]) -> dict[str, str]:
             f"set {variable} to the proxy's token or to 'Name: value' lines",
         )
     lines = [line.strip() for line in value.splitlines() if line.strip()]
-    # Checked here because requests would quote the value in its own complaint.
+    # Checked here because the error of requests would quote the value.
     if not all(_SENDABLE.fullmatch(line) for line in lines):
         raise CredentialError(
             f"environment variable {variable} (headers_env) has characters no header can carry",

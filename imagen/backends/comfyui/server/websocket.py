@@ -1,7 +1,7 @@
-"""The server's websocket, reduced to what a waiting drawing wants to hear.
+"""The server's websocket, reduced to the events that concern a prompt.
 
-Everything here is for speed. Whoever listens also asks over HTTP, because a socket may be cut,
-stalled or deaf without anybody being told (all three seen on ComfyUI 0.3.64).
+Events only save time. The follower also asks over HTTP, because a socket may be cut, stall or
+receive no more events without an error (all three observed on ComfyUI 0.3.64).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONNECT_TIMEOUT_S = 1.0
 @dataclass(frozen=True, slots=True)
 class PromptEvent:
     """``alive``: the prompt is in execution. ``ending``: its history entry is about to appear.
-    ``ended``: the entry is there. ``queue``: something in the queue changed, for anybody.
+    ``ended``: the entry is there. ``queue``: something in the queue changed, of any client.
     ``node`` is the node that is being executed, where the message names it.
     """
 
@@ -33,12 +33,12 @@ class PromptEvent:
 
 
 class EventSocket:
-    """A connection of its own, for one drawing in one thread.
+    """One connection, for one prompt in one thread.
 
-    Each connection has a fresh client id: a second socket with the id of one that the server
-    still believes open goes deaf for ever once the old one is reaped. So a prompt's own events
-    come to the connection it was posted with and to no later one; a later one still hears of
-    changes in the queue.
+    Each connection has a client id of its own: a second socket with the id of one that the server
+    still takes for open receives no more events once the old one is closed. So a prompt's own
+    events come to the connection it was posted with and to no later one; a later one still
+    receives changes in the queue.
     """
 
     def __init__(self, url: str, *, headers: Mapping[str, str], reconnect_s: float) -> None:
@@ -50,7 +50,7 @@ class EventSocket:
         self.client_id = ""
 
     def open(self) -> None:
-        """Connect unless connected; returns all the same when the server will not have it."""
+        """Connect unless connected; returns without a connection when the server refuses it."""
         if self._socket is not None:
             return
         self.client_id = uuid4().hex
@@ -82,7 +82,7 @@ class EventSocket:
         return self.is_open and self.client_id == posted_as
 
     def wait(self, timeout_s: float) -> PromptEvent | None:
-        """The next event, or nothing when ``timeout_s`` seconds are over. Always drains."""
+        """The next event, or None when ``timeout_s`` seconds are over. Skips other messages."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             left_s = deadline_s - time.monotonic()
@@ -112,12 +112,12 @@ class EventSocket:
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             self.close()
             return None
-        # Binary messages are previews, which nobody here looks at.
+        # Binary messages are previews, which are not used here.
         return parse_event(data) if opcode == websocket.ABNF.OPCODE_TEXT else None
 
 
 def parse_event(text: bytes | str) -> PromptEvent | None:
-    """What a text message says, or nothing where it is of no use here."""
+    """The event of a text message, or None where it has none."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

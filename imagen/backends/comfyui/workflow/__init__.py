@@ -1,1 +1,1 @@
-"""Workflow graphs: where they come from, which inputs are bound, how a request fills them."""
+"""Workflow graphs: loading one, binding its inputs, filling it with a request."""

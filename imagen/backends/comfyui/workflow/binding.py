@@ -1,4 +1,4 @@
-"""Which inputs of which nodes take the prompt, the seed and the rest: by ``bind`` or by titles."""
+"""Which node inputs take the prompt, the seed and the rest, by ``bind`` or by the nodes' titles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NodeInput:
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """What goes where. ``inputs`` has an entry for everything but the output."""
+    """The inputs of each bound name, and the node whose image is the result."""
 
     inputs: Mapping[str, tuple[NodeInput, ...]]
     output: str
@@ -28,8 +28,8 @@ class Bindings:
 
 OUTPUT = "output"
 
-# The inputs that a node titled `imagen:<name>` may take it by. A node with two of them is
-# ambiguous, and then `bind` has to say.
+# The inputs that a node titled `imagen:<name>` may take the value by. A node with two of them is
+# ambiguous: `bind` has to name one.
 _INPUTS_BY_NAME: Mapping[str, tuple[str, ...]] = {
     "prompt": ("text", "prompt", "string", "value", "clip_l", "t5xxl", "text_g", "text_l"),
     "negative": ("text", "prompt", "negative", "string", "value"),
@@ -58,7 +58,7 @@ def bind(
     where: str,
     required: Sequence[str] = _REQUIRED,
 ) -> Bindings:
-    """Where everything goes: what ``wanted`` names, the rest by the nodes' titles.
+    """The bindings that ``wanted`` names, and the others by the nodes' titles.
 
     Raises:
         ConfigError: something required is bound nowhere, or a binding is wrong or ambiguous;
@@ -93,7 +93,7 @@ def _bind_by_title(
 
 def _guess_input(graph: Graph, node_id: str, name: str, where: str) -> str:
     inputs = graph[node_id]["inputs"]
-    # A name of the user's own is an option, bound to the input of that very name.
+    # Any other name is an option, bound to the input of the same name.
     known = _INPUTS_BY_NAME.get(name, (name, "value"))
     fitting = [key for key in known if key in inputs and not is_link(inputs[key])]
     if len(fitting) == 1:
@@ -162,8 +162,8 @@ def _find_output(graph: Graph, wanted: str | Sequence[str] | None, where: str) -
             "title one SaveImage node 'imagen:output', or say bind: {output: ID}",
         )
     if "filename_prefix" not in graph[found[0]]["inputs"]:
-        # File names are used again (observed on ComfyUI 0.3.64), so without a prefix of its own
-        # an attempt could be handed another job's image.
+        # File names are used again (observed on ComfyUI 0.3.64): without a prefix of its own an
+        # attempt could get another job's image.
         raise ConfigError(
             f"{where}: output {name_node(graph, found[0])} has no filename_prefix",
             "use a SaveImage node",

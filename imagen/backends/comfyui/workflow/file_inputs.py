@@ -68,9 +68,9 @@ def refuse_file(workflow: Workflow, option: str, text: str) -> None:
 
 
 def refuse_unoffered(client: ComfyClient, workflow: Workflow, options: Mapping[str, str]) -> None:
-    """Return when the server itself says that no option opens a file and each choice is its own.
+    """Return when, by the server's ``/object_info``, no option opens a file or is no choice.
 
-    Asks the server once for each class of node that a text option is bound to.
+    One request for each node class that a text option is bound to.
 
     Raises:
         RequestError: an option's input loads a file, or its value is not among the choices.
@@ -96,7 +96,7 @@ def _check_spec(
     if any(_SUFFIX.search(name) for name in offered) and _SUFFIX.search(text):
         raise _file_error(workflow, option, target)
     if text not in offered:
-        # Not every node has the server check this.
+        # The server does not check this for every node.
         raise RequestError(
             f"option {option!r}: {target.input} of {name_node(workflow.graph, target.node)} "
             f"does not take {text!r}",

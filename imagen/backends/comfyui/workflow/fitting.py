@@ -1,4 +1,4 @@
-"""A request as a workflow can draw it: sizes rounded, defaults filled in, and said so."""
+"""A request as a workflow can draw it: size rounded, defaults filled in, with warnings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagen.errors import ConfigError, RequestError
 
 
 def fit_request(request: ImageRequest, workflow: Workflow, settings: ComfyUISettings) -> Fitted:
-    """The request with everything settled, and a sentence for whatever had to give.
+    """The request with its defaults, and a warning for each change and each value not used.
 
     Raises:
         RequestError: an option is unknown, is no value of its kind or would have the server open
@@ -33,7 +33,7 @@ def fit_request(request: ImageRequest, workflow: Workflow, settings: ComfyUISett
 
 
 def values_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
-    """What the graph is filled with: everything of a fitted request that a binding may take."""
+    """The values of a fitted request by the names that they may be bound to."""
     values: dict[str, Any] = {
         "prompt": request.styled_prompt,
         "negative": request.negative,
@@ -46,7 +46,7 @@ def values_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
 
 
 def options_for(request: ImageRequest, workflow: Workflow) -> dict[str, Any]:
-    """The request's options as the kinds of values that the graph has there."""
+    """The request's options, each of the type that the graph has there."""
     options: Mapping[str, str] = request.options
     return {name: workflow.parse_option(name, text) for name, text in options.items()}
 
@@ -64,7 +64,7 @@ def _fit_size(size: Size, workflow: Workflow) -> tuple[Size, tuple[str, ...]]:
 
 
 def _round_side(side: int, step: int) -> int:
-    """The nearest multiple of ``step`` that is neither too small nor too large; ties go up."""
+    """The nearest multiple of ``step`` within the allowed sides; ties go up."""
     nearest = (side + step // 2) // step * step
     smallest, largest = -(-MIN_SIDE // step) * step, MAX_SIDE // step * step
     return min(max(nearest, smallest), largest)
@@ -74,7 +74,7 @@ def _fit_steps(
     asked: int | None, workflow: Workflow, settings: ComfyUISettings
 ) -> tuple[int, tuple[str, ...]]:
     if not workflow.takes("steps"):
-        # 1 is what an earlier fit may have filled in, so it says nothing about the user.
+        # 1 may come from an earlier fit instead of the user.
         ignored = asked not in (None, 1)
         return 1, (f"workflow {workflow.name!r} takes no steps; {asked} ignored",) * ignored
     steps = asked or settings.default_steps or _own_steps(workflow)

@@ -14,9 +14,9 @@ EXPORT_HINT = "in ComfyUI export it with Workflow > Export (API), or Save (API F
 
 
 def check_graph(data: object, where: str) -> Graph:
-    """``data`` itself, once every node is known to be one the server survives.
+    """``data`` itself, when each of its nodes has a class and inputs.
 
-    A node whose ``inputs`` is missing, null or a list kills the server's worker thread while
+    A node whose ``inputs`` is missing, null or a list ends the server's worker thread while
     the server goes on answering (observed on ComfyUI 0.3.64), so such a graph is never sent.
 
     Raises:

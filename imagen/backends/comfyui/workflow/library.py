@@ -1,4 +1,4 @@
-"""Where workflows come from: our own data files, or a JSON file that a user exported."""
+"""Loading a workflow: a built-in data file, or a JSON file that a user exported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_IN = ("flux-schnell", "flux-dev", "flux-checkpoint", "smoke")
 
 
 class WorkflowFile(BaseModel):
-    """A graph with its bindings beside it: how our own are kept, and a copy of one may be."""
+    """A graph with its bindings: the format of the built-in files, and of a user's copy of one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -34,10 +34,10 @@ class WorkflowFile(BaseModel):
 
 
 def load_workflow(settings: ComfyUISettings) -> Workflow:
-    """The workflow that the settings name, with their files in place. Reads one file.
+    """The workflow that the settings name, with their model files set. Reads one file.
 
     Raises:
-        ConfigError: no such workflow, or it cannot be used as it is.
+        ConfigError: there is no such workflow, or it cannot be used.
         FileNotFoundError: the user's file is not on this host.
     """
     name = settings.workflow
@@ -50,7 +50,7 @@ def load_workflow(settings: ComfyUISettings) -> Workflow:
 
 
 def is_built_in(settings: ComfyUISettings) -> bool:
-    """Whether the workflow is one of ours; otherwise it is the path of a file.
+    """Whether the workflow is a built-in; otherwise it is the path of a file.
 
     Raises:
         ConfigError: it is neither.
@@ -101,10 +101,7 @@ def _unpack(data: object, name: str, where: str) -> Workflow:
         name=name,
         graph=graph,
         bindings=bind(graph, file.bind, where=where, required=()),
-        good_steps=file.good_steps,
-        size_step=file.size_step,
-        exact_size=file.exact_size,
-        seed_modulo=file.seed_modulo,
+        **file.model_dump(exclude={"about", "bind", "graph"}),
     )
 
 

@@ -14,7 +14,7 @@ from imagen.backends.comfyui.workflow.binding import Bindings
 from imagen.backends.comfyui.workflow.graph import Graph
 from imagen.errors import RequestError
 
-#: FLUX works on patches of 16 pixels; ComfyUI itself rounds down to 8 without a word
+#: FLUX works on patches of 16 pixels; ComfyUI itself rounds down to 8 without a warning
 #: (observed on ComfyUI 0.3.64: 100x100 came back as 96x96).
 SIZE_STEP = 16
 
@@ -29,10 +29,10 @@ class Workflow:
     """A graph that can be filled.
 
     Attributes:
-        graph: API format, the configured model files in place.
-        good_steps: fewest and most steps that make sense, where that is known.
+        graph: API format, with the configured model files.
+        good_steps: fewest and most steps that the model is made for, where known.
         size_step: sides are multiples of this many pixels.
-        exact_size: the image has the size that was asked for, or something is wrong.
+        exact_size: an image of another size than asked for is taken for broken.
         seed_modulo: the seed input takes values below this only; 0 is any seed.
     """
 
@@ -54,32 +54,20 @@ class Workflow:
         return tuple(sorted(set(self.bindings.inputs) - _REQUEST_NAMES - FILE_NAMES))
 
     @property
-    def model(self) -> str | None:
-        """The file that must be loaded to run the graph as it stands; see ``model_with``."""
-        return models_in(self.graph)
-
-    def model_with(self, values: Mapping[str, Any]) -> str | None:
-        """The file that must be loaded once ``values`` are in place; several are joined with ``+``.
-
-        An option may be bound to the very input that names the model.
-        """
-        return models_in(self.fill(values))
-
-    @property
     def sha256(self) -> str:
         """A fingerprint of the graph, in hex, for the sidecar."""
         return hashlib.sha256(json.dumps(self.graph, sort_keys=True).encode()).hexdigest()
 
     def value_of(self, name: str) -> Any:
-        """What the graph itself has where ``name`` is bound, or nothing."""
+        """The graph's own value where ``name`` is bound; None where it is bound nowhere."""
         targets = self.bindings.inputs.get(name)
         return self.graph[targets[0].node]["inputs"][targets[0].input] if targets else None
 
     def parse_option(self, name: str, text: str) -> Any:
-        """``text`` as the kind of value that the graph has there.
+        """``text`` as a value of the type that the graph has there.
 
         Raises:
-            RequestError: no such option, or the text is not of that kind.
+            RequestError: there is no such option, or the text is not of that type.
         """
         if name not in self.options:
             raise RequestError(
@@ -105,7 +93,10 @@ class Workflow:
 
 
 def models_in(graph: Mapping[str, Any]) -> str | None:
-    """The model files that a graph names; also for one that a server tells, whatever it holds."""
+    """The model files that a graph names, joined with ``+``; None where it names none.
+
+    The graph may come from a server and hold anything.
+    """
     inputs = [node.get("inputs") for node in graph.values() if isinstance(node, dict)]
     found = {
         each[key]
@@ -117,7 +108,7 @@ def models_in(graph: Mapping[str, Any]) -> str | None:
 
 
 def _parse_like(sample: Any, name: str, text: str) -> Any:
-    """``text`` as a value of the sample's kind."""
+    """``text`` as a value of the sample's type."""
     if isinstance(sample, bool):
         if text.lower() not in ("true", "false"):
             raise RequestError(f"option {name}: {text!r} is not true or false")
@@ -128,7 +119,7 @@ def _parse_like(sample: Any, name: str, text: str) -> Any:
 
 
 def _parse_number(name: str, text: str, *, example: float) -> int | float:
-    # An exported graph has 1 where the node takes 1.0, so a whole number in it proves nothing.
+    # An exported graph has 1 where the node takes 1.0, so both are tried.
     for kind in (int, float):
         try:
             value = kind(text)

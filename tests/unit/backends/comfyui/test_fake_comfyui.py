@@ -108,6 +108,8 @@ def test_the_history_stands_when_the_last_event_comes(
 def test_the_success_event_comes_before_the_history(listener: websocket.WebSocket) -> None:
     with FakeComfyUI(history_lag_s=0.3) as late:
         socket = listen(late, "me")
+        # Once the server has greeted the listener, it sends it the prompt's events.
+        hear(socket, "status")
         prompt_id = post(late).json()["prompt_id"]
 
         hear(socket, "execution_success")

@@ -11,6 +11,7 @@ import pytest
 
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow.library import BUILT_IN, load_workflow
+from imagen.backends.comfyui.workflow.workflow import models_in
 from imagen.errors import ConfigError
 
 
@@ -30,7 +31,7 @@ def test_every_data_file_is_a_built_in_workflow() -> None:
 
 
 def test_the_flux_models_are_what_must_be_loaded() -> None:
-    models = [load_workflow(ComfyUISettings(workflow=name)).model for name in BUILT_IN]
+    models = [models_in(load_workflow(ComfyUISettings(workflow=name)).graph) for name in BUILT_IN]
 
     assert models == [
         "flux1-schnell.safetensors",
@@ -45,7 +46,7 @@ def test_configured_files_take_the_place_of_the_workflows_own() -> None:
 
     workflow = load_workflow(settings)
 
-    assert workflow.model == "m.sft"
+    assert models_in(workflow.graph) == "m.sft"
     assert workflow.graph["11"]["inputs"]["clip_name1"] == "t.sft"
     assert workflow.graph["11"]["inputs"]["clip_name2"] == "l.sft"
     assert workflow.graph["10"]["inputs"]["vae_name"] == "v.sft"

@@ -10,7 +10,7 @@ import pytest
 from imagen.backends.comfyui.settings import ComfyUISettings
 from imagen.backends.comfyui.workflow.binding import Bindings, NodeInput
 from imagen.backends.comfyui.workflow.library import load_workflow
-from imagen.backends.comfyui.workflow.workflow import Workflow
+from imagen.backends.comfyui.workflow.workflow import Workflow, models_in
 from imagen.errors import RequestError
 
 
@@ -78,8 +78,7 @@ def test_a_number_must_be_one(dev: Workflow, text: str) -> None:
 
 def test_an_option_may_choose_the_model_that_the_graph_loads(dev: Workflow) -> None:
     bindings = Bindings({**dev.bindings.inputs, "base": (NodeInput("12", "unet_name"),)}, "9")
-    assert dev.graph["12"]["inputs"]["unet_name"] == dev.model
     own = dataclasses.replace(dev, bindings=bindings)
 
-    assert own.model_with({"base": "mine.safetensors"}) == "mine.safetensors"
-    assert own.model_with({}) == dev.model
+    assert models_in(own.fill({"base": "mine.safetensors"})) == "mine.safetensors"
+    assert models_in(own.fill({})) == models_in(dev.graph) == "flux1-dev.safetensors"
