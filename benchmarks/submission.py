@@ -12,19 +12,19 @@ from imagen.ledger.jobs.submit import submit_job
 from imagen.queue.publish.queue_filler import QueueFiller
 from imagen.services.submit.prompt_file import open_prompts
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
-from imagen.services.submit.submit_batch import BatchRun
+from imagen.services.submit.submit_batch import BatchIdentity, BatchRun
 from imagen.services.submit.wakeups import wakeup_for
 from imagen.wiring.bootstrap import Imagen
 
 #: The same for every job of the benchmarks: as little drawing as there can be.
-_ASK = RequestInput(prompt="a red fox", backend="mock", size="64x64")
+_INPUT = RequestInput(prompt="a red fox", backend="mock", size="64x64")
 
 
 def submit_batch(imagen: Imagen, prompts: Path, *, key: str = "bench") -> Scope:
     """Accept a file of prompts; wakes nobody."""
-    run = BatchRun(imagen.ledger, imagen.submit_context(), imagen.registry, _ASK, _now())
+    run = BatchRun(imagen.ledger, imagen.submit_context(), imagen.registry, _INPUT, _now())
     with open_prompts(str(prompts), sys.stdin.buffer) as lines:
-        return run.submit(lines.lines(), key=key, name="bench").scope
+        return run.submit(lines.lines(), BatchIdentity(key, "bench")).scope
 
 
 def wake_all(imagen: Imagen) -> None:
@@ -37,9 +37,11 @@ def wake_all(imagen: Imagen) -> None:
 
 def submit_one(imagen: Imagen, output: Path | None = None) -> JobDraft:
     """Commit one interactive job; wakes nobody."""
-    ask = RequestInput(_ASK.prompt, _ASK.backend, _ASK.size, output=str(output or ""))
-    resolved = resolve(ask, imagen.submit_context(), imagen.registry)
-    draft = make_draft(resolved, ask, imagen.submit_context(), now=_now())
+    request_input = RequestInput(
+        _INPUT.prompt, _INPUT.backend, _INPUT.size, output=str(output or "")
+    )
+    resolved = resolve(request_input, imagen.submit_context(), imagen.registry)
+    draft = make_draft(resolved, request_input, imagen.submit_context(), now=_now())
     submit_job(imagen.ledger, draft)
     return draft
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from imagen.ledger.store.migrate import upgrade
-from imagen.services.submit.prompt_file import Line
+from imagen.services.submit.prompt_file import PromptLine
 from imagen.services.submit.resolve import RequestInput
-from imagen.services.submit.submit_batch import BatchRun, Submitted
+from imagen.services.submit.submit_batch import BatchIdentity, BatchRun, SubmittedBatch
 from imagen.wiring.bootstrap import Imagen, open_imagen
 from tests.chaos.fork_server import ForkServer
 from tests.chaos.forked_worker import DIE_AT, SKEW_S
@@ -240,7 +240,7 @@ class Environment:
         host: str = HOST,
         size: str = "64x64",
         name: str = "",
-    ) -> Submitted:
+    ) -> SubmittedBatch:
         """Accept prompts as a batch does; the workers' own caretakers send the wake-ups."""
         imagen = self.imagen(host)
         run = BatchRun(
@@ -253,6 +253,6 @@ class Environment:
         lines = []
         for prompt in prompts:
             self._positions += 1
-            lines.append(Line(self._positions, self._positions, prompt))
+            lines.append(PromptLine(self._positions, self._positions, prompt))
         key = f"name:{name or f'batch {self._positions}'}"
-        return run.submit(lines, key=key, name=name or "chaos")
+        return run.submit(lines, BatchIdentity(key, name or "chaos"))

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import (
-    config_option,
-    drawing_options,
-    json_option,
-    parse_options,
-    timeout_option,
-)
+from imagen.cli.options.drawing import DrawingOptions, drawing_options
+from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.screen.interrupt import Interrupted
 from imagen.cli.screen.streams import OutputFailed
 from imagen.cli.shell import Failed, Shell
-from imagen.errors import (
-    BackendUnavailable,
-    CredentialError,
-    GaveUpWaiting,
-    ImagenError,
-    OutOfCredit,
-)
+from imagen.errors import BackendUnavailable, CredentialError, ImagenError, OutOfCredit
 
 if TYPE_CHECKING:
-    from imagen.cli.draw.batch_outcome import BatchOutcome
+    from imagen.backends.registry import Registry
+    from imagen.cli.draw.run_jobs import JobRunner
+    from imagen.services.report.batch_outcome import BatchOutcome
     from imagen.services.submit.prompt_file import PromptFile
-    from imagen.services.submit.resolve import RequestInput, SubmitContext
-    from imagen.services.submit.submit_batch import Submitted
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.services.submit.submit_batch import BatchIdentity, BatchRun, SubmittedBatch
+    from imagen.wiring.parts import Ledger
+    from imagen.wiring.process import Process
 
-EXIT_SOME_FAILED = 4
-_HEALTH_PATIENCE_S = 6.0
 _TELL_EVERY_LINES = 10_000
 
 
@@ -53,11 +41,15 @@ _TELL_EVERY_LINES = 10_000
 @click.pass_obj
 def batch(
     shell: Shell,
-    /,
+    *,
     source: str,
-    config: str | None,
+    name: str,
+    drawing: DrawingOptions,
+    output_dir: str,
+    retry_failed: bool,
+    print_paths: bool,
     timeout_s: float | None,
-    **asked: Any,
+    config: str | None,
 ) -> None:
     """Draw the prompts in FILE, one a line; blank lines and # comments are skipped.
 
@@ -69,200 +61,160 @@ def batch(
     imagen batch prompts.txt --backend mock --size 512x512
     grep fox prompts.txt | imagen batch - --name foxes
     """
+    from imagen.cli.options.paths import absolute
     from imagen.cli.screen.log import set_up_logging
+    from imagen.services.submit.delivery_folders import require_writable
     from imagen.services.submit.prompt_file import open_prompts
+    from imagen.services.submit.submit_batch import BatchRun, identify_batch
+    from imagen.wiring.parts import submit_folders
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen, open_prompts(source, shell.stdin) as prompts:
+    folder = absolute(output_dir) if output_dir else None
+    with (
+        open_prompts(source, shell.stdin) as prompts,
+        shell.backends(config) as (process, ledger, registry),
+    ):
         what = " with the same input" if source == "-" else ""
         shell.interrupt.how_to_go_on = f"run it again{what} to go on: {shell.command}"
-        run = _Run(
-            shell, imagen, source, prompts, asked, _common(asked), _submit_context(imagen, asked)
+        context = drawing.submit_context(process, folder=folder)
+        require_writable(context.output_folder)
+        run = BatchRun(
+            ledger,
+            context,
+            registry,
+            drawing.request_input(""),
+            datetime.now().astimezone(),
+            retry_failed=retry_failed,
+            require_output=submit_folders(process, ledger).require,
         )
-        run.draw(timeout_s=timeout_s)
+        identity = identify_batch(source, prompts, context.output_folder, name=name)
+        _BatchCommand(
+            shell, process, ledger, registry, run, identity, prompts, print_paths=print_paths
+        ).draw(timeout_s=timeout_s)
 
 
-@dataclass
-class _Run:
+@dataclass(frozen=True)
+class _BatchCommand:
     """One run of the command."""
 
     shell: Shell
-    imagen: Imagen
-    source: str
+    process: Process
+    ledger: Ledger
+    registry: Registry
+    run: BatchRun
+    identity: BatchIdentity
     prompts: PromptFile
-    asked: dict[str, Any]
-    common: RequestInput
-    context: SubmitContext
-
-    @property
-    def name(self) -> str:
-        if self.asked["name"]:
-            return str(self.asked["name"])
-        return "stdin" if self.source == "-" else Path(self.source).stem
-
-    @property
-    def key(self) -> str:
-        """What makes two runs the same batch."""
-        if self.asked["name"]:
-            return f"name:{self.asked['name']}"
-        if self.source == "-":
-            return f"sha256:{self.prompts.sha256}:{self.context.output_folder}"
-        return f"file:{Path(self.source).resolve()}:{self.context.output_folder}"
+    print_paths: bool
 
     def draw(self, *, timeout_s: float | None) -> None:
+        """Submit what is missing, get it drawn, and answer."""
+        from imagen.cli.draw.batch_summary import summary_line
+        from imagen.cli.draw.run_jobs import job_runner
         from imagen.cli.money.outgoing import tell_outgoing, tell_unsent
         from imagen.domain.scope import Scope
 
         began_s = time.monotonic()
-        submitted = self._submit()
+        # What is wrong with the options is wrong with every line: say it once, before any.
+        backend = self.run.backend()
+        submitted = self.run.submit(
+            self.prompts.lines(), self.identity, on_chunk=self._tell_submitted
+        )
+        outcome = None
         try:
             if submitted.to_draw:
-                self._require_usable_backend(submitted)
-                self._wait(submitted, timeout_s=timeout_s)
-        except (Interrupted, OutputFailed):
-            so_far = self._outcome(submitted, began_s=began_s)
-            self.shell.screen.say(so_far.summary())
-            raise
-        except (BackendUnavailable, CredentialError, OutOfCredit) as error:
-            so_far = self._outcome(submitted, began_s=began_s)
-            self.shell.screen.say(so_far.summary())
-            raise Failed(self._with_way_on(error), so_far.facts()) from error
-        # Taken here: waiting for Supabase is no part of the drawing.
-        outcome = self._outcome(submitted, began_s=began_s)
-        try:
-            if submitted.to_draw:
-                tell_outgoing(self.shell, self.imagen, submitted.scope)
+                self._require_usable(backend, submitted)
+                with job_runner(self.shell, self.process, self.ledger, self.registry) as runner:
+                    self._run_jobs(runner, submitted, began_s=began_s, timeout_s=timeout_s)
+                    # Taken here: waiting for Supabase is no part of the drawing.
+                    outcome = self._outcome(submitted, began_s=began_s)
+                    tell_outgoing(self.shell, self.process, self.ledger, submitted.scope)
             else:
-                tell_unsent(self.shell, self.imagen, Scope(batch_id=submitted.batch.id))
-        except Interrupted:
-            self.shell.screen.say(outcome.summary())
+                outcome = self._outcome(submitted, began_s=began_s)
+                every_run = Scope(batch_id=submitted.batch.id)
+                tell_unsent(self.shell, self.process, self.ledger, every_run)
+        except (Interrupted, OutputFailed):
+            so_far = outcome or self._outcome(submitted, began_s=began_s)
+            self.shell.screen.say(summary_line(so_far))
             raise
         self._answer(outcome)
+
+    def _tell_submitted(self, submitted: SubmittedBatch) -> None:
+        if submitted.total % _TELL_EVERY_LINES == 0 and self.prompts.count > submitted.total:
+            self.shell.screen.say(f"{submitted.total:,} of {self.prompts.count:,} lines accepted")
+
+    def _require_usable(self, backend: str, submitted: SubmittedBatch) -> None:
+        """Raise ``Failed`` when the backend cannot draw, before ten thousand rows fail for it."""
+        if self.process.has_broker:
+            return
+        from imagen.services.report.backend_health import require_usable_backend
+
+        try:
+            require_usable_backend(self.registry, backend)
+        except (BackendUnavailable, CredentialError) as error:
+            waiting = f"{error.message}; {submitted.to_draw:,} rows wait for it"
+            outcome = self._outcome(submitted, began_s=time.monotonic())
+            raise Failed(
+                self._with_way_on(type(error)(waiting, error.hint)), outcome.to_json()
+            ) from error
 
     def _with_way_on(self, error: ImagenError) -> ImagenError:
         hints = filter(None, [error.hint, self.shell.interrupt.how_to_go_on])
         return type(error)(error.message, "\n".join(hints))
 
-    def _submit(self) -> Submitted:
-        from imagen.services.submit.submit_batch import BatchRun
-
-        # What is wrong with the options is wrong with every line: say it once, before any.
-        self._backend()
-        run = BatchRun(
-            self.imagen.ledger,
-            self.context,
-            self.imagen.registry,
-            self.common,
-            datetime.now().astimezone(),
-            retry_failed=self.asked["retry_failed"],
-            require_output=self.imagen.delivery_folders().require,
-        )
-        return run.submit(
-            self.prompts.lines(), key=self.key, name=self.name, on_chunk=self._tell_submitted
-        )
-
-    def _backend(self) -> str:
-        from imagen.services.submit.resolve import resolve
-
-        probe = replace(self.common, prompt="a probe")
-        return resolve(probe, self.context, self.imagen.registry).backend
-
-    def _tell_submitted(self, submitted: Submitted) -> None:
-        if submitted.total % _TELL_EVERY_LINES == 0 and self.prompts.count > submitted.total:
-            self.shell.screen.say(f"{submitted.total:,} of {self.prompts.count:,} lines accepted")
-
-    def _require_usable_backend(self, submitted: Submitted) -> None:
-        """Ten thousand rows must not all fail because of a server that is not running."""
-        if self.imagen.has_broker:
-            return
-        from imagen.services.submit.alternatives import check_all
-
-        name = self._backend()
-        health = check_all(self.imagen.registry, [name], patience_s=_HEALTH_PATIENCE_S)[name]
-        if health is None or health.is_ok:
-            return
-        why = (health.reason or health.hint).removeprefix(f"backend {name!r} ")
-        cls = CredentialError if health.state == "not configured" else BackendUnavailable
-        error = cls(
-            f"backend {name!r} is {health.state}: {why}; {submitted.to_draw:,} rows wait for it",
-            "\n".join(filter(None, [health.hint, self.shell.interrupt.how_to_go_on])),
-        )
-        outcome = self._outcome(submitted, began_s=time.monotonic())
-        raise Failed(error, outcome.facts())
-
-    def _wait(self, submitted: Submitted, *, timeout_s: float | None) -> None:
-        """Draw what is missing."""
-        from imagen.cli.draw.running import Watch, count_here, path_printer, run_jobs
+    def _run_jobs(
+        self,
+        runner: JobRunner,
+        submitted: SubmittedBatch,
+        *,
+        began_s: float,
+        timeout_s: float | None,
+    ) -> None:
+        from imagen.cli.draw.batch_summary import summary_line
+        from imagen.cli.draw.job_messages import JobMessages
+        from imagen.cli.draw.run_jobs import path_printer
         from imagen.cli.screen.progress import Meter
+        from imagen.services.report.job_counts import count_jobs
 
-        wants_paths = self.asked["print_paths"] and not self.shell.wants_json
-        watch = Watch(self.shell, on_path=path_printer(self.shell) if wants_paths else None)
-        with Meter(
-            self.shell.screen,
+        screen = self.shell.screen
+        wants_paths = self.print_paths and not self.shell.wants_json
+        messages = JobMessages(screen, on_path=path_printer(screen) if wants_paths else None)
+        meter = Meter(
+            screen,
             total=submitted.to_draw,
-            count=lambda: count_here(self.imagen, submitted.scope),
-            phase=watch.phases.common,
-        ):
-            run_jobs(self.shell, self.imagen, submitted.scope, watch=watch, timeout_s=timeout_s)
+            count=lambda: count_jobs(self.ledger, [submitted.scope]),
+            phase=messages.phases.common_phase,
+        )
+        try:
+            with meter:
+                runner.run(submitted.scope, messages, timeout_s=timeout_s)
+        except (BackendUnavailable, CredentialError, OutOfCredit) as error:
+            so_far = self._outcome(submitted, began_s=began_s)
+            screen.say(summary_line(so_far))
+            raise Failed(self._with_way_on(error), so_far.to_json()) from error
 
-    def _outcome(self, submitted: Submitted, *, began_s: float) -> BatchOutcome:
-        from imagen.cli.draw.batch_outcome import BatchOutcome
+    def _outcome(self, submitted: SubmittedBatch, *, began_s: float) -> BatchOutcome:
+        from imagen.services.report.batch_outcome import BatchOutcome
 
         return BatchOutcome.of(
-            self.imagen.ledger,
+            self.ledger,
             submitted,
             self.prompts,
-            name=self.name,
-            output_folder=self.context.output_folder,
+            name=self.identity.name,
+            output_folder=self.run.context.output_folder,
             seconds=time.monotonic() - began_s,
         )
 
     def _answer(self, outcome: BatchOutcome) -> None:
-        from imagen.cli.draw.running import tell_warnings
+        from imagen.cli.draw.batch_summary import batch_error, failure_lines, summary_line
+        from imagen.cli.draw.job_messages import tell_warnings
 
         screen = self.shell.screen
-        tell_warnings(self.shell, outcome.warnings)
-        for line in outcome.failure_lines():
+        tell_warnings(screen, outcome.warnings)
+        for line in failure_lines(outcome):
             screen.say(line)
-        screen.say(outcome.summary())
-        if outcome.left:
-            error: ImagenError = GaveUpWaiting(
-                f"gave up waiting: {outcome.left:,} of {outcome.total:,} are not drawn yet",
-                self.shell.interrupt.how_to_go_on,
-            )
-            raise Failed(error, outcome.facts())
-        if outcome.failed or outcome.failed_before:
-            raise Failed(outcome.error(), outcome.facts(), exit_code=EXIT_SOME_FAILED)
+        screen.say(summary_line(outcome))
+        error = batch_error(outcome, self.shell.interrupt.how_to_go_on)
+        if error is not None:
+            raise Failed(error, outcome.to_json(), exit_code=outcome.exit_code)
         if self.shell.wants_json:
-            screen.answer_json(outcome.facts() | {"error": None})
-
-
-def _common(asked: dict[str, Any]) -> RequestInput:
-    """Every row's request but for its prompt."""
-    from imagen.services.submit.resolve import RequestInput
-
-    return RequestInput(
-        prompt="",
-        backend=asked["backend"],
-        size=asked["size"],
-        seed=asked["seed"],
-        steps=asked["steps"],
-        style=asked["style"],
-        negative=asked["negative"],
-        options=parse_options(asked["options"]),
-        sidecar=False if asked["no_sidecar"] else None,
-    )
-
-
-def _submit_context(imagen: Imagen, asked: dict[str, Any]) -> SubmitContext:
-    from imagen.cli.options.paths import absolute, require_writable
-    from imagen.services.sync.copy_requirements import require_uploads
-
-    context = imagen.submit_context()
-    if asked["output_dir"]:
-        context = replace(context, output_folder=absolute(asked["output_dir"]))
-    if asked["no_cloud"]:
-        context = replace(context, sync="off")
-    require_uploads(imagen.config, imagen.env, sync=context.sync)
-    require_writable(context.output_folder)
-    return context
+            screen.answer_json(outcome.to_json() | {"error": None})

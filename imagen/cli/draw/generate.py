@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import (
-    config_option,
-    drawing_options,
-    json_option,
-    parse_options,
-    timeout_option,
-)
+from imagen.cli.options.drawing import DrawingOptions, drawing_options
+from imagen.cli.options.options import config_option, json_option, timeout_option
 from imagen.cli.shell import Failed, Shell
 from imagen.errors import (
     BackendUnavailable,
@@ -27,11 +23,17 @@ from imagen.errors import (
 )
 
 if TYPE_CHECKING:
-    from imagen.domain.job import Job, JobDraft
-    from imagen.services.submit.resolve import RequestInput, Resolved
-    from imagen.wiring.bootstrap import Imagen
+    from uuid import UUID
 
-#: Somebody waits for one image: one retry, then say what is wrong.
+    from imagen.backends.registry import Registry
+    from imagen.cli.draw.run_jobs import JobRunner
+    from imagen.domain.job import Job, JobDraft
+    from imagen.services.report.job_view import JobView
+    from imagen.services.submit.submit_request import AcceptedJob
+    from imagen.wiring.parts import Ledger
+    from imagen.wiring.process import Process
+
+#: An interactive command makes one retry, and then says what is wrong.
 _MAX_ATTEMPTS = 2
 _MOST_STDIN_BYTES = 1 << 20
 
@@ -48,11 +50,14 @@ _MOST_STDIN_BYTES = 1 << 20
 @click.pass_obj
 def generate(
     shell: Shell,
-    /,
+    *,
     words: tuple[str, ...],
-    config: str | None,
+    drawing: DrawingOptions,
+    output: str,
+    preview: bool | None,
+    wait: bool,
     timeout_s: float | None,
-    **asked: Any,
+    config: str | None,
 ) -> None:
     """Draw PROMPT, one image, and print the absolute path of its file.
 
@@ -61,45 +66,38 @@ def generate(
     imagen generate - < prompt.txt        # the prompt from standard input
     imagen generate "a fox" --json        # everything about it
     """
+    from imagen.cli.draw.run_jobs import job_runner
+    from imagen.cli.options.paths import explicit_output
     from imagen.cli.screen.log import set_up_logging
+    from imagen.services.submit.submit_request import prepare_job
+    from imagen.wiring.parts import submit_folders
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        ask = _ask(shell, words, asked)
-        resolved, draft = _settle(imagen, ask, no_cloud=asked["no_cloud"])
-        _submit(shell, imagen, draft, resolved)
-        if imagen.has_broker and not asked["wait"]:
-            _answer_accepted(shell, draft, resolved)
+    request_input = drawing.request_input(_prompt(shell, words), output=explicit_output(output))
+    with shell.backends(config) as (process, ledger, registry):
+        draft = prepare_job(
+            request_input,
+            drawing.submit_context(process),
+            registry,
+            submit_folders(process, ledger),
+            now=datetime.now().astimezone(),
+        )
+        accepted = _submit(shell, process, ledger, draft)
+        if process.has_broker and not wait:
+            _answer_accepted(shell, accepted)
             return
-        job, facts = _draw(shell, imagen, draft, resolved, timeout_s=timeout_s)
-        shell.interrupt.how_to_go_on = ""
-        try:
-            _answer_drawn(shell, job, facts)
-        finally:
-            # The image is there, whether its path could be written or not.
-            _preview(shell, imagen, job, flag=asked["preview"])
-            _tell_outgoing(shell, imagen, job)
+        with job_runner(shell, process, ledger, registry) as runner:
+            view = _draw(runner, draft, timeout_s=timeout_s)
+            shell.interrupt.how_to_go_on = ""
+            try:
+                _answer_drawn(shell, view)
+            finally:
+                # The image is there, whether its path could be written or not.
+                _preview(shell, process, view.job, flag=preview)
+                _tell_outgoing(runner, draft.id)
 
 
-def _ask(shell: Shell, words: tuple[str, ...], asked: dict[str, Any]) -> RequestInput:
-    from imagen.cli.options.paths import explicit_output
-    from imagen.services.submit.resolve import RequestInput
-
-    return RequestInput(
-        prompt=_prompt(shell, words),
-        backend=asked["backend"],
-        size=asked["size"],
-        seed=asked["seed"],
-        steps=asked["steps"],
-        style=asked["style"],
-        negative=asked["negative"],
-        options=parse_options(asked["options"]),
-        output=explicit_output(asked["output"]),
-        sidecar=False if asked["no_sidecar"] else None,
-    )
-
-
-def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
+def _prompt(shell: Shell, words: Sequence[str]) -> str:
     if not words:
         raise RequestError("no prompt", 'for example: imagen generate "a red fox"')
     if len(words) > 1:
@@ -118,147 +116,125 @@ def _prompt(shell: Shell, words: tuple[str, ...]) -> str:
         ) from None
 
 
-def _settle(imagen: Imagen, ask: RequestInput, *, no_cloud: bool) -> tuple[Resolved, JobDraft]:
-    from imagen.cli.options.paths import require_writable
-    from imagen.services.submit.resolve import make_draft, resolve
-    from imagen.services.sync.copy_requirements import require_uploads
+def _submit(shell: Shell, process: Process, ledger: Ledger, draft: JobDraft) -> AcceptedJob:
+    from imagen.cli.draw.run_jobs import go_on_hint
+    from imagen.services.submit.submit_request import accept_job
 
-    context = imagen.submit_context()
-    if no_cloud:
-        context = replace(context, sync="off")
-    require_uploads(imagen.config, imagen.env, sync=context.sync)
-    resolved = resolve(ask, context, imagen.registry)
-    draft = make_draft(resolved, ask, context, now=datetime.now().astimezone())
-    require_writable(Path(draft.output.folder))
-    imagen.delivery_folders().require(draft.output)
-    return resolved, draft
-
-
-def _submit(shell: Shell, imagen: Imagen, draft: JobDraft, resolved: Resolved) -> None:
-    from imagen.cli.draw.running import go_on_hint, wake_workers
-    from imagen.ledger.jobs.submit import submit_job
-
-    for warning in resolved.warnings:
+    for warning in draft.requested.warnings if draft.requested else ():
         shell.screen.warn(warning)
-    submit_job(imagen.ledger, draft)
-    shell.interrupt.how_to_go_on = go_on_hint(imagen, [draft.id])
-    shell.interrupt.facts = _accepted(draft, resolved)
+    accepted = accept_job(ledger, draft)
+    hint = go_on_hint(process, [draft.id])
+    shell.interrupt.how_to_go_on = hint
+    shell.interrupt.facts = accepted.to_json()
     try:
-        wake_workers(imagen, [draft])
+        if process.has_broker:
+            _wake_workers(process, ledger, draft)
     except BrokerUnavailable as error:
-        late = BrokerUnavailable(
-            f"{error.message}; job {draft.id} is accepted and is drawn when Redis is back",
-            go_on_hint(imagen, [draft.id]),
-        )
-        raise Failed(late, _accepted(draft, resolved)) from error
+        late = f"{error.message}; job {draft.id} is accepted and is drawn when Redis is back"
+        raise Failed(BrokerUnavailable(late, hint), accepted.to_json()) from error
+    return accepted
 
 
-def _accepted(draft: JobDraft, resolved: Resolved) -> dict[str, Any]:
-    return {
-        "id": str(draft.id),
-        "state": "queued",
-        "seed": draft.request.seed,
-        "steps": draft.request.steps,
-        "negative": draft.request.negative,
-        "backend": draft.backend,
-        "width": draft.request.width,
-        "height": draft.request.height,
-        "requested_size": str(resolved.requested.size),
-        "format": draft.request.format,
-        "warnings": list(resolved.warnings),
-        "error": None,
-    }
+def _wake_workers(process: Process, ledger: Ledger, draft: JobDraft) -> None:
+    from imagen.services.submit.wakeups import wake_workers
+    from imagen.wiring.queue_parts import make_queue_publisher
+
+    wake_workers(make_queue_publisher(process, ledger), [draft])
 
 
-def _answer_accepted(shell: Shell, draft: JobDraft, resolved: Resolved) -> None:
+def _answer_accepted(shell: Shell, accepted: AcceptedJob) -> None:
     if shell.wants_json:
-        shell.screen.answer_json(_accepted(draft, resolved))
+        shell.screen.answer_json(accepted.to_json())
     else:
-        shell.screen.answer_result(str(draft.id), what="the job is accepted")
+        shell.screen.answer_result(str(accepted.draft.id), what="the job is accepted")
 
 
-def _draw(
-    shell: Shell, imagen: Imagen, draft: JobDraft, resolved: Resolved, *, timeout_s: float | None
-) -> tuple[Job, dict[str, Any]]:
-    """The job, once it is drawn and delivered, and the facts about it."""
-    from imagen.cli.draw.running import Watch, go_on_hint, run_jobs
+def _draw(runner: JobRunner, draft: JobDraft, *, timeout_s: float | None) -> JobView:
+    """The job, once it is drawn and delivered.
+
+    Raises:
+        Failed: it has no image; says why, with what is known of the job.
+    """
+    from imagen.cli.draw.job_messages import JobMessages
     from imagen.cli.screen.progress import one_job
     from imagen.domain.scope import Scope
     from imagen.services.report.job_view import view_jobs
 
-    _mention_leftovers(shell, imagen, draft)
-    watch = Watch(shell)
-    with one_job(shell.screen, f"drawing with {draft.backend}") as watch.steps:
-        run_jobs(
-            shell,
-            imagen,
-            Scope(job_ids=(draft.id,)),
-            watch=watch,
-            timeout_s=timeout_s,
-            max_attempts=_MAX_ATTEMPTS,
-        )
-    [view] = view_jobs(imagen.ledger, [draft.id])
-    job = view.job
-    error = watch.errors.get(job.id) or view.error
+    screen = runner.shell.screen
+    _tell_orphaned_jobs(runner, draft)
+    messages = JobMessages(screen)
+    with one_job(screen, f"drawing with {draft.backend}") as messages.steps:
+        scope = Scope(job_ids=(draft.id,))
+        runner.run(scope, messages, timeout_s=timeout_s, max_attempts=_MAX_ATTEMPTS)
+    [view] = view_jobs(runner.ledger, [draft.id])
     if view.is_done:
-        facts = view.to_json()
-        for warning in facts["warnings"]:
-            if warning not in resolved.warnings:
-                shell.screen.warn(warning)
-        return job, facts
-    if job.state.is_terminal:
-        # It may have been drawn, and paid for, and only its file could not be written.
-        _tell_outgoing(shell, imagen, job)
+        told = draft.requested.warnings if draft.requested else ()
+        for warning in view.record.warnings:
+            if warning not in told:
+                screen.warn(warning)
+        return view
+    if view.job.state.is_terminal:
+        # It may have been drawn and paid for without its file being written.
+        _tell_outgoing(runner, draft.id)
+    error = messages.errors.get(draft.id) or view.error
     if error is None:
-        phase = watch.phases.last
-        error = GaveUpWaiting(
-            f"gave up waiting for job {job.id}, which is {job.state.value}"
-            + (f": {phase}" if phase else ""),
-            go_on_hint(imagen, [job.id]),
-        )
-    else:
-        error = _with_alternatives(imagen, job, error)
+        error = _gave_up(runner, view.job, phase=messages.phases.last)
+    elif not runner.process.has_broker:
+        error = _with_alternatives(runner.registry, view.job, error)
     raise Failed(error, replace(view, error=error).to_json())
 
 
-def _mention_leftovers(shell: Shell, imagen: Imagen, draft: JobDraft) -> None:
-    """Nobody but another command would ever draw what an earlier one left behind."""
-    if imagen.has_broker:
+def _gave_up(runner: JobRunner, job: Job, *, phase: str) -> GaveUpWaiting:
+    state = job.state.value + (f": {phase}" if phase else "")
+    return GaveUpWaiting(
+        f"gave up waiting for job {job.id}, which is {state}",
+        runner.go_on_hint([job.id]),
+    )
+
+
+def _tell_orphaned_jobs(runner: JobRunner, draft: JobDraft) -> None:
+    """Without workers, jobs that an earlier command left are drawn only on request."""
+    if runner.process.has_broker:
         return
-    from imagen.ledger.queries.unfinished_jobs import count_leftovers
+    from imagen.services.report.orphaned_jobs import count_orphaned_jobs
 
-    number = count_leftovers(imagen.ledger, host=imagen.host, but=[draft.id])
-    if number:
-        jobs = (
-            "1 job of an earlier command waits"
-            if number == 1
-            else (f"{number:,} jobs of earlier commands wait")
-        )
-        shell.screen.say(f"{jobs}; draw with: imagen jobs resume --all, or imagen worker")
+    number = count_orphaned_jobs(runner.ledger, host=runner.process.host, without=draft.id)
+    if not number:
+        return
+    jobs = f"{number:,} jobs of earlier commands wait"
+    if number == 1:
+        jobs = "1 job of an earlier command waits"
+    runner.shell.screen.say(f"{jobs}; draw with: imagen jobs resume --all, or imagen worker")
 
 
-def _answer_drawn(shell: Shell, job: Job, facts: dict[str, Any]) -> None:
+def _answer_drawn(shell: Shell, view: JobView) -> None:
     if shell.wants_json:
-        shell.screen.answer_json(facts)
+        shell.screen.answer_json(view.to_json())
         return
     screen = shell.screen
     if screen.is_terminal:
-        from imagen.cli.screen.durations import brief
-
-        parts = [f"{facts['width']}x{facts['height']}"]
-        if facts["seed"] is not None:
-            parts.append(f"seed {facts['seed']}")
-        if facts["latency_ms"] is not None:
-            parts.append(brief(facts["latency_ms"] / 1000))
-        if facts["cost_usd"]:
-            parts.append(f"${facts['cost_usd']:.4g}")
-        screen.say(screen.paint(f"drawn by {job.backend}: {', '.join(parts)}", "dim"))
-    screen.answer_result(str(facts["path"]), what="the image is there")
+        screen.say(screen.paint(_drawn_line(view), "dim"))
+    screen.answer_result(str(view.job.output_path), what="the image is there")
 
 
-def _preview(shell: Shell, imagen: Imagen, job: Job, *, flag: bool | None) -> None:
-    """The image in a tmux window, where that is wanted; a failure is told and changes nothing."""
-    output = imagen.config.output
+def _drawn_line(view: JobView) -> str:
+    """``drawn by mock: 512x512, seed 7, 0.4 s``, and the price where there is one."""
+    from imagen.cli.screen.durations import brief
+
+    record, attempt = view.record, view.drawing_attempt
+    parts = [f"{record.width}x{record.height}"]
+    if record.seed is not None:
+        parts.append(f"seed {record.seed}")
+    if attempt is not None and attempt.latency_ms is not None:
+        parts.append(brief(attempt.latency_ms / 1000))
+    if attempt is not None and attempt.cost_usd:
+        parts.append(f"${float(attempt.cost_usd):.4g}")
+    return f"drawn by {view.job.backend}: {', '.join(parts)}"
+
+
+def _preview(shell: Shell, process: Process, job: Job, *, flag: bool | None) -> None:
+    """Show the image in a tmux window where that is wanted; a failure is told and no more."""
+    output = process.config.output
     setting = output.preview if flag is None else ("on" if flag else "off")
     if setting == "off":
         return
@@ -275,20 +251,23 @@ def _preview(shell: Shell, imagen: Imagen, job: Job, *, flag: bool | None) -> No
         tell(shell.screen, f"preview: {error.message}", error.hint)
 
 
-def _tell_outgoing(shell: Shell, imagen: Imagen, job: Job) -> None:
+def _tell_outgoing(runner: JobRunner, job_id: UUID) -> None:
     from imagen.cli.money.outgoing import tell_outgoing
     from imagen.domain.scope import Scope
 
-    tell_outgoing(shell, imagen, Scope(job_ids=(job.id,)))
+    tell_outgoing(runner.shell, runner.process, runner.ledger, Scope(job_ids=(job_id,)))
 
 
-def _with_alternatives(imagen: Imagen, job: Job, error: ImagenError) -> ImagenError:
+def _with_alternatives(registry: Registry, job: Job, error: ImagenError) -> ImagenError:
     """The same error; where its backend cannot be used now, its hint names what can."""
-    if not isinstance(error, BackendUnavailable | CredentialError) or imagen.has_broker:
+    if not isinstance(error, BackendUnavailable | CredentialError):
         return error
-    from imagen.services.submit.alternatives import alternatives
+    from imagen.services.report.backend_health import find_alternatives
 
-    others = alternatives(imagen.registry, job.backend)
+    others = [
+        f"{each.remedy}, for --backend {each.backend}".removeprefix(", for ")
+        for each in find_alternatives(registry, job.backend)
+    ]
     hints = [error.hint, f"when it can draw: imagen jobs retry {job.id}"]
     if others:
         hints.append(f"or draw with another backend: {'; '.join(others)}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from imagen.cli.draw.running import tell_warnings
+from imagen.cli.draw.job_messages import tell_warnings
+from imagen.cli.screen.progress import without_image
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.printable import printable_line
 from imagen.errors import GaveUpWaiting, ImagenError
@@ -13,7 +14,6 @@ from imagen.errors import GaveUpWaiting, ImagenError
 if TYPE_CHECKING:
     from imagen.services.control.job_changes import JobChanges
     from imagen.services.control.outcome import NamedOutcome, RunOutcome
-    from imagen.services.report.job_counts import JobCounts
 
 
 def answer_named(shell: Shell, outcome: NamedOutcome) -> None:
@@ -25,7 +25,7 @@ def answer_named(shell: Shell, outcome: NamedOutcome) -> None:
     for view in outcome.views:
         if view.is_done and not shell.wants_json:
             shell.screen.answer_result(str(view.job.output_path), what="the image is there")
-    tell_warnings(shell, outcome.warnings)
+    tell_warnings(shell.screen, outcome.warnings)
     if len(outcome.views) > 1:
         for view in outcome.without_image:
             if view.error is not None:
@@ -56,12 +56,6 @@ def answer_changes(shell: Shell, changes: JobChanges, error: ImagenError | None 
         Failed: there is an ``error``.
     """
     _finish(shell, changes.to_json(), error, error.exit_code if error else 0)
-
-
-def without_image(counts: JobCounts) -> str:
-    """``3 failed, 2 canceled``; "" where all are drawn."""
-    parts = [(counts.failed, "failed"), (counts.canceled, "canceled")]
-    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
 def _finish(

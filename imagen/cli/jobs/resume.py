@@ -30,15 +30,17 @@ def resume(
     What a backend was already working on is taken up there, not drawn twice. With a broker the
     workers draw, and this waits.
     """
+    from imagen.cli.draw.run_jobs import job_runner
     from imagen.cli.jobs.run_unfinished import draw_many, draw_named
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.control.select_jobs import select_jobs
 
     selector = typed_selector(ids, batch, every=every, flag="--all")
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        selected = select_jobs(imagen.ledger, selector, host=imagen.host)
-        if selected.named:
-            draw_named(shell, imagen, [job.id for job in selected.named], timeout_s=timeout_s)
-        else:
-            draw_many(shell, imagen, [selected.scope], timeout_s=timeout_s)
+    with shell.backends(config) as (process, ledger, registry):
+        selected = select_jobs(ledger, selector, host=process.host)
+        with job_runner(shell, process, ledger, registry) as runner:
+            if selected.named:
+                draw_named(runner, [job.id for job in selected.named], timeout_s=timeout_s)
+            else:
+                draw_many(runner, [selected.scope], timeout_s=timeout_s)

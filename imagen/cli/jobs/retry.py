@@ -40,6 +40,7 @@ def retry(
     A job whose image could not be written goes on from the image; with --output it is written
     elsewhere. With a broker the workers draw, and this prints the ids at once.
     """
+    from imagen.cli.draw.run_jobs import job_runner
     from imagen.cli.jobs.run_unfinished import draw_many, draw_named
     from imagen.cli.options.paths import explicit_output
     from imagen.cli.screen.log import set_up_logging
@@ -55,22 +56,25 @@ def retry(
     if output and len(ids) != 1:
         raise click.UsageError("--output is for one job: give its id", click.get_current_context())
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        ledger = imagen.ledger
-        selected = select_jobs(ledger, selector, host=imagen.host)
+    with shell.backends(config) as (process, ledger, registry):
+        selected = select_jobs(ledger, selector, host=process.host)
         if output:
             redirect_output(ledger, selected.named[0], Path(explicit_output(output)))
         changes = retry_selected(ledger, selected)
         for job in changes.left_alone:
             shell.screen.say(f"job {job.id} is {job.state.value}, so there is nothing to retry")
-        if imagen.has_broker:
-            wake_for_retried(ledger, imagen.queue_publisher, changes)
+        if process.has_broker:
+            from imagen.wiring.queue_parts import make_queue_publisher
+
+            wake_for_retried(ledger, make_queue_publisher(process, ledger), changes)
             _answer_put_back(shell, changes)
-        elif selected.named:
-            draw_named(shell, imagen, [job.id for job in selected.named], timeout_s=timeout_s)
-        else:
-            scopes = scopes_of([each.job_id for each in changes.changed])
-            draw_many(shell, imagen, scopes, timeout_s=timeout_s)
+            return
+        with job_runner(shell, process, ledger, registry) as runner:
+            if selected.named:
+                draw_named(runner, [job.id for job in selected.named], timeout_s=timeout_s)
+            else:
+                scopes = scopes_of([each.job_id for each in changes.changed])
+                draw_many(runner, scopes, timeout_s=timeout_s)
 
 
 def _answer_put_back(shell: Shell, changes: JobChanges) -> None:

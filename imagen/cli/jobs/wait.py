@@ -13,7 +13,8 @@ from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:
     from imagen.domain.scope import Scope
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.wiring.parts import Ledger
+    from imagen.wiring.process import Process
 
 
 @click.command(short_help="Wait until jobs are done; print their paths.")
@@ -27,7 +28,8 @@ def wait(shell: Shell, ids: tuple[str, ...], timeout_s: float | None, config: st
 
     Draws nothing here: without a broker that is what `imagen jobs resume` is for.
     """
-    from imagen.cli.draw.running import Watch, go_on_hint, run_jobs
+    from imagen.cli.draw.job_messages import JobMessages
+    from imagen.cli.draw.run_jobs import go_on_hint, job_runner
     from imagen.cli.jobs.answers import answer_named
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.control.outcome import named_outcome
@@ -36,22 +38,29 @@ def wait(shell: Shell, ids: tuple[str, ...], timeout_s: float | None, config: st
     if not ids:
         raise click.UsageError("give at least one job id", ctx=click.get_current_context())
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        host = imagen.host if imagen.has_broker else None
-        selected = select_jobs(imagen.ledger, JobSelector(ids), host=host)
+    with shell.backends(config) as (process, ledger, registry):
+        host = process.host if process.has_broker else None
+        selected = select_jobs(ledger, JobSelector(ids), host=host)
         job_ids = [job.id for job in selected.named]
-        hint = shell.interrupt.how_to_go_on = go_on_hint(imagen, job_ids)
-        watch = Watch(shell)
-        if imagen.has_broker:
-            run_jobs(shell, imagen, selected.scope, watch=watch, timeout_s=timeout_s)
+        hint = shell.interrupt.how_to_go_on = go_on_hint(process, job_ids)
+        messages = JobMessages(shell.screen)
+        if process.has_broker:
+            with job_runner(shell, process, ledger, registry) as runner:
+                runner.run(selected.scope, messages, timeout_s=timeout_s)
         else:
-            _wait(shell, imagen, selected.scope, timeout_s=timeout_s, hint=hint)
-        outcome = named_outcome(imagen.ledger, job_ids, errors=watch.errors, hint=hint)
+            _wait(shell, process, ledger, selected.scope, timeout_s=timeout_s, hint=hint)
+        outcome = named_outcome(ledger, job_ids, errors=messages.errors, hint=hint)
     answer_named(shell, outcome)
 
 
 def _wait(
-    shell: Shell, imagen: Imagen, scope: Scope, *, timeout_s: float | None, hint: str
+    shell: Shell,
+    process: Process,
+    ledger: Ledger,
+    scope: Scope,
+    *,
+    timeout_s: float | None,
+    hint: str,
 ) -> None:
     """Look at the rows until all are done: another process draws them, if any does."""
     from imagen.services.follow.wait_for_jobs import wait_for_jobs
@@ -62,10 +71,10 @@ def _wait(
     stop = threading.Event()
     with shell.interrupt.stopping(stop.set):
         wait_for_jobs(
-            imagen.ledger,
+            ledger,
             scope,
             stop=stop,
             timeout_s=timeout_s,
-            lease_s=imagen.config.workers.lease_s,
+            lease_s=process.config.workers.lease_s,
             on_unattended=tell_unattended,
         )

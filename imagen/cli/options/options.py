@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
 
 import click
 
-from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -34,57 +30,6 @@ json_option = click.option(
 config_option = click.option(
     "--config", metavar="PATH", help="The configuration to read. [default: ~/.config/imagen.yaml]"
 )
-
-
-def drawing_options(command: Function) -> Function:
-    """What to draw: the options that ``generate`` and ``batch`` have in common."""
-    options = [
-        click.option(
-            "--backend",
-            "-b",
-            default="",
-            metavar="NAME",
-            shell_complete=completion.backend_names,
-            help="What draws; see: imagen backends.",
-        ),
-        click.option(
-            "--size",
-            "-s",
-            default="",
-            metavar="WxH",
-            help="Pixels, each side 64..4096. [1024x1024]",
-        ),
-        click.option(
-            "--seed",
-            type=int,
-            default=0,
-            metavar="N",
-            help="The same seed draws the same. [random]",
-        ),
-        click.option(
-            "--steps", type=int, default=0, metavar="N", help="Sampling steps. [the backend's]"
-        ),
-        click.option(
-            "--style",
-            default="",
-            metavar="NAME",
-            shell_complete=completion.style_names,
-            help="Wording and defaults from the configuration.",
-        ),
-        click.option("--negative", default="", metavar="TEXT", help="What not to draw."),
-        click.option(
-            "--opt",
-            "options",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="An option for the backend; may be repeated.",
-        ),
-        click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the image."),
-        click.option("--no-cloud", is_flag=True, help="Keep it here, whatever is configured."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 timeout_option = click.option(

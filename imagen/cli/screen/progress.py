@@ -17,28 +17,17 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
+    from imagen.services.report.job_counts import JobCounts
+
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
 _SAY_PHASE_AFTER_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many jobs of a run are drawn, how many failed, and how many were canceled."""
-
-    drawn: int
-    failed: int
-    canceled: int = 0
-
-    @property
-    def over(self) -> int:
-        return self.drawn + self.failed + self.canceled
-
-    @property
-    def without_image(self) -> str:
-        """``3 failed, 2 canceled``; "" where all are drawn."""
-        parts = [(self.failed, "failed"), (self.canceled, "canceled")]
-        return ", ".join(f"{number:,} {what}" for number, what in parts if number)
+def without_image(counts: JobCounts) -> str:
+    """``3 failed, 2 canceled``; "" when no job ended without an image."""
+    parts = [(counts.failed, "failed"), (counts.canceled, "canceled")]
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
 class StepDisplay(Protocol):
@@ -108,7 +97,7 @@ class Meter:
         screen: Screen,
         *,
         total: int,
-        count: Callable[[], Count],
+        count: Callable[[], JobCounts],
         phase: Callable[[], str] = lambda: "",
     ) -> None:
         self._screen = screen
@@ -147,7 +136,7 @@ class Meter:
         with _live(self._screen, *columns, transient=True) as progress:
             task = progress.add_task("drawing", total=self._total, failed="", phase="")
             for count in self._counts(_LOOK_EVERY_S):
-                failed = count.without_image
+                failed = without_image(count)
                 phase = f"({told})" if (told := self._phase()) else ""
                 progress.update(task, completed=count.over, failed=failed, phase=phase)
 
@@ -162,7 +151,7 @@ class Meter:
             line = progress_line(count, self._total, before=before, spent_s=spent_s)
             self._screen.say(", ".join(filter(None, [line, self._phase()])))
 
-    def _counts(self, every_s: float) -> Iterator[Count]:
+    def _counts(self, every_s: float) -> Iterator[JobCounts]:
         """A count now, and then every so often; seldom where counting itself takes long."""
         while True:
             asked_s = time.monotonic()
@@ -177,15 +166,15 @@ class Meter:
                 return
 
 
-def progress_line(count: Count, total: int, *, before: int, spent_s: float) -> str:
+def progress_line(counts: JobCounts, total: int, *, before: int, spent_s: float) -> str:
     """``512 of 1,632 drawn, 3 failed, 4.1/s, about 4 min 33 s left``."""
-    parts = [f"{count.drawn:,} of {total:,} drawn"]
-    if count.without_image:
-        parts.append(count.without_image)
-    rate = (count.over - before) / spent_s if spent_s > 0 else 0.0
+    parts = [f"{counts.drawn:,} of {total:,} drawn"]
+    if failures := without_image(counts):
+        parts.append(failures)
+    rate = (counts.over - before) / spent_s if spent_s > 0 else 0.0
     if rate > 0:
         parts.append(f"{rate:.3g}/s")
-        parts.append(f"about {brief((total - count.over) / rate)} left")
+        parts.append(f"about {brief((total - counts.over) / rate)} left")
     return ", ".join(parts)
 
 

@@ -133,9 +133,9 @@ def _describe_broker(imagen: Imagen) -> str:
 
 
 def _backends(imagen: Imagen, registry: Registry) -> list[Finding]:
-    from imagen.services.submit.alternatives import check_all
+    from imagen.services.report.backend_health import check_backends
 
-    checked = check_all(registry, registry.names(), patience_s=_PATIENCE_S)
+    checked = check_backends(registry, registry.names(), patience_s=_PATIENCE_S)
     default = imagen.config.default_backend
     return [
         _of_backend(name, health, is_default=name == default) for name, health in checked.items()

@@ -47,41 +47,28 @@ def open_batch(ledger: Ledger, key: str, *, name: str) -> OpenedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A row of a batch that was in the ledger already, as it stands now."""
+class KnownRow:
+    """A row of a batch that an earlier run has put into the ledger, and its state now."""
 
     id: UUID
     state: JobState
-    position: int | None
-    error_code: str | None
-    error_message: str | None
 
 
-def known_rows(ledger: Ledger, dedupe_keys: Sequence[str], *, run: int) -> dict[str, Known]:
+def known_rows(ledger: Ledger, dedupe_keys: Sequence[str], *, run: int) -> dict[str, KnownRow]:
     """Those rows that the ledger holds already, by dedupe key; a thousand keys are a good size.
 
     Rows that are not finished are stamped with ``run``: they belong to this run too.
     """
     with ledger.read() as connection:
         found = connection.execute(
-            select(
-                jobs.c.dedupe_key,
-                jobs.c.id,
-                jobs.c.state,
-                jobs.c.position,
-                jobs.c.error_code,
-                jobs.c.error_message,
-            ).where(jobs.c.dedupe_key.in_(dedupe_keys))
+            select(jobs.c.dedupe_key, jobs.c.id, jobs.c.state).where(
+                jobs.c.dedupe_key.in_(dedupe_keys)
+            )
         ).all()
     if any(row.state not in TERMINAL_STATES for row in found):
         with ledger.write() as connection:
             _stamp(connection, dedupe_keys, run)
-    return {
-        row.dedupe_key: Known(
-            row.id, JobState(row.state), row.position, row.error_code, row.error_message
-        )
-        for row in found
-    }
+    return {row.dedupe_key: KnownRow(row.id, JobState(row.state)) for row in found}
 
 
 def submit_rows(ledger: Ledger, drafts: Sequence[JobDraft], *, run: int) -> None:

@@ -99,25 +99,25 @@ def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
 _WAITING = (JobState.QUEUED, JobState.GENERATED)
 
 
-def count_leftovers(ledger: Ledger, *, host: str, but: Sequence[UUID] = ()) -> int:
-    """How many unfinished jobs of ``host`` nobody holds; 0 while anybody draws or delivers there.
+def count_orphaned(ledger: Ledger, *, host: str, without: Sequence[UUID] = ()) -> int:
+    """How many unfinished jobs of ``host`` no process holds, but for the jobs ``without``.
 
-    A running batch keeps thousands of jobs waiting, and those are not left over.
+    0 while any process draws or delivers there: a running batch keeps thousands of jobs waiting.
     """
     is_held = jobs.c.lease_expires_at > now_plus()
     with ledger.read() as connection:
-        somebody_works = connection.execute(
+        held = connection.execute(
             select(jobs.c.id)
             .where(jobs.c.lease_owner.is_not(None), jobs.c.delivery_host == host, is_held)
             .limit(1)
         ).first()
-        if somebody_works:
+        if held is not None:
             return 0
         number = connection.scalar(
             select(func.count()).where(
                 jobs.c.state.in_([*_WAITING, JobState.RUNNING]),
                 jobs.c.delivery_host == host,
-                jobs.c.id.not_in(but),
+                jobs.c.id.not_in(without),
             )
         )
     return number or 0

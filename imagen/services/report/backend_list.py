@@ -12,8 +12,8 @@ from imagen.domain.size import DEFAULT_SIZE
 from imagen.errors import ImagenError
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.store.engine import Ledger
+from imagen.services.report.backend_health import check_backends
 from imagen.services.report.live_workers import describe_outages
-from imagen.services.submit.alternatives import check_all
 
 #: Seconds; a check takes at most 5.
 _PATIENCE_S = 6.0
@@ -61,7 +61,7 @@ def view_backends(
     Raises:
         LedgerError: the ledger is away.
     """
-    checked = check_all(registry, registry.names(), patience_s=_PATIENCE_S)
+    checked = check_backends(registry, registry.names(), patience_s=_PATIENCE_S)
     paused = paused_backends(ledger)
     outages = describe_outages(ledger, within_s=lease_s)
     return [

@@ -6,6 +6,7 @@ user with another configuration; so it reports its folders in the workers table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from imagen.domain.job import Output
 from imagen.errors import RequestError
 from imagen.ledger.jobs.worker_rows import live_workers
 from imagen.ledger.store.engine import Ledger
-from imagen.output.paths import check_target
+from imagen.output.paths import check_length, check_target
 from imagen.services.leases.process_lock import dead_among
 
 
@@ -76,3 +77,26 @@ def delivery_folders(
 def own_folders(own: Sequence[Path] | None) -> DeliveryFolders:
     """What this process may write itself."""
     return DeliveryFolders([] if own is None else [tuple(own)])
+
+
+def require_writable(folder: Path) -> None:
+    """Return when this process may create files in the folder, or create the folder itself.
+
+    Called before an image is drawn and paid for. Creates nothing.
+
+    Raises:
+        RequestError: a file stands there, or the user may not write there.
+    """
+    check_length(folder / "image.png", sidecar=True)
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RequestError(
+            f"cannot write to {folder}: {nearest} is a file", "choose another output folder"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(
+            f"cannot write to {folder}: no permission in {nearest}",
+            "make it writable, or choose another output folder",
+        )

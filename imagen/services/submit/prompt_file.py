@@ -22,8 +22,8 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A prompt and where it stands: ``number`` is the line's, ``position`` counts prompts."""
+class PromptLine:
+    """A prompt: ``number`` counts the lines of the file, ``position`` its prompts, both from 1."""
 
     number: int
     position: int
@@ -32,14 +32,14 @@ class Line:
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A file of prompts that was read through once and found good."""
+    """A file of prompts that was read through once and has no mistake."""
 
     file: IO[bytes]
     label: str
     sha256: str
     count: int
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[PromptLine]:
         """The prompts in order; reads the file afresh, one line at a time."""
         self.file.seek(0)
         return _lines(self.file, self.label)
@@ -126,7 +126,7 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _lines(file: IO[bytes], label: str) -> Iterator[Line]:
+def _lines(file: IO[bytes], label: str) -> Iterator[PromptLine]:
     # Some room for the white space around a prompt; a longer line is refused unread.
     most = 2 * MAX_PROMPT_BYTES
     position = number = 0
@@ -156,11 +156,11 @@ def _lines(file: IO[bytes], label: str) -> Iterator[Line]:
         if not text.replace("\x00", "").strip():
             raise RequestError(f"{label}:{number}: the prompt is blank", "remove the line")
         position += 1
-        yield Line(number, position, text)
+        yield PromptLine(number, position, text)
 
 
 def _carriage_return(label: str, number: int) -> RequestError:
-    """The error for what old Macs and some exports end lines with: all would be one prompt."""
+    """The error for lines that end as on old Macs: the whole file would be one prompt."""
     file = "FILE" if label == "standard input" else shlex.quote(label)
     return RequestError(
         f"{label}:{number}: the line holds a carriage return, which ends no line",

@@ -1,7 +1,7 @@
-"""Settles everything about a request that can be settled before it is accepted.
+"""Resolves a request before it is accepted: seed, style, size, backend, format and output path.
 
-Seed, style, size, backend, format, and the absolute output path: what a worker on another host
-draws and delivers later must not depend on anything it would have to look up again.
+A worker on another host, with another configuration, draws and delivers the job later, so the job
+carries every value that this needs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from imagen.output.paths import check_length
 
 @dataclass(frozen=True, slots=True)
 class RequestInput:
-    """What a person asked for; "" and 0 and None mean "the default"."""
+    """A request as it was typed; "", 0 and None mean "the default"."""
 
     prompt: str
     backend: str = ""
@@ -71,8 +71,8 @@ class SubmitContext:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPlace:
-    """Where in a batch a request stands."""
+class BatchRow:
+    """The row of a batch that a job draws."""
 
     batch_id: UUID
     name: str
@@ -83,18 +83,14 @@ class BatchPlace:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What is to be drawn and by whom, and what the user should be told about it."""
+    """What is to be drawn, and by which backend."""
 
     request: ImageRequest
     backend: str
     queue: str
     affinity: str | None
-    #: Before the backend fitted it, with the sentences for the user.
+    #: The request before the backend fitted it, with warnings for the user.
     requested: Requested
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return self.requested.warnings
 
 
 class Backends(BackendLookup, Protocol):
@@ -103,17 +99,17 @@ class Backends(BackendLookup, Protocol):
     def queue_of(self, name: str) -> str: ...
 
 
-def resolve(ask: RequestInput, context: SubmitContext, backends: Backends) -> Resolved:
-    """The request that ``ask`` comes to: flags over style, style over backend. No I/O.
+def resolve(request_input: RequestInput, context: SubmitContext, backends: Backends) -> Resolved:
+    """The request with its defaults: input over style, style over configuration. No I/O.
 
     Raises:
-        RequestError: something asked for cannot be; the message says what to type instead.
+        RequestError: a value is not possible; the message says what to type instead.
         ConfigError: the chosen backend is configured wrongly.
     """
-    style = context.style_of(ask.style) if ask.style else Style("")
-    name = ask.backend or style.backend or context.default_backend
+    style = context.style_of(request_input.style) if request_input.style else Style("")
+    name = request_input.backend or style.backend or context.default_backend
     backend = backends.get(name)
-    request, warnings = _request(ask, style, context, name)
+    request, warnings = _request(request_input, style, context, name)
     fitted = backend.fit(request)
     return Resolved(
         fitted.request,
@@ -132,28 +128,30 @@ def resolve(ask: RequestInput, context: SubmitContext, backends: Backends) -> Re
 
 def make_draft(
     resolved: Resolved,
-    ask: RequestInput,
+    request_input: RequestInput,
     context: SubmitContext,
     *,
     now: datetime,
-    place: BatchPlace | None = None,
+    batch_row: BatchRow | None = None,
 ) -> JobDraft:
-    """The job, ready to be accepted; ``now`` is the submitting shell's local time."""
+    """The job, ready to be accepted; ``now`` is the submitter's local time."""
     job_id = uuid7()
     return JobDraft(
         id=job_id,
         request=resolved.request,
-        output=_output(resolved, ask, context, job_id=job_id, now=now, place=place),
+        output=_output(
+            resolved, request_input, context, job_id=job_id, now=now, batch_row=batch_row
+        ),
         backend=resolved.backend,
         queue=resolved.queue,
         caller=context.caller,
         delivery_host=context.delivery_host,
-        lane=Lane.BULK if place else Lane.INTERACTIVE,
+        lane=Lane.BULK if batch_row else Lane.INTERACTIVE,
         affinity=resolved.affinity,
-        batch_id=place.batch_id if place else None,
-        position=place.position if place else None,
-        run=place.run if place else 0,
-        dedupe_key=place.dedupe_key if place else None,
+        batch_id=batch_row.batch_id if batch_row else None,
+        position=batch_row.position if batch_row else None,
+        run=batch_row.run if batch_row else 0,
+        dedupe_key=batch_row.dedupe_key if batch_row else None,
         owner_user_id=context.owner_user_id,
         sync=context.sync,
         requested=resolved.requested,
@@ -161,33 +159,34 @@ def make_draft(
 
 
 def draw_seed() -> int:
-    """A seed nobody asked for: 1..2**32-1."""
+    """A random seed, 1..2**32-1, for a request without one."""
     return 1 + secrets.randbelow(MAX_DRAWN_SEED)
 
 
 def _request(
-    ask: RequestInput, style: Style, context: SubmitContext, backend_name: str
+    request_input: RequestInput, style: Style, context: SubmitContext, backend_name: str
 ) -> tuple[ImageRequest, tuple[str, ...]]:
-    prompt, warnings = require_prompt(ask.prompt)
-    negative, more = clean_prompt(ask.negative or style.negative, what="negative prompt")
-    options, even_more = _clean_options(ask.options)
+    prompt, warnings = require_prompt(request_input.prompt)
+    negative, more = clean_prompt(request_input.negative or style.negative, what="negative prompt")
+    options, even_more = _clean_options(request_input.options)
     styled, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
-    size: Size = parse_size(ask.size) if ask.size else style.size or DEFAULT_SIZE
-    if not 0 <= ask.seed <= MAX_SEED:
-        raise RequestError(
-            f"seed {ask.seed} is outside 0..{MAX_SEED}", "0, or no --seed, draws one"
-        )
-    if ask.steps < 0:
-        raise RequestError(f"steps {ask.steps} is negative", f"0 is the default of {backend_name}")
+    size: Size = style.size or DEFAULT_SIZE
+    if request_input.size:
+        size = parse_size(request_input.size)
+    seed, steps = request_input.seed, request_input.steps
+    if not 0 <= seed <= MAX_SEED:
+        raise RequestError(f"seed {seed} is outside 0..{MAX_SEED}", "0, or no --seed, draws one")
+    if steps < 0:
+        raise RequestError(f"steps {steps} is negative", f"0 is the default of {backend_name}")
     request = ImageRequest(
         prompt=prompt,
         styled_prompt=styled,
         width=size.width,
         height=size.height,
-        seed=ask.seed or draw_seed(),
-        steps=ask.steps or style.steps,
+        seed=seed or draw_seed(),
+        steps=steps or style.steps,
         negative=negative,
-        format=_format(ask.output) or context.format,
+        format=_format(request_input.output) or context.format,
         style=style.name,
         options=options,
     )
@@ -195,7 +194,7 @@ def _request(
 
 
 def _clean_options(options: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The options as they can be stored; a shell may hand over bytes that are not UTF-8."""
+    """The options as the ledger can store them; a shell may pass bytes that are not UTF-8."""
     cleaned: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     for key, value in options.items():
@@ -227,17 +226,17 @@ def _format(output: str) -> str:
 
 def _output(
     resolved: Resolved,
-    ask: RequestInput,
+    request_input: RequestInput,
     context: SubmitContext,
     *,
     job_id: UUID,
     now: datetime,
-    place: BatchPlace | None,
+    batch_row: BatchRow | None,
 ) -> Output:
-    sidecar = context.sidecar if ask.sidecar is None else ask.sidecar
+    sidecar = context.sidecar if request_input.sidecar is None else request_input.sidecar
     folder = _storable(str(context.output_folder))
-    if ask.output:
-        path = Path(_storable(ask.output))
+    if request_input.output:
+        path = Path(_storable(request_input.output))
         check_length(path, sidecar=sidecar)
         return Output(str(path.parent), path.name, True, sidecar, context.metadata)
     request = resolved.request
@@ -250,8 +249,8 @@ def _output(
             "seed": request.seed,
             "backend": resolved.backend,
             "id": job_id,
-            "n": place.position if place else 1,
-            "batch": slugify(place.name) if place else "single",
+            "n": batch_row.position if batch_row else 1,
+            "batch": slugify(batch_row.name) if batch_row else "single",
             "width": request.width,
             "height": request.height,
             "model": slugify(resolved.affinity or resolved.backend),
@@ -259,14 +258,18 @@ def _output(
         },
     )
     if not split_suffix(name)[1]:
-        # A name of the template's own making; without a suffix the image could not be written.
+        # The template gave no suffix, and an image is not written without one.
         name += ".{ext}"
     check_length(Path(folder, name), sidecar=sidecar, numbered=True)
     return Output(folder, name, False, sidecar, context.metadata)
 
 
 def _storable(path: str) -> str:
-    """The path, which is going to stand in the ledger, in the sidecar and on a terminal."""
+    """The path, if the ledger and the sidecar can hold it.
+
+    Raises:
+        RequestError: it is not UTF-8.
+    """
     try:
         path.encode()
     except UnicodeEncodeError:

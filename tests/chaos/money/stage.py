@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from imagen.services.submit.prompt_file import Line
+from imagen.services.submit.prompt_file import PromptLine
 from imagen.services.submit.resolve import RequestInput
-from imagen.services.submit.submit_batch import BatchRun
+from imagen.services.submit.submit_batch import BatchIdentity, BatchRun
 from tests.chaos.environment import HOST, Environment
 from tests.fakes.replicate import FakeReplicate, Fault
 
@@ -93,8 +93,8 @@ class PaidEnvironment(Environment):
         ask = RequestInput(prompt="", backend=BACKEND, size="512x512", seed=seed)
         now = datetime.now().astimezone()
         run = BatchRun(imagen.ledger, imagen.submit_context(), imagen.registry, ask, now)
-        lines = [Line(number, number, prompt) for number, prompt in enumerate(prompts, 1)]
-        return run.submit(lines, key=f"name:money {seed} {prompts[0]}", name="money").added
+        lines = [PromptLine(number, number, prompt) for number, prompt in enumerate(prompts, 1)]
+        return run.submit(lines, BatchIdentity(f"name:money {seed} {prompts[0]}", "money")).added
 
 
 def make_environment(

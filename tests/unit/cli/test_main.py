@@ -77,7 +77,7 @@ def test_an_unexpected_error_is_one_line_without_its_message(imagen, monkeypatch
     def explode(*_: object, **__: object) -> None:
         raise RuntimeError("a password: hunter2")
 
-    monkeypatch.setattr("imagen.wiring.bootstrap.open_imagen", explode)
+    monkeypatch.setattr("imagen.wiring.process.open_process", explode)
     done = imagen("generate", "a fox")
 
     assert done.code == 1
@@ -88,7 +88,7 @@ def test_an_unexpected_error_is_one_line_without_its_message(imagen, monkeypatch
 
 
 def test_the_traceback_is_there_for_those_who_ask(imagen, monkeypatch):
-    monkeypatch.setattr("imagen.wiring.bootstrap.open_imagen", lambda *_: 1 / 0)
+    monkeypatch.setattr("imagen.wiring.process.open_process", lambda *_: 1 / 0)
 
     assert "Traceback" in imagen("generate", "a fox", env={"IMAGEN_DEBUG": "1"}).err
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.cli.options.paths import absolute, explicit_output, require_writable
+from imagen.cli.options.paths import absolute, explicit_output
 from imagen.errors import RequestError
+from imagen.services.submit.delivery_folders import require_writable
 
 
 def test_a_path_is_seen_from_the_working_directory(tmp_path, isolated_home):
@@ -27,6 +28,6 @@ def test_what_is_no_image_file_is_refused(path):
 
 def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
     # As root everything may be written, so the kernel's answer is given here.
-    monkeypatch.setattr("imagen.cli.options.paths.os.access", lambda *_: False)
+    monkeypatch.setattr("imagen.services.submit.delivery_folders.os.access", lambda *_: False)
     with pytest.raises(RequestError, match="no permission"):
         require_writable(tmp_path / "new")

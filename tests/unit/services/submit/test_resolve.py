@@ -18,7 +18,7 @@ from imagen.domain.style import Style
 from imagen.errors import RequestError
 from imagen.output.paths import check_target
 from imagen.services.submit.resolve import (
-    BatchPlace,
+    BatchRow,
     RequestInput,
     SubmitContext,
     draw_seed,
@@ -72,9 +72,11 @@ def settle(backends: Any) -> Any:
     """A function from what was asked to the draft."""
 
     def settle_it(prompt: str = "a red fox", context: SubmitContext = CONTEXT, **asked: Any) -> Any:
-        place = asked.pop("place", None)
+        batch_row = asked.pop("batch_row", None)
         ask = RequestInput(prompt, **asked)
-        return make_draft(resolve(ask, context, backends), ask, context, now=NOW, place=place)
+        return make_draft(
+            resolve(ask, context, backends), ask, context, now=NOW, batch_row=batch_row
+        )
 
     return settle_it
 
@@ -208,15 +210,15 @@ def test_a_flag_decides_about_the_sidecar(settle: Any) -> None:
 
 def test_every_placeholder_of_a_name_is_filled_in(settle: Any) -> None:
     naming = "{batch}/{n}-{width}x{height}-{backend}-{model}-{style}-{id}-{what}.{ext}"
-    place = BatchPlace(uuid4(), "My Prompts", 2, 17, "key")
+    batch_row = BatchRow(uuid4(), "My Prompts", 2, 17, "key")
 
-    draft = settle(context=replace(CONTEXT, naming=naming), style="header", place=place)
+    draft = settle(context=replace(CONTEXT, naming=naming), style="header", batch_row=batch_row)
 
     assert draft.output.name == (
         f"my-prompts/17-1536x768-other-other-header-{draft.id}-{{what}}.{{ext}}"
     )
     assert (draft.lane, draft.position, draft.run) == (Lane.BULK, 17, 2)
-    assert (draft.batch_id, draft.dedupe_key) == (place.batch_id, "key")
+    assert (draft.batch_id, draft.dedupe_key) == (batch_row.batch_id, "key")
 
 
 @pytest.mark.parametrize("naming", ["{slug}", "{slug}.{seed}", "pictures/{slug}/"])
@@ -289,7 +291,7 @@ def test_what_no_database_can_store_is_taken_out_with_a_warning(backends: Any, f
     resolved = resolve(RequestInput(**asked), CONTEXT, backends)
 
     assert getattr(resolved.request, field) == "a fox"
-    [warning] = resolved.warnings
+    [warning] = resolved.requested.warnings
     assert warning.startswith("removed 2 character(s)")
 
 
@@ -306,7 +308,7 @@ def test_options_that_no_database_can_store_are_refused_or_cleaned(
     submit_job(desk.ledger, draft)
 
     assert desk.job(draft.id).request.options == {"lora": "caf"}
-    assert resolved.warnings
+    assert resolved.requested.warnings
 
 
 def test_an_output_path_that_is_not_utf_8_is_refused(settle: Any) -> None:

@@ -17,9 +17,9 @@ from imagen.errors import RequestError
 from imagen.ledger.jobs.fenced_writes import Ending, record_failed
 from imagen.ledger.queries.batches import count_warnings
 from imagen.services.submit import submit_batch as batch_module
-from imagen.services.submit.prompt_file import Line
+from imagen.services.submit.prompt_file import PromptLine
 from imagen.services.submit.resolve import RequestInput, SubmitContext
-from imagen.services.submit.submit_batch import BatchRun, Submitted
+from imagen.services.submit.submit_batch import BatchIdentity, BatchRun, SubmittedBatch
 
 NOW = datetime(2026, 9, 6, 14, 3, 5)  # noqa: DTZ001  (the submitting shell's local time)
 
@@ -44,7 +44,7 @@ class Room:
 
     def run(
         self, prompts: Iterable[str], *, key: str = "prompts.txt", retry: bool = False, **asked: Any
-    ) -> Submitted:
+    ) -> SubmittedBatch:
         run = BatchRun(
             self.desk.ledger,
             self.context,
@@ -53,7 +53,7 @@ class Room:
             NOW,
             retry_failed=retry,
         )
-        return run.submit(lines(prompts), key=key, name=key)
+        return run.submit(lines(prompts), BatchIdentity(key, key))
 
     def prompts(self, scope: Any = None) -> list[str]:
         """What could be drawn, in order of claiming."""
@@ -64,9 +64,9 @@ class Room:
         return found
 
 
-def lines(prompts: Iterable[str]) -> Iterator[Line]:
+def lines(prompts: Iterable[str]) -> Iterator[PromptLine]:
     for position, prompt in enumerate(prompts, 1):
-        yield Line(2 * position, position, prompt)
+        yield PromptLine(2 * position, position, prompt)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def sqlite_room(sqlite_studio: Any) -> Room:
     return Room(sqlite_studio)
 
 
-def counts(submitted: Submitted) -> tuple[int, int, int, int]:
+def counts(submitted: SubmittedBatch) -> tuple[int, int, int, int]:
     """Total, added, unfinished, done."""
     return (submitted.total, submitted.added, submitted.unfinished, submitted.done)
 
@@ -202,8 +202,7 @@ def test_rows_that_failed_before_are_named_and_left(room: Room) -> None:
 
     assert counts(again) == (2, 0, 1, 0)
     assert (again.left_failed, again.retried) == (1, 0)
-    [row] = again.named_failures
-    assert (row.position, row.job_id, row.reason) == (1, failed, "refused")
+    assert again.failed_ids == (failed,)
     assert room.prompts(again.scope) == ["b"]
 
 
@@ -226,7 +225,7 @@ def test_only_so_many_failures_are_named(sqlite_room: Room) -> None:
     again = sqlite_room.run(str(number) for number in range(50))
 
     assert again.left_failed == 50
-    assert len(again.named_failures) == 20
+    assert len(again.failed_ids) == 20
 
 
 def test_a_row_that_cannot_be_names_its_line_and_keeps_those_before_it(
@@ -260,7 +259,7 @@ def test_two_runs_at_once_share_their_rows(room: Room, monkeypatch: pytest.Monke
     monkeypatch.setattr(batch_module, "CHUNK", 10)
     prompts = [f"prompt {number}" for number in range(100)]
     together = threading.Barrier(4)
-    found: list[Submitted] = []
+    found: list[SubmittedBatch] = []
 
     def run() -> None:
         together.wait(timeout=20)
@@ -302,7 +301,8 @@ def test_every_chunk_is_told_of(sqlite_room: Room, monkeypatch: pytest.MonkeyPat
     room = sqlite_room
     run = BatchRun(room.desk.ledger, room.context, room.studio.backends, RequestInput(""), NOW)
 
-    run.submit(lines("abcde"), key="k", name="k", on_chunk=lambda so_far: told.append(so_far.total))
+    identity = BatchIdentity("k", "k")
+    run.submit(lines("abcde"), identity, on_chunk=lambda so_far: told.append(so_far.total))
 
     assert told == [2, 4, 5]
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 from imagen.domain.drawn import Health
 from imagen.errors import ConfigError
-from imagen.services.submit.alternatives import alternatives, check_all
+from imagen.services.report.backend_health import (
+    Alternative,
+    check_backends,
+    find_alternatives,
+)
 
 
 @dataclass
@@ -64,9 +68,9 @@ def test_one_of_each_other_type_is_offered_if_it_can_draw_or_says_what_it_lacks(
         }
     )
 
-    assert alternatives(registry, "local-a") == [
-        "--backend mock",
-        "set SOME_TOKEN, for --backend paid-a",
+    assert find_alternatives(registry, "local-a") == [
+        Alternative("mock"),
+        Alternative("paid-a", "set SOME_TOKEN"),
     ]
 
 
@@ -79,7 +83,7 @@ def test_a_check_that_fails_hangs_or_cannot_be_built_spoils_nothing():
             "fine": Backend(Health("ok")),
         }
     )
-    found = check_all(registry, registry.names(), patience_s=0.3)
+    found = check_backends(registry, registry.names(), patience_s=0.3)
 
     assert found["hanging"] is None
     assert found["fine"] == Health("ok")

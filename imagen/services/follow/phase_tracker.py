@@ -1,4 +1,4 @@
-"""What the jobs of a command do while none of them makes a step, as their events told it."""
+"""What jobs do while none of them makes a step, as their events told it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from uuid import UUID
 
 from imagen.domain.printable import printable
 
-#: A job in progress tells something about every second; after this long it is not listened to.
-_FORGOTTEN_AFTER_S = 10.0
+#: A job in progress sends an event about every second; the phase of a silent one is too old.
+_VALID_FOR_S = 10.0
 
 
 @dataclass
-class JobPhases:
+class PhaseTracker:
     """The last phase of each job in progress. Threads share it.
 
-    ``last`` is what was told last, of whichever job.
+    ``last`` is the phase of the newest event of any job.
     """
 
     last: str = ""
     _phases: dict[UUID, tuple[str, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def hear(self, job_id: UUID, event: Mapping[str, object]) -> str:
+    def note_event(self, job_id: UUID, event: Mapping[str, object]) -> str:
         """The phase that an event tells; "" while steps pass, and once the job has ended."""
         with self._lock:
             if event.get("event") != "progress":
@@ -37,17 +37,15 @@ class JobPhases:
             return phase
 
     def drop(self, job_id: UUID) -> None:
-        """The job's attempt is over."""
+        """Forget a job whose attempt has ended."""
         with self._lock:
             self._phases.pop(job_id, None)
 
-    def common(self) -> str:
-        """A phase to show for all of them, the first one's; "" while one of them makes steps."""
+    def common_phase(self) -> str:
+        """The phase of the first job; "" while any of the jobs makes steps."""
         now_s = time.monotonic()
         with self._lock:
-            fresh = [
-                phase
-                for phase, heard_s in self._phases.values()
-                if now_s - heard_s < _FORGOTTEN_AFTER_S
+            valid = [
+                phase for phase, heard_s in self._phases.values() if now_s - heard_s < _VALID_FOR_S
             ]
-        return fresh[0] if fresh and all(fresh) else ""
+        return valid[0] if valid and all(valid) else ""
