@@ -19,8 +19,8 @@ from imagen.wiring.parts import held_lock
 if TYPE_CHECKING:
     from imagen.backends.registry import Registry
     from imagen.domain.scope import Scope
-    from imagen.ledger.store.engine import Ledger
     from imagen.services.leases.process_lock import ProcessLock
+    from imagen.wiring.parts import Ledger
     from imagen.wiring.process import Process
 
 _MOST_IDS_NAMED = 20

@@ -146,6 +146,9 @@ class Recorder:
     def wake_results(self, host: str) -> None:
         self.woken_hosts.append(host)
 
+    def announce_cancel(self) -> None:
+        return None
+
     def announce(self, job: Any, event: Mapping[str, object]) -> None:
         self.events.append((job.id, event))
 
