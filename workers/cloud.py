@@ -1,4 +1,4 @@
-"""Draws in the cloud: sixteen threads that mostly wait for answers."""
+"""Draws with cloud services: sixteen threads that mostly wait for answers."""
 
 from imagen.wiring.worker_programs import worker_program
 

@@ -1,4 +1,4 @@
-"""Draws on this host's own hardware: two threads, so that the next job waits inside ComfyUI."""
+"""Draws on the hardware of this host: two threads, so that the next job waits inside ComfyUI."""
 
 from imagen.wiring.worker_programs import worker_program
 

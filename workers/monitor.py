@@ -1,6 +1,6 @@
 """Flower, the live view of the queue: ``celery -A workers.monitor flower``.
 
-Looks at nobody's ledger, so that it goes on when the database is away. Flower reads its options
+Reads no ledger, so that it goes on when the database is away. Flower reads its options
 from ``FLOWER_…`` variables; those that are not set get careful values here.
 """
 
@@ -29,7 +29,7 @@ _CAREFUL = {
     "FLOWER_MAX_TASKS": "10000",
     # Each start of a worker has another name: forget those that went an hour ago.
     "FLOWER_PURGE_OFFLINE_WORKERS": "3600",
-    # What was asked and what came of it, first, and still narrow enough for a screen.
+    # The request and its outcome first, narrow enough for a screen.
     "FLOWER_TASKS_COLUMNS": "args,state,uuid,received,runtime,worker",
 }
 
@@ -38,7 +38,7 @@ def monitor_app(env: MutableMapping[str, str]) -> Celery:
     """The application that Flower watches; completes its options in ``env``.
 
     Raises:
-        CredentialError: nobody has chosen a user and a password for the page.
+        CredentialError: no user and password are set for the page.
         ConfigError: the configuration is wrong, or names no broker.
     """
     _require_password(env.get(_AUTH, ""))
@@ -51,8 +51,8 @@ def monitor_app(env: MutableMapping[str, str]) -> Celery:
 
 
 def _require_password(auth: str) -> None:
-    # Flower splits at commas and takes each part for the credentials of somebody: with a comma in
-    # the password its second half alone would open the door. Observed on flower 2.2.0.
+    # Flower splits at commas and takes each part for the credentials of a user: with a comma in the
+    # password its second half alone would be accepted. Observed on flower 2.2.0.
     pairs = [entry.partition(":") for entry in auth.split(",")]
     if not all(user and password for user, _, password in pairs):
         raise CredentialError(

@@ -1,4 +1,4 @@
-"""Delivers on this host what it asked for: files, sidecars, usage, uploads."""
+"""Delivers to this host what was requested there: files, sidecars, usage rows, uploads."""
 
 from imagen.wiring.worker_programs import worker_program
 

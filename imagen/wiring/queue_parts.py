@@ -77,6 +77,8 @@ def running_queue_worker(
         LedgerUnavailable: the ledger is away.
     """
     does_draw, does_deliver = role != "results", role == "results"
+    # A GPU host may be a rented one, whose rights in the ledger do not go that far.
+    reconciles = role != "gpu"
     stopping = Event()
     with ExitStack() as stack:
         stack.enter_context(held_lock(process, outbox=ledger if does_deliver else None))
@@ -109,8 +111,7 @@ def running_queue_worker(
             circuits.start()
             stack.callback(circuits.stop)
             CancelListener(publisher.client, heartbeat.beat).start()
-        if role != "gpu":
-            # A GPU host may be a rented one, whose rights in the ledger do not go that far.
+        if reconciles:
             maintenance = make_maintenance(process, ledger, publisher)
             maintenance.start()
             stack.callback(maintenance.stop)
@@ -127,10 +128,9 @@ def _make_worker(
     role: str,
     stopping: Event,
 ) -> QueueWorker:
-    coalescing = CoalescingPublisher(
-        publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
+    drawing = make_draw_service(
+        process, ledger, registry, heartbeat, CoalescingPublisher(publisher)
     )
-    drawing = make_draw_service(process, ledger, registry, heartbeat, coalescing)
     delivery = make_delivery(
         process, ledger, heartbeat, publisher, allowed_dirs=process.worker_allowed_dirs
     )

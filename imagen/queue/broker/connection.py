@@ -1,4 +1,4 @@
-"""The plain Redis connection beside Celery's: events, queue lengths, one-wake-up keys."""
+"""The Redis connection beside Celery's own: for events, queue lengths and keys of wake-ups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagen.errors import BrokerUnavailable
 def connect(broker_url: str) -> redis.Redis:
     """A thread-safe client; connects at the first command, and gives up after 3 s."""
     url = _redis_url(broker_url)
-    # A Unix socket knows no keepalive, and redis-py's connection to one refuses the option.
+    # Unix sockets have no keepalive, and redis-py refuses the option for them.
     only_tcp: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
@@ -29,7 +29,7 @@ def connect(broker_url: str) -> redis.Redis:
 
 
 def ping(broker_url: str) -> str:
-    """Where Redis is and which version answers.
+    """The version and the address of Redis, for people.
 
     Raises:
         BrokerUnavailable: it does not answer.

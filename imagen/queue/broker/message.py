@@ -18,12 +18,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagen.queue.broker.routing import DELIVER_TASK, GENERATE_TASK, SYNC_TASK
 
-#: Ours have less than 2 kB.
+#: Messages of imagen have less than 2 kB.
 MAX_MESSAGE_BYTES = 65_536
 
 
 class BrokenMessage(Exception):
-    """A message that no worker of ours can read; says what is wrong without quoting from it."""
+    """A message that a worker cannot read; says what is wrong without quoting from it."""
 
 
 class _Part(BaseModel):
@@ -102,10 +102,10 @@ class _Message(_Part):
 
 
 def check_message(raw: bytes) -> None:
-    """Whether Celery can be given this message of a queue.
+    """Accept a message of a queue that Celery can be given.
 
     Raises:
-        BrokenMessage: it cannot.
+        BrokenMessage: Celery cannot read it, or it is no message of imagen.
     """
     content = read_object(raw)
     try:
@@ -126,8 +126,8 @@ def read_object(raw: bytes) -> dict[str, Any]:
     try:
         content = loads(raw.decode())
     except Exception as error:
-        # Not only ValueError: kombu runs converters that a message may name, and a deep nesting is
-        # a RecursionError.
+        # Not only ValueError: kombu runs converters that the message names, and deep nesting raises
+        # RecursionError.
         raise BrokenMessage(f"not JSON ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise BrokenMessage(f"a JSON {type(content).__name__} instead of an object")
@@ -141,7 +141,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _check_body(body: str) -> None:
-    """Require one text as the arguments and nothing else, as Celery's protocol 2 encodes it."""
+    """Require exactly one argument, a text, as Celery's protocol 2 encodes it."""
     try:
         content = json.loads(base64.b64decode(body, validate=True))
     except (binascii.Error, ValueError, RecursionError) as error:

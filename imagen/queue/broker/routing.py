@@ -1,10 +1,10 @@
-"""Names of queues, keys and channels in Redis, in one place because operators type them."""
+"""The names of queues, keys and channels in Redis; operators type some of them."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-#: Before every key: several applications may share one Redis, whose pub/sub knows no databases.
+#: Before every key: several applications may share one Redis, whose pub/sub has no databases.
 KEY_PREFIX = "imagen:"
 
 GENERATE_TASK = "imagen.generate"
@@ -13,15 +13,15 @@ SYNC_TASK = "imagen.sync"
 
 #: A header of each message: which ledger its job is in.
 LEDGER_HEADER = "imagen_ledger"
-#: A header of a wake-up that a worker had no use for and has sent on: nobody sends it on again.
+#: A header of a wake-up that a worker has passed on; it is not passed on again.
 PASSED_ON_HEADER = "imagen_passed_on"
 
-#: Where it is told that some jobs were canceled.
+#: The channel of announcements that some jobs were canceled.
 CANCELS_CHANNEL = f"{KEY_PREFIX}events.cancels"
 
 
 def results_queue(host: str) -> str:
-    """The queue of what ``host`` has to deliver."""
+    """The queue of the results workers of ``host``."""
     return f"results.{host}"
 
 
@@ -31,7 +31,7 @@ def queue_key(queue: str) -> str:
 
 
 def drain_key(host: str) -> str:
-    """Set while a wake-up for the deliveries of ``host`` is on its way: one is enough for all."""
+    """The key that is set while a wake-up for the deliveries of ``host`` is on its way."""
     return f"{KEY_PREFIX}drain.{host}"
 
 
@@ -41,5 +41,5 @@ def outbox_key(host: str) -> str:
 
 
 def events_channel(job_id: UUID) -> str:
-    """Where it is told what happens to a job."""
+    """The channel of the events of a job."""
     return f"{KEY_PREFIX}events.{job_id}"

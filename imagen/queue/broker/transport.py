@@ -1,4 +1,4 @@
-"""kombu's Redis transport, made to outlive messages and lost connections that end a worker."""
+"""kombu's Redis transport without the messages and lost connections that would end a worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _CheckingRedis(kombu_redis.PrefixedStrictRedis):
                 check_message(raw)
             except BrokenMessage as error:
                 _log_dropped(queue.partition(b"\x06")[0].decode(errors="replace"), len(raw), error)
-                # As if the wait had ended without one. It is off the list, so it never comes back.
+                # As if no message had come in time. It is off the list, so it never comes back.
                 return None
         return answer
 
@@ -77,7 +77,7 @@ class CheckingTransport(kombu_redis.Transport):
             # These are about the connection: Celery makes another.
             raise
         except Exception as error:
-            # What the checks let through and Celery still cannot take.
+            # The checks let it through, and Celery cannot take it all the same.
             _log_dropped(queue, 0, error)
             self._drop(message)
 
@@ -93,6 +93,6 @@ class CheckingTransport(kombu_redis.Transport):
 
 
 def _log_dropped(queue: str, size_bytes: int, error: Exception) -> None:
-    # Never what is in it: it may be anything, a prompt or a password too.
+    # Not its content, which may be anything, also a prompt or a password.
     why = str(error) if isinstance(error, BrokenMessage) else type(error).__name__
     log.warning("message_dropped", extra={"queue": queue, "why": why, "size_bytes": size_bytes})

@@ -14,7 +14,7 @@ from imagen.queue.broker.routing import CANCELS_CHANNEL
 
 log = logging.getLogger(__name__)
 
-#: How long one look at the channel lasts, and so how long ``stop`` may take.
+#: How long one wait for a message lasts.
 _LISTEN_S = 1.0
 #: Between two looks at the ledger, when cancels come by the hundred.
 _REST_S = 0.2
@@ -22,7 +22,8 @@ _CONNECT_AGAIN_S = 2.0
 
 
 def announce_cancel(client: redis.Redis) -> None:
-    """Have every worker look now which of its jobs are canceled; without Redis they look later."""
+    """Have every worker look now which of its jobs are canceled; without Redis they look with
+    their next heartbeat."""
     try:
         client.publish(CANCELS_CHANNEL, b"")
     except redis.RedisError as error:
@@ -31,7 +32,7 @@ def announce_cancel(client: redis.Redis) -> None:
 
 @dataclass
 class CancelListener:
-    """Calls ``look`` soon after each announcement, and after each time that it was deaf."""
+    """Calls ``look`` soon after each announcement, and each time that it has connected."""
 
     client: redis.Redis
     look: Callable[[], None]
@@ -52,7 +53,7 @@ class CancelListener:
             try:
                 self._listen()
             except redis.RedisError as error:
-                # Heartbeats hear of a cancel meanwhile.
+                # Meanwhile heartbeats learn of cancels.
                 log.debug("cancels_not_heard", extra={"why": str(error)})
                 self._stop.wait(_CONNECT_AGAIN_S)
 

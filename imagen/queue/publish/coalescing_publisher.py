@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagen.queue.publish.publisher import CeleryPublisher
+from imagen.domain.job import Job, Wakeup
+from imagen.domain.protocols import Publisher
 
-#: Deliveries of a busy worker are announced at most this often; the first one at once.
+#: The shortest time between two wake-ups of a busy worker; the first one is sent at once.
 _PAUSE_S = 0.05
 
 
 @dataclass
-class CoalescingPublisher(CeleryPublisher):
-    """A publisher for those who draw: nobody waits for Redis before the next image.
+class CoalescingPublisher:
+    """A publisher for threads that draw: none waits for Redis before its next image.
 
-    A wake-up that is still to be sent when the process dies is sent by the caretaker of another.
+    A wake-up that is not sent yet when the process dies is sent by the top-up of another process.
     """
 
+    inner: Publisher
     _hosts: set[str] = field(default_factory=set)
-    _rung: threading.Condition = field(default_factory=threading.Condition)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
 
+    def wake_workers(self, queue: str, wakeups: Sequence[Wakeup]) -> None:
+        self.inner.wake_workers(queue, wakeups)
+
+    def wake_outbox(self, host: str) -> None:
+        self.inner.wake_outbox(host)
+
+    def announce(self, job: Job, event: Mapping[str, object]) -> None:
+        self.inner.announce(job, event)
+
     def wake_results(self, host: str) -> None:
-        with self._rung:
+        with self._changed:
             self._hosts.add(host)
-            self._rung.notify()
+            self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="imagen-bell", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="imagen-wake-results", daemon=True
+                )
                 self._thread.start()
 
     def _run(self) -> None:
         pause = threading.Event()
         while True:
-            with self._rung:
+            with self._changed:
                 while not self._hosts:
-                    self._rung.wait()
+                    self._changed.wait()
                 hosts, self._hosts = self._hosts, set()
             for host in hosts:
-                super().wake_results(host)
+                self.inner.wake_results(host)
             pause.wait(_PAUSE_S)

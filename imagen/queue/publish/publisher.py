@@ -31,10 +31,10 @@ from imagen.queue.publish.cancel_events import announce_cancel
 
 log = logging.getLogger(__name__)
 
-#: How long a delivery wake-up that got lost keeps others from being sent.
+#: For so long a lost wake-up of a results worker keeps others from being sent.
 _DRAIN_KEY_MS = 2000
 
-#: More are not left waiting: each wakes for all, and a host may be switched off for weeks.
+#: No more wait in the queue of a host: each serves all, and a host may be off for weeks.
 _MOST_WAKEUPS = 10
 
 _UNREACHABLE = (kombu.exceptions.OperationalError, redis.RedisError, OSError)
@@ -53,52 +53,31 @@ class CeleryPublisher:
         try:
             with self.app.producer_pool.acquire(block=True) as producer:
                 if len(wakeups) == 1:
-                    self._send_generate(producer, queue, wakeups[0])
+                    self._send_wakeup(queue, wakeups[0], producer)
                     return
-                # One pipeline for all; an error in between leaves it unknown which were sent,
-                # which is no matter: a wake-up too many or too few changes nothing.
+                # One pipeline for all; after an error it is unknown which were sent. That does no
+                # harm: a wake-up too many or too few changes nothing.
                 with cast("Any", producer).batch(max_size=1000):
                     for wakeup in wakeups:
-                        self._send_generate(producer, queue, wakeup)
+                        self._send_wakeup(queue, wakeup, producer)
         except _UNREACHABLE as error:
             raise unavailable(self.broker_url, error) from error
 
-    def _send_generate(self, producer: Any, queue: str, wakeup: Wakeup) -> None:
-        self.app.send_task(
-            GENERATE_TASK,
-            args=[wakeup.label],
-            task_id=str(wakeup.job_id),
-            queue=queue,
-            producer=producer,
-            headers={LEDGER_HEADER: str(self.ledger_id)},
-            argsrepr=f"({wakeup.label})",
-            kwargsrepr="{}",
-        )
-
     def pass_on(self, queue: str, task_id: str, label: str, *, retries: int = 0) -> None:
         """Send a wake-up again, marked, for another worker; never raises."""
-        headers = {LEDGER_HEADER: str(self.ledger_id), PASSED_ON_HEADER: True}
+        mark = {PASSED_ON_HEADER: True}
         try:
-            self.app.send_task(
-                GENERATE_TASK,
-                args=[label],
-                task_id=task_id,
-                queue=queue,
-                headers=headers,
-                retries=retries,
-                argsrepr=f"({label})",
-                kwargsrepr="{}",
-            )
+            self._send(GENERATE_TASK, label, queue, headers=mark, task_id=task_id, retries=retries)
         except _UNREACHABLE as error:
-            # The caretaker sends what is missing.
+            # The top-up sends what is missing.
             log.warning("wakeup_not_passed_on", extra={"queue": queue, "why": str(error)})
 
     def wake_results(self, host: str) -> None:
-        """One wake-up serves every delivery that waits, so only one is under way at a time."""
+        """Wake the results worker of ``host``: one wake-up under way serves all that waits."""
         self._wake_once(DELIVER_TASK, host, drain_key(host))
 
     def wake_outbox(self, host: str) -> None:
-        """The same for what has to be sent to Supabase."""
+        """The same for what is to be sent to Supabase."""
         self._wake_once(SYNC_TASK, host, outbox_key(host))
 
     def _wake_once(self, task: str, host: str, key: str) -> None:
@@ -107,17 +86,35 @@ class CeleryPublisher:
                 return
             if self.client.llen(queue_key(results_queue(host))) >= _MOST_WAKEUPS:
                 return
-            self.app.send_task(
-                task,
-                args=[host],
-                queue=results_queue(host),
-                headers={LEDGER_HEADER: str(self.ledger_id)},
-                argsrepr=f"({host})",
-                kwargsrepr="{}",
-            )
+            self._send(task, host, results_queue(host))
         except _UNREACHABLE as error:
-            # Somebody looks at what waits every second and sends it again.
+            # The top-up looks every second at what waits, and sends it again.
             log.warning("wakeup_not_sent", extra={"task": task, "host": host, "why": str(error)})
+
+    def _send_wakeup(self, queue: str, wakeup: Wakeup, producer: Any) -> None:
+        self._send(
+            GENERATE_TASK, wakeup.label, queue, task_id=str(wakeup.job_id), producer=producer
+        )
+
+    def _send(
+        self,
+        task: str,
+        argument: str,
+        queue: str,
+        *,
+        headers: Mapping[str, object] | None = None,
+        **options: Any,
+    ) -> None:
+        self.app.send_task(
+            task,
+            args=[argument],
+            queue=queue,
+            headers={LEDGER_HEADER: str(self.ledger_id), **(headers or {})},
+            # Flower shows it.
+            argsrepr=f"({argument})",
+            kwargsrepr="{}",
+            **options,
+        )
 
     def announce_cancel(self) -> None:
         """Tell workers that jobs were canceled; never raises."""
@@ -125,10 +122,10 @@ class CeleryPublisher:
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
         if job.lane is Lane.BULK and event.get("event") != "progress":
-            # Nobody waits for bulk rows one by one: they are counted in the ledger.
+            # Commands count the rows of a batch in the ledger.
             return
         try:
             self.client.publish(events_channel(job.id), json.dumps(event))
         except _UNREACHABLE as error:
-            # Whoever waits looks at the row as well.
+            # A waiting command looks at the row as well.
             log.debug("event_not_sent", extra={"job_id": str(job.id), "why": str(error)})

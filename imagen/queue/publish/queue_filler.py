@@ -1,8 +1,8 @@
 """Keeps enough wake-ups in Redis: messages waiting >= min(claimable jobs, window).
 
-This one rule covers lost messages, a flushed Redis, the feeding of bulk runs and retries that have
-come due. An extra message is a no-op. A job whose backend no live worker can reach does not count:
-nothing would consume its message.
+This one rule covers lost messages, a flushed Redis, bulk runs and retries that have come due. An
+extra message is a no-op. A job whose backend no live worker can reach does not count: no worker
+would consume its message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imagen.services.submit.wakeups import wakeup_for
 
 @dataclass(frozen=True)
 class QueueFiller:
-    """Tops up every queue from what the ledger says is waiting."""
+    """Tops every queue up to what waits in the ledger."""
 
     ledger: Ledger
     publisher: Publisher
@@ -37,11 +37,11 @@ class QueueFiller:
     broker_url: str
     #: The most messages that this keeps waiting in one queue.
     window: int
-    #: A worker that was not heard of for so long is gone.
+    #: A worker that has not reported for so long counts as dead.
     lease_s: float = 30.0
 
     def top_up(self) -> int:
-        """Send the wake-ups that are missing; says how many for drawing.
+        """Send the wake-ups that are missing; says how many of them to draw.
 
         Raises:
             BrokerUnavailable: Redis is away; the jobs wait.
@@ -61,7 +61,7 @@ class QueueFiller:
         waiting = self._length(queue)
         if waiting >= claimable:
             return 0
-        # The first ones probably have theirs: a queue is first in, first out.
+        # The first jobs probably have their messages: a queue is first in, first out.
         missing = claimable - waiting
         jobs = waiting_jobs(self.ledger, queue, skip=waiting, limit=missing, without=without)
         if jobs:

@@ -26,10 +26,10 @@ class Consumption:
     _wanted: frozenset[str] = field(default_factory=frozenset)
 
     def limit_to(self, wanted: Collection[str]) -> None:
-        """Consume these of the queues only, soon; of two calls the later one holds."""
+        """Consume only these of the queues, soon; of two calls the later one counts."""
         self._wanted = frozenset(wanted)
-        # kombu keeps what is to be called in a set: two calls may come in either order, so each
-        # one applies the newest wish. Observed on kombu 5.7.0.
+        # kombu keeps the functions to be called in a set, so two calls may come in either order:
+        # each applies the newest choice. Observed on kombu 5.7.0.
         self.consumer.call_soon(self._apply)
 
     def _apply(self) -> None:
@@ -78,7 +78,7 @@ class ReachableQueues:
         """
         if self.consume is None:
             return
-        # One at a time: a look that was begun before a circuit closed must not have the last word.
+        # One at a time: a choice that was made before a circuit closed must not be applied last.
         with self._turn:
             self.consume([queue for queue in self.names if self._is_of_use(queue)])
 

@@ -39,7 +39,7 @@ class Maintenance:
             log.debug("turn_not_given_up", extra={"why": str(error)})
 
     def tick(self) -> None:
-        """One round, now; what goes wrong is logged once, not every second."""
+        """Do one round now; an error that lasts is logged once, not every second."""
         try:
             if self.reconciler.tick():
                 self.filler.top_up()
@@ -54,5 +54,5 @@ class Maintenance:
             try:
                 self.tick()
             except Exception:
-                # Without this thread lost messages stay lost, so nothing may end it.
+                # Without this thread lost messages stay lost, so no error may end it.
                 log.exception("reconcile_failed")

@@ -33,7 +33,7 @@ _FLUSH_EVENTS_S = 0.25
 
 
 def refuse_remote_sqlite(ledger: Ledger, broker_url: str) -> None:
-    """Raises ConfigError for a ledger that other hosts cannot see with a broker that they can."""
+    """Raises ConfigError where other hosts can reach the broker but not the ledger."""
     if ledger.kind == "sqlite" and not is_loopback(broker_url):
         raise ConfigError(
             f"the broker {shown_url(broker_url)} is on another host, but the ledger is the SQLite "
@@ -51,7 +51,7 @@ def refuse_foreign_messages(
     """
     for queue in queues:
         try:
-            # Workers take from the right end.
+            # Workers take messages from the right end.
             message = client.lindex(queue_key(queue), -1)
         except redis.RedisError:
             return
@@ -92,7 +92,7 @@ def attach(
     add_tasks(app, lambda: started[0])
 
     def check_pool(options: dict[str, Any], **_: Any) -> None:
-        # Celery's own default, prefork, is no choice of anybody: it gives way to our setting.
+        # Celery's own default, prefork, is not named here: our setting replaces it.
         pool = options.get("pool")
         if pool is not None and pool is not TaskPool:
             raise SystemExit(
@@ -101,8 +101,8 @@ def attach(
             )
 
     def send_events_seldom(sender: Any, **_: Any) -> None:
-        # Celery sends the events of tasks after each round of its loop: two fifths of the consuming
-        # thread's time (measured). Here by the two dozen, or four times a second.
+        # Celery sends the events of tasks after each round of its loop, which takes two fifths of
+        # the consuming thread's time (measured). Here they are sent four times a second.
         dispatcher, hub = sender.event_dispatcher, sender.hub
         if hub is not None and dispatcher is not None and dispatcher.on_send_buffered is not None:
             dispatcher.on_send_buffered = None
@@ -117,7 +117,7 @@ def attach(
         try:
             started.append(stack.enter_context(running()))
         except Exception as error:
-            # Celery would go on without it: a worker that draws but lets its leases run out.
+            # Celery would go on: with a worker that draws but lets its leases run out.
             traceback.print_exc()
             raise SystemExit(1) from error
 
@@ -142,14 +142,14 @@ def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = 
     Raises:
         SystemExit: with a status other than 0, because it ended without having been told to.
     """
-    # Of each message it says "received", but what matters is the job that is claimed for it.
+    # It logs each message as received; the log line of the job claimed for it says more.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     arguments = [
         "worker",
         "--loglevel=INFO",
         # Two workers of a role on one host need names of their own.
         f"--hostname={role}-{token}@{socket.gethostname()}",
-        # A second at start, and chatter that nothing here uses.
+        # They take a second at start and send messages that nothing here uses.
         "--without-mingle",
         "--without-gossip",
     ]
@@ -162,7 +162,7 @@ def run(app: Celery, role: str, *, concurrency: int | None = None, token: str = 
 
     signals.worker_init.connect(keep, weak=False)
     app.worker_main(arguments)
-    # worker_main keeps the status to itself: a service manager would take every end for a success.
+    # worker_main returns no status: a service manager would take every end for a success.
     status = programs[0].exitcode if programs else None
     if status != 0:
         raise SystemExit(status or 1)

@@ -1,4 +1,4 @@
-"""Tells the end of a task under the id of the job that it drew.
+"""Reports the end of a task to Flower under the id of the job that it drew.
 
 A wake-up has the id of the job that it was sent for, but the worker that gets it draws the best
 waiting job. Under the wake-up's id Flower would show the end of one job as that of another.
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from celery.worker.request import Request
 
-#: The job that was drawn, by the delivery tag of the wake-up; until the end is told.
+#: The job that was drawn, by the delivery tag of the wake-up; until its end is reported.
 _drawn: dict[str, UUID] = {}
 
 _ENDS = frozenset({"task-succeeded", "task-failed", "task-retried"})

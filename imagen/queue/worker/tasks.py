@@ -1,4 +1,4 @@
-"""The Celery tasks, thin: claim and work through the worker, then decide on Celery's retry."""
+"""The Celery tasks: each calls one part of the worker, then decides on Celery's own retry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: prefetch limit, and doubles them when they outlive the visibility timeout.
 MAX_COUNTDOWN_S = 60.0
 
-# For what is safe at any time: the wake-up comes again while the ledger is away.
+# While the ledger is away the wake-up comes again, which is safe for all tasks.
 _WHILE_LEDGER_IS_AWAY: dict[str, Any] = {
     # Of this app only: Celery hands shared tasks on to every other app of the process, where the
     # name would stand for another worker's.
@@ -50,7 +50,7 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
     @app.task(
         name=GENERATE_TASK,
         bind=True,
-        # A failed job is no failure of the program: one line in the log, no traceback.
+        # A failed job is not a failure of the program: one line in the log, no traceback.
         throws=(ImagenError,),
         Request=WakeupRequest,
         **_WHILE_LEDGER_IS_AWAY,
@@ -61,7 +61,7 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
         outcome = here.drawing.draw_one()
         if outcome is None:
             _pass_on(self, here.drawing, label)
-            return _useless(here.job(UUID(self.request.id)))
+            return _result_without_job(here.job(UUID(self.request.id)))
         if str(outcome.job_id) != self.request.id:
             note_drawn(self.request.properties, outcome.job_id)
         _retry_if_due_soon(self, outcome, label)
@@ -82,7 +82,7 @@ def add_tasks(app: Celery, worker: Callable[[], QueueWorker]) -> None:
 
 
 def _pass_on(task: Task[Any, Any], drawing: WakeupDrawing, label: str) -> None:
-    """Send a wake-up on, once, that another worker may have a use for."""
+    """Send a wake-up on, once, that may be of use to another worker."""
     request: Any = task.request
     if drawing.leaves_backends_out and not request.get(PASSED_ON_HEADER):
         queue = request.delivery_info["routing_key"]
@@ -92,8 +92,8 @@ def _pass_on(task: Task[Any, Any], drawing: WakeupDrawing, label: str) -> None:
 def _retry_if_due_soon(task: Task[Any, Any], outcome: ClaimOutcome, label: str) -> None:
     """Celery's own retry, after the wait that the retry policy chose and the row says too.
 
-    Without a message where the wait is long, ends with a pause, or the job is another one than that
-    of the message: then the top-up sends one when it is time.
+    No message is sent where the wait is long, ends with a pause, or the job is another one than
+    that of the message: then the top-up sends one when the job is due.
     """
     retry = outcome.retry
     if retry is None:
@@ -110,21 +110,21 @@ def _retry_if_due_soon(task: Task[Any, Any], outcome: ClaimOutcome, label: str) 
             **options,
         )
     except (Reject, kombu.exceptions.OperationalError, OSError):
-        # Redis is away, which Celery makes a Reject of (observed on 5.7). The row's not_before says
-        # the same; the reconciler sends the message.
+        # Redis is away, for which Celery raises Reject (observed on 5.7). The row has the same time
+        # in not_before, and the top-up sends the message.
         return
 
 
-def _useless(job: Job | None) -> dict[str, Any]:
-    """What Flower is told of a wake-up that found nothing to draw: what its own job has come to.
+def _result_without_job(job: Job | None) -> dict[str, Any]:
+    """The result that Flower shows for a wake-up that found nothing to draw: the state of its job.
 
-    SUCCESS would hide how the job fails, or has failed: Flower ranks it above FAILURE, whatever
-    comes first. Observed on Celery 5.7.0.
+    SUCCESS would hide a failure of the job: Flower ranks it above FAILURE, in whatever order they
+    come. Observed on Celery 5.7.0.
 
     Raises:
         ImagenError: the job failed.
         Retry: it waits to be tried again.
-        Ignore: it waits or runs; the wake-up that draws it tells its end.
+        Ignore: it waits or runs; the wake-up that draws it reports its end.
     """
     match job:
         case Job(state=JobState.FAILED):
@@ -141,16 +141,16 @@ def _recorded_error(job: Job) -> ImagenError:
 
 
 def _shown(error: ImagenError) -> ImagenError:
-    """The error without what led to it: Flower shows whole tracebacks, and the foreign exceptions
-    in them may hold a prompt."""
+    """The error without its causes: Flower shows whole tracebacks, and the foreign exceptions in
+    them may contain a prompt."""
     return type(error)(*error.args)
 
 
 def _result(outcome: ClaimOutcome) -> dict[str, Any]:
-    """What Flower shows of a task: no prompt, no path.
+    """What Flower shows as the result of a task: no prompt, no path.
 
     Raises:
-        ImagenError: the job failed; so Flower counts it among the failures.
+        ImagenError: the job failed, so that Flower counts it among the failures.
     """
     if outcome.state is JobState.FAILED and outcome.error is not None:
         raise _shown(outcome.error) from None

@@ -1,4 +1,4 @@
-"""Those who draw do not wait for Redis, and their wake-ups are gathered."""
+"""Threads that draw do not wait for Redis, and their wake-ups are gathered."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ from tests.chaos.environment import wait_until
 
 
 @pytest.fixture
-def doorbell(publisher):
-    return CoalescingPublisher(
-        publisher.app, publisher.client, publisher.broker_url, publisher.ledger_id
-    )
+def coalescing(publisher):
+    return CoalescingPublisher(publisher)
 
 
 def is_woken(mailbox):
     return lambda: len(mailbox.ids("results.here")) == 1
 
 
-def test_every_host_is_woken(doorbell, mailbox):
-    doorbell.wake_results("here")
-    doorbell.wake_results("there")
+def test_every_host_is_woken(coalescing, mailbox):
+    coalescing.wake_results("here")
+    coalescing.wake_results("there")
 
     wait_until(is_woken(mailbox), what="here is woken")
     wait_until(lambda: len(mailbox.ids("results.there")) == 1, what="so is there")
 
 
-def test_all_that_is_rung_for_meanwhile_is_one_wake_up(doorbell, monkeypatch):
+def test_all_that_is_rung_for_meanwhile_is_one_wake_up(coalescing, monkeypatch):
     woken: Counter[str] = Counter()
     may_go_on = threading.Event()
 
@@ -41,37 +39,35 @@ def test_all_that_is_rung_for_meanwhile_is_one_wake_up(doorbell, monkeypatch):
         assert may_go_on.wait(10)
 
     monkeypatch.setattr(CeleryPublisher, "wake_results", wake)
-    doorbell.wake_results("here")
+    coalescing.wake_results("here")
     wait_until(lambda: woken["here"] == 1, what="the first one is being sent")
 
     for _ in range(200):
-        doorbell.wake_results("here")
-    doorbell.wake_results("the last")
+        coalescing.wake_results("here")
+    coalescing.wake_results("the last")
     may_go_on.set()
 
     wait_until(lambda: woken["the last"] == 1, what="all are sent")
     wait_until(lambda: woken["here"] == 2, what="all are sent")
 
 
-def test_an_image_that_is_generated_after_a_drain_began_is_rung_for_again(doorbell, mailbox):
-    doorbell.wake_results("here")
+def test_an_image_that_is_generated_after_a_drain_began_is_rung_for_again(coalescing, mailbox):
+    coalescing.wake_results("here")
     wait_until(is_woken(mailbox), what="here is woken")
 
     # As a drain does first of all.
     mailbox.client.flushall()
-    doorbell.wake_results("here")
+    coalescing.wake_results("here")
 
     wait_until(is_woken(mailbox), what="here is woken again")
 
 
-def test_a_redis_that_is_away_does_not_end_the_bell(deaf_publisher, publisher, mailbox):
-    doorbell = CoalescingPublisher(
-        deaf_publisher.app, deaf_publisher.client, deaf_publisher.broker_url, publisher.ledger_id
-    )
-    doorbell.wake_results("here")
+def test_a_redis_that_is_away_ends_no_later_wake_up(deaf_publisher, publisher, mailbox):
+    coalescing = CoalescingPublisher(deaf_publisher)
+    coalescing.wake_results("here")
     time.sleep(0.2)
 
-    doorbell.app, doorbell.client = publisher.app, publisher.client
-    doorbell.wake_results("here")
+    coalescing.inner = publisher
+    coalescing.wake_results("here")
 
     wait_until(is_woken(mailbox), what="here is woken again")

@@ -1,0 +1,61 @@
+"""A queue worker reports itself while it runs, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.ledger.jobs.worker_rows import Worker, live_workers
+from imagen.ledger.store.engine import Ledger
+from imagen.queue.worker.queue_worker import QueueWorker
+from imagen.wiring.parts import opened_ledger, opened_registry
+from imagen.wiring.process import Process
+from imagen.wiring.queue_parts import make_queue_publisher, running_queue_worker
+
+
+@pytest.fixture
+def process(make_process: Any, redis_url: str) -> Process:
+    made: Process = make_process(IMAGEN_BROKER_URL=redis_url)
+    return made
+
+
+@contextmanager
+def _running(process: Process, role: str) -> Iterator[tuple[Ledger, QueueWorker]]:
+    with opened_ledger(process) as ledger, opened_registry(process, ledger) as registry:
+        publisher = make_queue_publisher(process, ledger)
+        with running_queue_worker(process, ledger, registry, publisher, role) as worker:
+            yield ledger, worker
+        assert _alive(ledger) == []
+    assert list(process.lock_folder.iterdir()) == []
+
+
+def _alive(ledger: Ledger) -> list[Worker]:
+    return live_workers(ledger, within_s=30.0)
+
+
+def test_a_results_worker_reports_where_it_may_write(process: Process) -> None:
+    with _running(process, "results") as (ledger, _):
+        [reported] = _alive(ledger)
+
+    assert (reported.role, reported.queues) == ("results", ("results.here",))
+    assert str(Path.home()) in (reported.allowed_dirs or ())
+
+
+def test_a_drawing_worker_reports_what_it_serves_and_no_folders(process: Process) -> None:
+    with _running(process, "gpu") as (ledger, _):
+        [reported] = _alive(ledger)
+
+    assert "mock" in reported.backends
+    assert reported.allowed_dirs is None
+
+
+def test_a_worker_that_stops_draws_nothing_more(process: Process) -> None:
+    with _running(process, "gpu") as (_, worker):
+        pass
+
+    assert worker.drawing.stopping.is_set()
+    assert worker.drawing.draw_one() is None
