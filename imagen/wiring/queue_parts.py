@@ -27,6 +27,7 @@ from imagen.queue.worker.queue_worker import GracefulStop, QueueWorker
 from imagen.queue.worker.wakeup_drawing import WakeupDrawing
 from imagen.services.deliver.host_delivery import HostDelivery
 from imagen.services.leases.heartbeat import Heartbeat, give_back_all
+from imagen.services.leases.lock_sweep import LockSweep
 from imagen.services.leases.worker_row import WorkerRow
 from imagen.wiring.parts import (
     held_lock,
@@ -86,6 +87,7 @@ def running_queue_worker(
         worker = _make_worker(process, ledger, registry, publisher, heartbeat, role, stopping)
         drawing, circuits = worker.drawing, worker.queues.circuits
         row = _make_row(process, ledger, worker, role)
+        sweep = LockSweep(ledger, process.lock_folder, process.clock)
 
         def report() -> None:
             row.report(circuits.all_open(), model=drawing.drawing.loaded.name)
@@ -94,6 +96,8 @@ def running_queue_worker(
             report()
             if does_draw:
                 drawing.look_for_full_hosts()
+            if not reconciles:
+                sweep.run()
 
         def on_circuits() -> None:
             worker.queues.consume_reachable()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,23 @@ import pytest
 from imagen.ledger.jobs.worker_rows import Worker, live_workers
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.worker.queue_worker import QueueWorker
+from imagen.services.leases.process_lock import dead_in, enter
 from imagen.wiring.parts import opened_ledger, opened_registry
 from imagen.wiring.process import Process
 from imagen.wiring.queue_parts import make_queue_publisher, running_queue_worker
+
+
+class HandClock:
+    """A clock that goes on by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def boottime_s(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
 
 
 @pytest.fixture
@@ -59,3 +75,19 @@ def test_a_worker_that_stops_draws_nothing_more(process: Process) -> None:
 
     assert worker.drawing.stopping.is_set()
     assert worker.drawing.draw_one() is None
+
+
+def test_a_gpu_worker_removes_the_lock_files_of_processes_that_are_long_dead(
+    process: Process,
+) -> None:
+    clock = HandClock()
+    process = replace(process, clock=clock)
+    os.close(enter(process.lock_folder, "here:1:dead").handle)
+
+    with _running(process, "gpu") as (_, worker):
+        assert dead_in(process.lock_folder) == {"here:1:dead"}
+        beat = worker.stop.heartbeat.on_beat
+        assert beat is not None
+        clock.sleep(601)
+        beat()
+        assert dead_in(process.lock_folder) == set()
