@@ -97,7 +97,7 @@ class ComfyUIBackend:
             )
             stack.enter_context(closing(events))
             prompt_run = PromptRun(
-                self._connect(),
+                client=self._connect(),
                 # The proxy's headers are for the backend's own server only.
                 connect=lambda url: stack.enter_context(closing(self._make_client(url, {}))),
                 events=events,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,40 +32,33 @@ class LimitExceeded(Exception):
         self.error = error
 
 
+@dataclass(kw_only=True)
 class PromptFollower:
-    """One prompt, from its submission until it has ended; for one thread."""
+    """One prompt, from its submission until it has ended; for one thread.
 
-    def __init__(
-        self,
-        client: ComfyClient,
-        prompt_id: str,
-        *,
-        events: EventSocket,
-        posted_as: str,
-        run: Run,
-        settings: ComfyUISettings,
-        timings: Timings,
-        phases: Phases,
-        total_steps: int,
-    ) -> None:
-        """``posted_as`` is the client id it was posted with, "" when another worker posted it."""
-        self._client = client
-        self._prompt_id = prompt_id
-        self._events = events
-        self._posted_as = posted_as
-        self._run = run
-        self._settings = settings
-        self._timings = timings
-        self._phases = phases
-        self._done, self._total = 0, total_steps
+    ``posted_as`` is the client id it was posted with, "" when another worker posted it.
+    """
+
+    client: ComfyClient
+    prompt_id: str
+    posted_as: str
+    events: EventSocket
+    run: Run
+    settings: ComfyUISettings
+    timings: Timings
+    phases: Phases
+    total_steps: int
+
+    def __post_init__(self) -> None:
+        self._done = 0
         now_s = time.monotonic()
         self._asked_at_s = now_s
-        self._ask_at_s = now_s + (timings.poll_s if posted_as else 0.0)
+        self._ask_at_s = now_s + (self.timings.poll_s if self.posted_as else 0.0)
         self._changed_at_s = now_s
         self._running_since_s: float | None = None
         self._absent_since_s: float | None = None
         self._is_ending = False
-        self._lag_s = timings.lag_s
+        self._lag_s = self.timings.lag_s
         self._status: PromptStatus | None = None
 
     def until_ended(self) -> Entry | None:
@@ -79,7 +73,7 @@ class PromptFollower:
         """
         while True:
             self._listen()
-            self._run.progress(self._done, self._total, phase=self._phases.text)
+            self.run.progress(self._done, self.total_steps, phase=self.phases.text)
             if time.monotonic() >= self._ask_at_s:
                 status = self._ask()
                 if status and status.where in ("ended", "nowhere"):
@@ -88,31 +82,31 @@ class PromptFollower:
 
     @property
     def _is_attached(self) -> bool:
-        return self._events.is_attached(self._posted_as)
+        return self.events.is_attached(self.posted_as)
 
     def _listen(self) -> None:
         now_s = time.monotonic()
-        event = self._events.wait(min(self._timings.tick_s, max(0.0, self._ask_at_s - now_s)))
+        event = self.events.wait(min(self.timings.tick_s, max(0.0, self._ask_at_s - now_s)))
         if event is None:
             return
-        if event.prompt_id == self._prompt_id:
+        if event.prompt_id == self.prompt_id:
             self._take(event)
         elif event.kind == "queue" and not self._is_attached:
             # It may be our prompt that ended, but busy servers say this many times a second.
-            soon_s = self._asked_at_s + 5 * self._timings.lag_s
+            soon_s = self._asked_at_s + 5 * self.timings.lag_s
             self._ask_at_s = min(self._ask_at_s, max(soon_s, time.monotonic()))
 
     def _take(self, event: PromptEvent) -> None:
         now_s = time.monotonic()
         self._mark_running(now_s)
         self._changed_at_s = now_s
-        self._ask_at_s = now_s + self._timings.poll_s
-        self._phases.hear(event)
+        self._ask_at_s = now_s + self.timings.poll_s
+        self.phases.hear(event)
         if event.kind == "progress":
-            self._done, self._total = event.done, max(1, event.total)
+            self._done, self.total_steps = event.done, max(1, event.total)
         elif event.kind in ("ending", "ended"):
             self._is_ending = True
-            self._ask_at_s = now_s + (self._timings.lag_s if event.kind == "ending" else 0.0)
+            self._ask_at_s = now_s + (self.timings.lag_s if event.kind == "ending" else 0.0)
 
     def _mark_running(self, now_s: float) -> None:
         if self._running_since_s is None:
@@ -121,7 +115,7 @@ class PromptFollower:
     def _ask(self) -> PromptStatus | None:
         """Where the prompt is by HTTP; None while the server cannot be reached."""
         try:
-            status = self._client.look_up(self._prompt_id)
+            status = self.client.look_up(self.prompt_id)
         except BackendUnavailable as exc:
             self._note_absence(exc)
             return None
@@ -131,32 +125,32 @@ class PromptFollower:
         self._status, self._absent_since_s = status, None
         if status.where == "running":
             self._mark_running(now_s)
-            self._phases.running(is_heard=self._is_attached)
+            self.phases.running(is_heard=self._is_attached)
         elif status.where == "pending":
-            self._phases.queued(status.ahead)
+            self.phases.queued(status.ahead)
         self._asked_at_s = now_s
         self._ask_at_s = now_s + self._next_wait_s()
         return status
 
     def _next_wait_s(self) -> float:
         if not self._is_ending:
-            return self._timings.poll_s
+            return self.timings.poll_s
         # The entry appears within milliseconds; each wait is twice the one before.
-        self._lag_s = min(2 * self._lag_s, self._timings.poll_s)
+        self._lag_s = min(2 * self._lag_s, self.timings.poll_s)
         return self._lag_s
 
     def _note_absence(self, exc: BackendUnavailable) -> None:
         now_s = time.monotonic()
         if self._absent_since_s is None:
             self._absent_since_s = now_s
-            self._phases.absent(datetime.now(UTC))
-        absence_s = self._settings.restart_wait_s
+            self.phases.absent(datetime.now(UTC))
+        absence_s = self.settings.restart_wait_s
         if now_s - self._absent_since_s >= absence_s:
             raise OutcomeUnknown(
                 f"{exc.message}, {absence_s:g} s long in the middle of a prompt", exc.hint
             ) from exc
         self._asked_at_s = now_s
-        self._ask_at_s = now_s + self._timings.poll_s
+        self._ask_at_s = now_s + self.timings.poll_s
 
     def _enforce_limits(self) -> None:
         if self._absent_since_s is not None:
@@ -164,30 +158,30 @@ class PromptFollower:
         now_s = time.monotonic()
         silent_s = now_s - self._changed_at_s
         if self._running_since_s is not None:
-            if now_s - self._running_since_s >= self._settings.timeout_s:
-                raise LimitExceeded(self._prompt_id, self._timeout())
+            if now_s - self._running_since_s >= self.settings.timeout_s:
+                raise LimitExceeded(self.prompt_id, self._timeout())
             # Without its events a prompt that runs well shows no change either.
-            if self._is_attached and silent_s >= self._settings.stall_s:
-                raise self._stall(self._prompt_id)
+            if self._is_attached and silent_s >= self.settings.stall_s:
+                raise self._stall(self.prompt_id)
             return
         ahead = self._status.ahead if self._status else ()
-        stuck_id = self._client.stuck_prompt_id
+        stuck_id = self.client.stuck_prompt_id
         if any(prompt.prompt_id == stuck_id for prompt in ahead):
             raise self._stall(stuck_id)
         # Another client's prompt sends us no events, so its silence says nothing: it may take
         # hours. The server is late with a start only where nothing is ahead.
-        if not ahead and silent_s >= self._settings.timeout_s + self._settings.stall_s:
-            raise self._stall(self._prompt_id)
+        if not ahead and silent_s >= self.settings.timeout_s + self.settings.stall_s:
+            raise self._stall(self.prompt_id)
 
     def _timeout(self) -> JobTimeout:
         return JobTimeout(
-            f"{self._client.who} did not finish within timeout_s {self._settings.timeout_s:g}",
+            f"{self.client.who} did not finish within timeout_s {self.settings.timeout_s:g}",
             "ask for a smaller image or fewer steps, or raise timeout_s",
         )
 
     def _stall(self, culprit_id: str) -> LimitExceeded:
         error = BackendUnavailable(
-            f"{self._client.who} showed no progress for stall_s {self._settings.stall_s:g}; "
+            f"{self.client.who} showed no progress for stall_s {self.settings.stall_s:g}; "
             "the prompt was interrupted",
             "raise stall_s if loading the model takes longer than that",
         )

@@ -4,13 +4,14 @@ The prompt's id is the attempt's and is recorded before it is posted. A worker t
 attempt over looks that id up, at the server it was recorded for. A prompt that the server has in
 queue or history is followed to its end. A prompt that it does not know was never posted or was
 lost with a restart, and is posted under the same id with the same seed. An id that is posted
-twice runs twice, so the id is looked up before each post but the first.
+twice runs twice, so it is looked up before it is posted again.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagen.backends.comfyui.run.fetch import FetchedImage, fetch_image
@@ -44,45 +45,36 @@ log = logging.getLogger(__name__)
 _MAX_POSTS = 3
 
 
+@dataclass(kw_only=True)
 class PromptRun:
     """The prompt of one attempt.
 
     Attributes:
+        client: the backend's own server.
+        connect: makes a client for another url, where an earlier worker posted the prompt.
         graph: the graph that was run, as the server returns it: a worker with another
             configuration may have posted it. Empty until the prompt has ended.
     """
 
-    def __init__(
-        self,
-        client: ComfyClient,
-        *,
-        connect: Callable[[str], ComfyClient],
-        events: EventSocket,
-        workflow: Workflow,
-        request: ImageRequest,
-        run: Run,
-        settings: ComfyUISettings,
-        timings: Timings,
-    ) -> None:
-        """``client`` is the backend's own server; ``connect`` makes a client for another url."""
-        self.graph: Mapping[str, Any] = {}
-        self._client = client
-        self._connect = connect
-        self._events = events
-        self._workflow = workflow
-        self._request = request
-        self._run = run
-        self._settings = settings
-        self._timings = timings
-        self._total_steps = request.steps or 1
+    client: ComfyClient
+    connect: Callable[[str], ComfyClient]
+    events: EventSocket
+    workflow: Workflow
+    request: ImageRequest
+    run: Run
+    settings: ComfyUISettings
+    timings: Timings
+    graph: Mapping[str, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
         self._wait = CancelableWait(
-            run,
-            total_steps=self._total_steps,
-            timings=timings,
-            restart_wait_s=settings.restart_wait_s,
+            self.run,
+            total_steps=self.request.steps or 1,
+            timings=self.timings,
+            restart_wait_s=self.settings.restart_wait_s,
         )
-        previous = run.previous
-        self._prompt_id = (previous and previous.external_id) or str(run.attempt_id)
+        previous = self.run.previous
+        self._prompt_id = (previous and previous.external_id) or str(self.run.attempt_id)
         #: The server that may have the prompt now.
         self._server: ComfyClient | None = None
         self._posted_as = ""
@@ -93,7 +85,7 @@ class PromptRun:
         """The image. Blocks; see ``Backend.generate`` for what it raises."""
         self._wait.tick()
         try:
-            self._server = find_server(self._run.previous, self._client, connect=self._connect)
+            self._server = find_server(self.run.previous, self.client, connect=self.connect)
             while True:
                 server = self._server or self._post()
                 entry = self._follow(server)
@@ -110,30 +102,30 @@ class PromptRun:
         self._posts += 1
         if self._posts > _MAX_POSTS:
             raise BackendUnavailable(
-                f"{self._client.who} lost the prompt or its image {_MAX_POSTS} times",
+                f"{self.client.who} lost the prompt or its image {_MAX_POSTS} times",
                 "does it keep restarting? see ComfyUI's own log",
             )
         if self._posts == 1:
             # Nothing has begun: a server that is away is reported at once.
-            self._client.prove()
+            self.client.prove()
         else:
-            self._wait.until_answered(self._client.prove)
-        self._client.raise_if_stuck()
-        refuse_unoffered(self._client, self._workflow, self._request.options)
-        self._events.open()
-        self._posted_as = self._events.client_id
+            self._wait.until_answered(self.client.prove)
+        self.client.raise_if_stuck()
+        refuse_unoffered(self.client, self.workflow, self.request.options)
+        self.events.open()
+        self._posted_as = self.events.client_id
         # Recorded first: when this worker dies after the post, the next one finds the prompt.
         self._record(self._prompt_id)
         try:
-            accepted_id = post_prompt(self._client, self._body(), wait=self._wait)
+            accepted_id = post_prompt(self.client, self._body(), wait=self._wait)
         except BackendRejected as exc:
             # With one good output and one bad the server refuses and runs the good one.
-            self._stop(self._client)
+            self._stop(self.client)
             raise self._without_texts(exc) from exc
         if accepted_id != self._prompt_id:
             # A server that does not let clients choose the id.
             self._record(accepted_id)
-        return self._client
+        return self.client
 
     def _body(self) -> dict[str, Any]:
         """What is posted.
@@ -142,11 +134,11 @@ class PromptRun:
         identical graph is answered from the cache with the old file's name, even when that file
         is gone (both observed on ComfyUI 0.3.64).
         """
-        attempt_id = str(self._run.attempt_id)
+        attempt_id = str(self.run.attempt_id)
         name = "image" if self._posts == 1 else f"image-{self._posts}"
         return {
-            "prompt": self._workflow.fill(
-                values_for(self._request, self._workflow),
+            "prompt": self.workflow.fill(
+                values_for(self.request, self.workflow),
                 filename_prefix=f"imagen/{attempt_id}/{name}",
             ),
             "prompt_id": self._prompt_id,
@@ -157,22 +149,22 @@ class PromptRun:
         }
 
     def _record(self, prompt_id: str) -> None:
-        self._prompt_id, self._server = prompt_id, self._client
-        self._run.submitted(prompt_id, place=self._client.url)
+        self._prompt_id, self._server = prompt_id, self.client
+        self.run.submitted(prompt_id, place=self.client.url)
 
     def _follow(self, server: ComfyClient) -> Entry | None:
         """The prompt's history entry; None when the server has lost the prompt."""
-        graph = self._workflow.fill(values_for(self._request, self._workflow))
+        graph = self.workflow.fill(values_for(self.request, self.workflow))
         follower = PromptFollower(
-            server,
-            self._prompt_id,
-            events=self._events,
+            client=server,
+            prompt_id=self._prompt_id,
+            events=self.events,
             posted_as=self._posted_as,
-            run=self._run,
-            settings=self._settings,
-            timings=self._timings,
+            run=self.run,
+            settings=self.settings,
+            timings=self.timings,
             phases=Phases(graph),
-            total_steps=self._total_steps,
+            total_steps=self.request.steps or 1,
         )
         try:
             return follower.until_ended()
@@ -192,8 +184,9 @@ class PromptRun:
         error = exceeded.error
         if last is None or exceeded.culprit_id != self._prompt_id:
             server.stuck_prompt_id = exceeded.culprit_id
-            # A prompt whose events came until now is overdue, whatever the server is.
-            if not (isinstance(error, JobTimeout) and self._events.is_attached(self._posted_as)):
+            # With its events it was running, only too slowly: the job fails. Without them (another
+            # worker posted it) the server's worker thread may have died long ago.
+            if not (isinstance(error, JobTimeout) and self.events.is_attached(self._posted_as)):
                 raise server.stuck_error()
         elif isinstance(error, BackendUnavailable):
             self._forget(server)
@@ -205,7 +198,7 @@ class PromptRun:
             log.warning(
                 "comfyui_prompt_lost", extra={"url": server.url, "prompt_id": self._prompt_id}
             )
-            self._events.close()
+            self.events.close()
             return None
         ending = self._ending_of(entry)
         if ending.kind == "success":
@@ -222,14 +215,14 @@ class PromptRun:
     def _fetch(self, server: ComfyClient, ending: PromptEnding) -> FetchedImage | None:
         if not ending.images:
             raise BackendRejected(
-                f"{server.who}: output node {self._workflow.bindings.output!r} saved no image",
+                f"{server.who}: output node {self.workflow.bindings.output!r} saved no image",
                 "bind another node as the output",
             )
         return fetch_image(
             server,
             ending.images,
-            workflow=self._workflow,
-            size=self._request.size,
+            workflow=self.workflow,
+            size=self.request.size,
             wait=self._wait,
         )
 
@@ -239,7 +232,7 @@ class PromptRun:
         )
         self._has_freed = True
         server.free_memory()
-        self._wait.pause(self._timings.free_s, phase="freeing GPU memory")
+        self._wait.pause(self.timings.free_s, phase="freeing GPU memory")
 
     def _error_of(self, server: ComfyClient, ending: PromptEnding) -> BackendError:
         match ending.kind:
@@ -248,7 +241,7 @@ class PromptRun:
                 return BackendUnavailable(f"another client interrupted the prompt at {server.url}")
             case "out of memory":
                 return BackendRejected(
-                    f"{server.who} ran out of GPU memory drawing {self._request.size}, twice",
+                    f"{server.who} ran out of GPU memory drawing {self.request.size}, twice",
                     "ask for a smaller image, use an fp8 model, or start ComfyUI with --lowvram",
                 )
             case "disk full":
@@ -262,7 +255,7 @@ class PromptRun:
         )
 
     def _stop(self, server: ComfyClient) -> PromptStatus | None:
-        return stop_prompt(server, self._prompt_id, wait_s=self._timings.stop_s)
+        return stop_prompt(server, self._prompt_id, wait_s=self.timings.stop_s)
 
     def _cancel(self) -> None:
         if self._server and not self._stop(self._server):
@@ -282,8 +275,8 @@ class PromptRun:
             )
 
     def _ending_of(self, entry: Entry) -> PromptEnding:
-        return read_ending(entry, self._workflow.bindings.output)
+        return read_ending(entry, self.workflow.bindings.output)
 
     def _without_texts(self, error: BackendRejected) -> BackendRejected:
-        texts = (self._request.prompt, self._request.styled_prompt, self._request.negative)
+        texts = (self.request.prompt, self.request.styled_prompt, self.request.negative)
         return BackendRejected(without(error.message, *texts), error.hint)
