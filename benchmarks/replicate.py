@@ -15,9 +15,9 @@ from benchmarks.provider import fake_replicate, stats_of
 from benchmarks.rows import Aim, Row
 from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate import adapter
+from imagen.domain.drawn import Work
 from imagen.domain.protocols import Backend
 from imagen.domain.request import ImageRequest
-from imagen.domain.work import Work
 from imagen.ratelimit import SharedLimiter
 from tests.fakes.replicate.book import Book, BookRun
 from tests.fakes.replicate.server import TOKEN

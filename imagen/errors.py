@@ -11,10 +11,10 @@ ImagenError
 |   |-- LedgerOutdated       its schema is behind or ahead of this program           exit 3
 |   `-- LedgerMismatch       a message or a setting names another ledger             exit 3
 |-- BrokerUnavailable        Redis cannot be reached                                 exit 5
-|-- BackendError             a backend said no, or said nothing
+|-- BackendError             a backend refused, or did not answer
 |   |-- BackendUnavailable   certainly did not start; safe to try again              exit 5
 |   |   |-- RateLimited      the same, and it said how long to wait                  exit 5
-|   |   `-- BackendStuck     the server answers but draws nothing; leave it alone   exit 5
+|   |   `-- BackendStuck     the server answers but does not draw; pause it          exit 5
 |   |-- OutcomeUnknown       it may have started; look it up, never resubmit blindly exit 5
 |   |-- BackendRejected      would fail again                                        exit 1
 |   |   `-- OutputRefused    it was drawn and paid for, but cannot be taken; kept    exit 1
@@ -23,11 +23,11 @@ ImagenError
 |   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
 |   `-- ArtifactLost         it was drawn, and the image is gone                     exit 1
 |-- DeliveryError            the image exists but could not be put where it belongs  exit 1
-|   `-- DiskFull             no space there; worth another try later                exit 1
-|-- CloudError               Supabase refused, or did not answer                    exit 5
+|   `-- DiskFull             no space there; worth another try later                 exit 1
+|-- CloudError               Supabase refused, or did not answer                     exit 5
 |-- WorkerCrashed            the worker died too often while this job ran            exit 1
-|-- JobCanceled              somebody canceled the job                               exit 1
-|-- LeaseLost                this worker no longer holds the job; it writes nothing  exit 1
+|-- JobCanceled              a user canceled the job                                 exit 1
+|-- LeaseLost                this worker lost the job and may not write for it       exit 1
 `-- GaveUpWaiting            the wait ended before the job did                       exit 6
 
 Errors cross process borders, so each takes positional arguments only and equals ``cls(*args)``.
@@ -52,8 +52,7 @@ class ImagenError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
-    #: The queue may run the same attempt again by itself. Every class decides, except CloudError,
-    #: of which each instance does.
+    #: The queue may run the same attempt again. Set by the class; for CloudError, by the instance.
     retryable: bool = False
     #: Money may have been spent on the attempt that raised this.
     spent: ClassVar[bool] = False
@@ -144,7 +143,7 @@ class BackendUnavailable(BackendError):
 
 
 class RateLimited(BackendUnavailable):
-    """The backend asked us to wait; nothing was started."""
+    """The backend asked us to wait; the job was not started."""
 
     code = "rate_limited"
 
@@ -155,10 +154,10 @@ class RateLimited(BackendUnavailable):
 
 
 class BackendStuck(BackendUnavailable):
-    """The server answers but draws nothing.
+    """The server answers but does not draw.
 
-    ``pause_s`` is how long to leave it alone at least, because ``check`` cannot see what is wrong
-    with it; 0 where it can: what was begun there is given up.
+    ``pause_s`` is the shortest pause, because ``check`` cannot see the fault; 0 where it can.
+    What was begun there is given up.
     """
 
     code = "backend_stuck"
@@ -172,7 +171,7 @@ class BackendStuck(BackendUnavailable):
 class OutcomeUnknown(BackendError):
     """A paid call may have been made.
 
-    ``look_again_s`` is how soon looking again may tell; 0 means that it never will.
+    ``look_again_s`` is after how many seconds a look-up may tell; 0 means that none can.
     """
 
     code = "outcome_unknown"
@@ -190,9 +189,9 @@ class BackendRejected(BackendError):
 
 
 class OutputRefused(BackendRejected):
-    """It was drawn, and may be billed, but what came of it cannot be taken as it is.
+    """It was drawn, and may be billed, but its output cannot be used.
 
-    ``imagen jobs retry`` fetches the same output again and pays for nothing.
+    ``imagen jobs retry`` fetches the same output again, free of charge.
     """
 
     code = "output_refused"
@@ -228,11 +227,11 @@ class DiskFull(DeliveryError):
 
 
 class CloudError(ImagenError):
-    """Supabase refused, or could not be asked; nothing is lost, the outbox goes on.
+    """Supabase refused, or did not answer. The outbox keeps the item and sends it again.
 
-    ``retryable``: the same call may succeed later, without anybody changing anything.
-    ``only_this``: this one object or row is refused; others may pass. Where it is false, the
-    next one would fail the same way.
+    ``retryable``: the same call may succeed later without any change.
+    ``only_this``: this one object or row is refused; others may pass. Otherwise the next one
+    would fail the same way.
     """
 
     code = "cloud"
@@ -274,7 +273,7 @@ class GaveUpWaiting(ImagenError):
 
 
 def all_error_types() -> dict[str, type[ImagenError]]:
-    """Every error class by its code: how a failed job's row becomes an exit code again."""
+    """Every error class by its code, to get the exit code of a failed job from its row."""
     found: dict[str, type[ImagenError]] = {}
     pending: list[type[ImagenError]] = [ImagenError]
     while pending:

@@ -27,8 +27,8 @@ class SharedLimiter:
     """A ``Limiter`` (see ``imagen.domain.protocols``). Threads and, over Redis, hosts share it.
 
     While Redis does not answer, each process limits itself alone. Together they may then call
-    too often for a while, which the provider answers with 429 and costs time only; stopping all
-    work instead would make the limiter more fragile than what it protects.
+    too often for a while, which the provider answers with 429 and costs time only; to stop all
+    work instead would make Redis a single point of failure.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class SharedLimiter:
         Raises:
             RateLimited: it would not fit within ``timeout_s`` seconds; it says so at once.
         """
-        # The shortest window first: a place in it that a longer one then makes useless is soon
-        # free again.
+        # The shortest window first: a slot in it that a longer window then refuses is soon free
+        # again.
         items = sorted((parse(limit) for limit in limits), key=lambda item: item.get_expiry())
         gives_up_s = self._now_s() + timeout_s
         while (wait_s := self._take(key, items)) > 0:
@@ -60,7 +60,7 @@ class SharedLimiter:
                 raise RateLimited(
                     "the rate limit that all workers share is used up", "", retry_after_s=wait_s
                 )
-            # All who wait see the same moment: without some spread all of them come at once.
+            # Waiting callers compute the same moment: without jitter all of them call at once.
             self._sleep(wait_s * (1 + 0.1 * random.random()))  # noqa: S311
 
     def _take(self, key: str, items: list[RateLimitItem]) -> float:
@@ -81,9 +81,9 @@ class SharedLimiter:
 
 
 def make_limiter(redis_url: str, *, now_s: Callable[[], float] = time.monotonic) -> SharedLimiter:
-    """The limiter that all who use ``redis_url`` share; this process's own where it names none.
+    """The limiter that all users of ``redis_url`` share; this process's own where it is empty.
 
-    No I/O: an unreachable Redis shows at the first wait, and is done without.
+    No I/O: an unreachable Redis is noticed at the first wait, which then goes on without it.
     """
     # Celery and `limits` write a Redis behind a Unix socket differently.
     url = redis_url.replace("redis+socket://", "redis+unix://", 1)

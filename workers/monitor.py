@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _AUTH = "FLOWER_BASIC_AUTH"
 
-_CAREFUL = {
+_SAFE_VALUES = {
     # Flower's own default is every interface. Source: flower 2.2.0, options.py.
     "FLOWER_ADDRESS": "127.0.0.1",
-    # Jobs are canceled in the ledger (`imagen jobs cancel`); revoking a wake-up changes nothing.
+    # Jobs are canceled in the ledger (`imagen jobs cancel`); revoking a wake-up has no effect.
     "FLOWER_READ_ONLY": "true",
     # Some 40 MB; the history of everything is in the ledger. The default is 100,000.
     "FLOWER_MAX_TASKS": "10000",
@@ -42,7 +42,7 @@ def monitor_app(env: MutableMapping[str, str]) -> Celery:
         ConfigError: the configuration is wrong, or names no broker.
     """
     _require_password(env.get(_AUTH, ""))
-    for name, value in _CAREFUL.items():
+    for name, value in _SAFE_VALUES.items():
         env.setdefault(name, value)
     broker_url = load_config(find_config(None, env), env).queue.broker_url
     if not broker_url:

@@ -1,1 +1,1 @@
-"""Supabase: Storage for the images, REST for the rows. Nothing here keeps a copy or retries."""
+"""Clients for Supabase: Storage for images, REST for rows. They keep no copies and do not retry."""

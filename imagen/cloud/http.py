@@ -1,4 +1,4 @@
-"""HTTP as both clients speak it: one request, one answer, every silence a CloudError."""
+"""HTTP for both clients: one request, one answer; a missing answer is a CloudError."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from imagen.http.session import new_session
 _CONNECT_TIMEOUT_S = 10.0
 # A page of 1,000 images rows with their sidecars is a few MiB.
 _MAX_ANSWER_BYTES = 128 * 1024 * 1024
-# How much longer than a single silence the whole of a call may take, its own body left out ...
+# The whole of a call may take this many times the longest silence, without its own body ...
 _WHOLE_CALL_FACTOR = 4
-# ... which gets the time that it takes on a slow line.
+# ... which gets the time that it needs on a slow line.
 _SLOWEST_UPLOAD_BYTES_PER_S = 50_000
 _HOSTS = 2
 _CONNECTIONS = 16
@@ -30,7 +30,7 @@ class CloudHttp:
     """Calls below one path of the project; threads may share it, processes may not.
 
     Every call must be safe to make twice: one that finds its kept connection closed by the
-    server is made again at once, on a new one. Nothing else is retried.
+    server is made again at once, on a new one. There are no other retries.
     """
 
     def __init__(self, settings: SupabaseSettings, base: str, *, name: str, read_timeout_s: float):
@@ -54,7 +54,7 @@ class CloudHttp:
         """The answer, whatever its status. ``path`` comes quoted.
 
         Raises:
-            CloudError: there was none, or not the whole of it; retryable.
+            CloudError: none arrived, or not the whole of it; retryable.
         """
         try:
             try:
@@ -116,7 +116,7 @@ def read_object(answer: HttpAnswer) -> dict[str, Any]:
 
 
 class _Key(requests.auth.AuthBase):
-    """Signs one request. Being given at all, it also keeps ``~/.netrc`` out of it."""
+    """Adds the key to one request; as its ``auth`` it also keeps ``~/.netrc`` out."""
 
     def __init__(self, settings: SupabaseSettings) -> None:
         self._settings = settings

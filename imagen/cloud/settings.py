@@ -73,11 +73,11 @@ def project_ref(env: Mapping[str, str]) -> str | None:
 
 
 def read_settings(env: Mapping[str, str]) -> SupabaseSettings | None:
-    """The project that the environment names, or nothing when a variable is missing.
+    """The project that the environment names, or None where a variable is missing.
 
     Raises:
         ConfigError: SUPABASE_URL is not a project's address.
-        CredentialError: the key is not a service key, by its look alone; nobody is asked.
+        CredentialError: the key does not look like a service key; no server is asked.
     """
     if missing_variables(env):
         return None
@@ -103,7 +103,7 @@ def _checked_url(url: str) -> str:
         _ = parts.port
     except ValueError:
         raise ConfigError(f"{URL_VARIABLE} is not a web address", hint) from None
-    # Nothing of a refused address is repeated: it may be a database's, with its password.
+    # The message does not quote the address: it may be a database's, with its password.
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError(f"{URL_VARIABLE} does not start with https:// and a host name", hint)
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -1,1 +1,1 @@
-"""What a file and the environment settle: keys, ranges, and complaints with line numbers."""
+"""The configuration: its keys and ranges, read from a file and the environment."""

@@ -1,12 +1,12 @@
-"""Addresses of Redis brought into one form: secrets in one place, and nothing that is not known."""
+"""Addresses of Redis in one form: every secret in one part, and no unknown parameters."""
 
 from __future__ import annotations
 
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 _SOCKETS = ("unix", "redis+socket")
-#: What an address may say behind its question mark. The rest imagen decides itself: timeouts,
-#: numbers of connections, how answers are decoded.
+#: Parameters that an address may have. imagen decides the others itself: timeouts, numbers of
+#: connections, how answers are decoded.
 _TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 _KNOWN = ("db", "virtual_host", "username", "password", *_TLS)
 
@@ -18,7 +18,7 @@ def broker_address(value: str) -> str:
     ``virtual_host``, as kombu spells it. An empty one stays empty.
 
     Raises:
-        ValueError: it is none that imagen can use. The value is not repeated: it has a password.
+        ValueError: imagen cannot use it. The message does not quote it: it may hold a password.
     """
     if not value:
         return value

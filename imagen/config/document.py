@@ -1,4 +1,4 @@
-"""YAML text as plain data in which every key knows its line; every defect is named, none raised."""
+"""YAML text as plain data and the line of every key; defects are listed, not raised."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from imagen.config.places import KeyPath, Place, Problem
+from imagen.config.locations import KeyPath, Location, Problem
 
-#: Far more than a configuration needs; enough to stop an alias bomb before it costs anything.
+#: Far more than a configuration needs; stops a bomb of aliases before it takes memory.
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
 MAX_DIGITS = 40
@@ -49,10 +49,10 @@ class _Loader(_BaseLoader):  # type: ignore[misc]  # chosen at run time
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says: plain data, where each value stands, and what is wrong with the YAML."""
+    """The content of a file: plain data, the location of each value, defects of the YAML."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    locations: dict[KeyPath, Location] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -61,10 +61,10 @@ class _TooMuch(Exception):
 
 
 def parse_document(text: str, *, source: str) -> Document:
-    """The data in ``text``; ``source`` is the file's name as complaints show it."""
+    """The data in ``text``; ``source`` is the file's name as messages show it."""
 
     def failed(line: int, sentence: str) -> Document:
-        return Document(problems=(Problem(Place(source, line), sentence),))
+        return Document(problems=(Problem(Location(source, line), sentence),))
 
     try:
         _bound(text)
@@ -88,11 +88,11 @@ def parse_document(text: str, *, source: str) -> Document:
             root.start_mark.line + 1,
             f"the file holds {kind}; it must hold keys, such as 'default_backend: mock'",
         )
-    return Document(data, reader.places, problems)
+    return Document(data, reader.locations, problems)
 
 
 def _bound(text: str) -> None:
-    # Composing is recursive, in C, so depth is looked at before, on the flat stream of events.
+    # Composing recurses in C, so the depth is checked first, on the flat stream of events.
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -111,13 +111,13 @@ def _too_much(depth: int) -> str:
 
 
 class _Reader:
-    """Turns composed nodes into data, writing down places and problems on the way."""
+    """Turns composed nodes into data; records locations and problems."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._seen = 0
         self._open: set[int] = set()
-        self.places: dict[KeyPath, Place] = {}
+        self.locations: dict[KeyPath, Location] = {}
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
@@ -127,7 +127,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:
-            self._complain(node, "an alias that stands inside what it names")
+            self._add_problem(node, "an alias that stands inside what it names")
             return None
         self._open.add(id(node))
         try:
@@ -140,23 +140,23 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode) -> object:
         defect = _defect(node)
         if defect:
-            self._complain(node, defect)
+            self._add_problem(node, defect)
             return None
         return _READ[node.tag](node.value) if node.tag in _READ else node.value
 
     def _sequence(self, node: yaml.Node, path: KeyPath, depth: int) -> object:
         if node.tag != _TAG + "seq":
-            self._complain(node, _unsupported(node.tag))
+            self._add_problem(node, _unsupported(node.tag))
             return None
         items = []
         for index, item in enumerate(node.value):
-            self.places[(*path, index)] = self._place(item)
+            self.locations[(*path, index)] = self._location(item)
             items.append(self.value(item, (*path, index), depth + 1))
         return items
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> object:
         if node.tag != _TAG + "map":
-            self._complain(node, _unsupported(node.tag))
+            self._add_problem(node, _unsupported(node.tag))
             return None
         # Merged keys first, so that the mapping's own keys win, whatever their order.
         found: dict[str, Any] = {}
@@ -168,17 +168,17 @@ class _Reader:
             if key_node.tag == _MERGE:
                 continue
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _TAG + "null":
-                self._complain(key_node, "a key must be plain text")
+                self._add_problem(key_node, "a key must be plain text")
                 continue
             key = key_node.value
             line = key_node.start_mark.line + 1
             if key in first_lines:
-                self._complain(
+                self._add_problem(
                     key_node,
                     f"duplicate key {key[:60]!r}; it stands on line {first_lines[key]} too",
                 )
             first_lines.setdefault(key, line)
-            self.places[(*path, key)] = Place(self._source, line)
+            self.locations[(*path, key)] = Location(self._source, line)
             found[key] = self.value(value_node, (*path, key), depth + 1)
         return found
 
@@ -187,21 +187,21 @@ class _Reader:
         found: dict[str, Any] = {}
         for each in reversed(nodes):  # the first named wins
             if not isinstance(each, yaml.MappingNode):
-                self._complain(each, "'<<' must name a block of keys, such as '<<: *base'")
+                self._add_problem(each, "'<<' must name a block of keys, such as '<<: *base'")
                 continue
             block = self.value(each, path, depth + 1)
             found.update(block if isinstance(block, dict) else {})
         return found
 
-    def _complain(self, node: yaml.Node, sentence: str) -> None:
-        self.problems.append(Problem(self._place(node), sentence))
+    def _add_problem(self, node: yaml.Node, sentence: str) -> None:
+        self.problems.append(Problem(self._location(node), sentence))
 
-    def _place(self, node: yaml.Node) -> Place:
-        return Place(self._source, node.start_mark.line + 1)
+    def _location(self, node: yaml.Node) -> Location:
+        return Location(self._source, node.start_mark.line + 1)
 
 
 def _defect(node: yaml.ScalarNode) -> str:
-    """Why the value cannot be taken, or nothing."""
+    """Why the value is refused; "" where it is not."""
     text: str = node.value
     if re.search("[\x00\ud800-\udfff]", text):
         return "a NUL or half a surrogate pair cannot stand in a value"
@@ -224,7 +224,7 @@ def _unsupported(tag: object) -> str:
 
 
 def _explain(error: yaml.YAMLError, text: str) -> tuple[int, str]:
-    """The line that PyYAML stopped at, and what people usually did there."""
+    """The line at which PyYAML stopped, and the usual mistake there."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         position = getattr(error, "position", None)

@@ -1,4 +1,4 @@
-"""Pydantic's complaints as sentences that name a line, for imagen.yaml and adapters' sub-blocks."""
+"""Pydantic's errors as sentences with a line number, for imagen.yaml and adapters' sub-blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from imagen.config.places import BUILT_IN, KeyPath, Place, Problem
+from imagen.config.locations import BUILT_IN, KeyPath, Location, Problem
 
 _EXPECTED = {
     "string_type": "text",
@@ -51,23 +51,23 @@ def explain(
     error: ValidationError,
     model: type[BaseModel],
     *,
-    places: Mapping[KeyPath, Place],
+    locations: Mapping[KeyPath, Location],
     at: KeyPath = (),
     also: Iterable[str] = (),
 ) -> list[Problem]:
-    """What is wrong with data that ``model`` refused, one problem a value, in no order.
+    """What is wrong with data that ``model`` refused, one problem for each value, in no order.
 
-    ``at`` is the path of that data in the file whose ``places`` are given; ``also`` are keys that
-    may stand beside the model's own there.
+    ``at`` is the path of that data in the file whose ``locations`` are given; ``also`` are keys
+    that are allowed there besides the model's own.
     """
     by_path: dict[tuple[KeyPath, str], list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
-        path = _written_path((*at, *details["loc"]), details["type"], places, len(at))
+        path = _written_path((*at, *details["loc"]), details["type"], locations, len(at))
         kind = details["type"] if details["type"] in ("missing", "extra_forbidden") else ""
         by_path.setdefault((path, kind), []).append(details)
     return [
         Problem(
-            _nearest_place(path[:-1] if kind == "missing" else path, places),
+            _nearest_location(path[:-1] if kind == "missing" else path, locations),
             _sentence(path, group, model, at=at, also=also),
         )
         for (path, kind), group in by_path.items()
@@ -75,14 +75,14 @@ def explain(
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'url'?`` where one of ``known`` is close to ``word``, else nothing."""
+    """``; did you mean 'url'?`` where one of ``known`` is close to ``word``, else ""."""
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def unknown_key(path: KeyPath, known: Iterable[str], *, belongs_under: str = "") -> str:
-    """The sentence about a key that nobody reads: where it is, and what was meant."""
+    """The sentence about an unknown key: its path, and the key that was probably meant."""
     names = sorted(known)
     key = str(path[-1])
     parent = f" in {dotted(path[:-1])}" if len(path) > 1 else ""
@@ -102,24 +102,24 @@ def dotted(path: KeyPath) -> str:
 
 
 def _written_path(
-    loc: tuple[str | int, ...], kind: str, places: Mapping[KeyPath, Place], start: int
+    loc: tuple[str | int, ...], kind: str, locations: Mapping[KeyPath, Location], start: int
 ) -> KeyPath:
-    """``loc`` without what pydantic adds to it: names of union members, and ``[key]``."""
-    if loc[: start + 1] not in places:
+    """``loc`` without the parts that pydantic adds: names of union members, and ``[key]``."""
+    if loc[: start + 1] not in locations:
         return loc
     path = loc[:start]
     for key in loc[start:-1] if kind == "missing" else loc[start:]:
-        if (*path, key) in places:
+        if (*path, key) in locations:
             path = (*path, key)
     return (*path, loc[-1]) if kind == "missing" else path
 
 
-def _nearest_place(path: KeyPath, places: Mapping[KeyPath, Place]) -> Place:
+def _nearest_location(path: KeyPath, locations: Mapping[KeyPath, Location]) -> Location:
     for end in range(len(path), 0, -1):
-        if path[:end] in places:
-            return places[path[:end]]
-    # Something is missing at the top of a file: its first line will do.
-    return next((Place(place.source, 1) for place in places.values() if place.line), BUILT_IN)
+        if path[:end] in locations:
+            return locations[path[:end]]
+    # A key is missing at the top of a file: its first line stands for it.
+    return next((Location(each.source, 1) for each in locations.values() if each.line), BUILT_IN)
 
 
 def _sentence(

@@ -1,9 +1,10 @@
-"""From a file and the environment to a Config, or to every complaint at once."""
+"""Reads a file and the environment into a Config, or raises all their problems at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from imagen.config.document import Document, parse_document
 from imagen.config.explain import explain
-from imagen.config.places import KeyPath, Place, Problem
+from imagen.config.locations import KeyPath, Location, Problem
 from imagen.config.rules import find_dangling_names, find_secrets
 from imagen.config.schema import BUILT_IN_BACKENDS, Config
 from imagen.errors import ConfigError
@@ -19,7 +20,7 @@ from imagen.errors import ConfigError
 MAX_FILE_BYTES = 1 << 20
 MAX_PROBLEMS = 50
 
-#: Variables that win over the file; one that is set to nothing counts as not set.
+#: Variables that override the file; one with an empty value counts as not set.
 ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     "IMAGEN_PREVIEW": ("output", "preview"),
     "IMAGEN_CLOUD_SYNC": ("output", "cloud_sync"),
@@ -29,7 +30,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
 
 
 def find_config(explicit: str | Path | None, env: Mapping[str, str]) -> Path | None:
-    """The file to read: ``explicit``, else IMAGEN_CONFIG, else the default place, else nothing.
+    """The file to read: ``explicit``, else IMAGEN_CONFIG, else the default path if it exists.
 
     Raises:
         ConfigError: the file was named, by flag or variable, and does not exist.
@@ -37,7 +38,7 @@ def find_config(explicit: str | Path | None, env: Mapping[str, str]) -> Path | N
     named, by = (explicit, "--config") if explicit else (env.get("IMAGEN_CONFIG"), "IMAGEN_CONFIG")
     if named:
         path = _expand(named, env)
-        if not _stands(path):
+        if not _exists(path):
             shown = shown_path(path, env)
             raise ConfigError(
                 f"{by} names {shown}, which does not exist",
@@ -45,11 +46,11 @@ def find_config(explicit: str | Path | None, env: Mapping[str, str]) -> Path | N
             )
         return path
     path = default_config_path(env)
-    return path if _stands(path) else None
+    return path if _exists(path) else None
 
 
 def default_config_path(env: Mapping[str, str]) -> Path:
-    """Where the file is looked for when nobody names one; it need not exist."""
+    """The path of the file where no other is named; it need not exist."""
     folder = env.get("XDG_CONFIG_HOME", "")
     # Source: specifications.freedesktop.org/basedir-spec: a relative path is to be ignored.
     if not os.path.isabs(folder):
@@ -65,22 +66,27 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     """
     document = _read(path, env) if path is not None else Document()
     data = _with_built_in_backends(document.data)
-    overrides, override_places = _from_environment(env)
+    overrides, override_locations = _from_environment(env)
     problems = [
         *document.problems,
-        *_problems(data, document.places),
-        *find_secrets(document.data, document.places),
-        *find_dangling_names(document.data, document.places),
-        *_problems(overrides, override_places),
+        *_problems(data, document.locations),
+        *find_secrets(document.data, document.locations),
+        *find_dangling_names(document.data, document.locations),
+        *_problems(overrides, override_locations),
     ]
     if problems:
         raise ConfigError(_listed(problems))
     config = Config.model_validate(_merged(data, overrides))
-    return config.with_places({**document.places, **override_places})
+    return config.with_locations({**document.locations, **override_locations})
+
+
+def sample_text() -> str:
+    """A configuration with every key at its built-in value, and comments that explain it."""
+    return resources.files("imagen.config").joinpath("sample.yaml").read_text(encoding="utf-8")
 
 
 def shown_path(path: Path, env: Mapping[str, str]) -> str:
-    """The path as its owner would type it: ``~/…`` below home, otherwise as it was given."""
+    """The path with ``~/`` for the home folder, otherwise as it was given."""
     try:
         return f"~/{path.relative_to(_home(env))}"
     except ValueError:
@@ -94,11 +100,11 @@ def _listed(problems: list[Problem]) -> str:
     return "\n".join(lines)
 
 
-def _problems(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
+def _problems(data: Mapping[str, Any], locations: Mapping[KeyPath, Location]) -> list[Problem]:
     try:
         Config.model_validate(data)
     except ValidationError as exc:
-        return explain(exc, Config, places=places)
+        return explain(exc, Config, locations=locations)
     return []
 
 
@@ -112,15 +118,15 @@ def _with_built_in_backends(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_environment(
     env: Mapping[str, str],
-) -> tuple[dict[str, dict[str, str]], dict[KeyPath, Place]]:
+) -> tuple[dict[str, dict[str, str]], dict[KeyPath, Location]]:
     data: dict[str, dict[str, str]] = {}
-    places: dict[KeyPath, Place] = {}
+    locations: dict[KeyPath, Location] = {}
     for variable, (section, key) in ENVIRONMENT.items():
         value = env.get(variable, "").strip()
         if value:
             data.setdefault(section, {})[key] = value
-            places[(section, key)] = Place(f"environment {variable}")
-    return data, places
+            locations[(section, key)] = Location(f"environment {variable}")
+    return data, locations
 
 
 def _merged(data: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -154,8 +160,8 @@ def _read(path: Path, env: Mapping[str, str]) -> Document:
     return parse_document(text, source=source)
 
 
-def _stands(path: Path) -> bool:
-    """Whether something is there, readable or not; a link that leads nowhere counts."""
+def _exists(path: Path) -> bool:
+    """Whether the path exists, readable or not; a dangling link counts."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,4 +1,4 @@
-"""What the file as a whole must keep to: no secrets in it, and no name that leads nowhere."""
+"""Rules for the file as a whole: it holds no secrets, and no name of an unknown backend."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagen.config.explain import dotted, near_miss
-from imagen.config.places import BUILT_IN, KeyPath, Place, Problem
+from imagen.config.locations import BUILT_IN, KeyPath, Location, Problem
 from imagen.config.schema import BUILT_IN_BACKENDS
 from imagen.domain.secret_names import is_secret_name
 
 
-def find_secrets(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
-    """Keys of backends that would hold a token: it belongs in the environment."""
+def find_secrets(data: Mapping[str, Any], locations: Mapping[KeyPath, Location]) -> list[Problem]:
+    """A problem for each key of a backend that would hold a token; the environment has those."""
     blocks = data.get("backends")
     if not isinstance(blocks, dict):
         return []
     return [
         Problem(
-            places.get(path, BUILT_IN),
+            locations.get(path, BUILT_IN),
             f"{dotted(path)}: tokens never stand in the file;"
             f" set {_env_key(path)} and export the variable",
         )
@@ -27,8 +27,10 @@ def find_secrets(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> li
     ]
 
 
-def find_dangling_names(data: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Problem]:
-    """Places that name a backend which neither the file nor the built-in set has."""
+def find_dangling_names(
+    data: Mapping[str, Any], locations: Mapping[KeyPath, Location]
+) -> list[Problem]:
+    """A problem for each key that names a backend which is neither configured nor built in."""
     blocks = data.get("backends")
     known = sorted({*BUILT_IN_BACKENDS, *(blocks if isinstance(blocks, dict) else ())})
     named: list[tuple[KeyPath, object]] = [(("default_backend",), data.get("default_backend"))]
@@ -37,7 +39,7 @@ def find_dangling_names(data: Mapping[str, Any], places: Mapping[KeyPath, Place]
         if isinstance(style, dict):
             named.append((("styles", name, "backend"), style.get("backend")))
     return [
-        Problem(places.get(path, BUILT_IN), f"{dotted(path)} names {_unknown(value, known)}")
+        Problem(locations.get(path, BUILT_IN), f"{dotted(path)} names {_unknown(value, known)}")
         for path, value in named
         if isinstance(value, str) and value and value not in known
     ]

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from imagen.config.addresses import broker_address
-from imagen.config.places import BUILT_IN, KeyPath, Place
+from imagen.config.locations import BUILT_IN, KeyPath, Location
 from imagen.config.values import (
     Flag,
     Folders,
@@ -38,7 +38,7 @@ from imagen.errors import RequestError
 
 
 def _nothing_is_empty(value: object) -> object:
-    """Each entry without a value as an empty one: ``draft:`` alone is a style that adds nothing."""
+    """Entries without a value become empty ones: ``draft:`` alone is a style without wording."""
     if not isinstance(value, dict):
         return value
     return {key: {} if entry is None else entry for key, entry in value.items()}
@@ -52,7 +52,7 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_value_is_the_default(cls, data: Any) -> Any:
-        # `styles:` with every line below it commented out is null in YAML, and means nothing.
+        # `styles:` with every line below it commented out is null in YAML: the default applies.
         if not isinstance(data, dict):
             return data
         opaque = cls.model_config.get("extra") == "allow"
@@ -118,7 +118,7 @@ class DatabaseConfig(_Section):
 
 
 class ResultsConfig(_Section):
-    """``allowed_dirs``: nothing means home and the temporary folder, of whoever delivers."""
+    """``allowed_dirs``: None means the home and the temporary folder of the delivering user."""
 
     allowed_dirs: Folders | None = None
     disk_patience_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0
@@ -216,7 +216,7 @@ def _built_in_styles() -> dict[str, StyleEntry]:
 
 
 class Config(_Section):
-    """Everything a file, the environment and the defaults settle. Knows no adapter."""
+    """All settings of a file, the environment and the defaults. Knows no adapter."""
 
     default_backend: Annotated[str, Field(min_length=1)] = "flux-schnell-local"
     owner_user_id: UserId = ""
@@ -229,36 +229,36 @@ class Config(_Section):
     artifacts: ArtifactsConfig = ArtifactsConfig()
     workers: WorkersConfig = WorkersConfig()
 
-    _places: Mapping[KeyPath, Place] = PrivateAttr(default_factory=dict)
+    _locations: Mapping[KeyPath, Location] = PrivateAttr(default_factory=dict)
 
     @field_validator("backends", "styles", mode="before")
     @classmethod
     def _entries_without_a_value(cls, value: Any) -> Any:
         return _nothing_is_empty(value)
 
-    def with_places(self, places: Mapping[KeyPath, Place]) -> Self:
-        """The same configuration, which knows where its values were written."""
+    def with_locations(self, locations: Mapping[KeyPath, Location]) -> Self:
+        """The same configuration with the locations of its values."""
         placed = self.model_copy()
-        placed._places = places
+        placed._locations = locations
         return placed
 
     @property
-    def places(self) -> Mapping[KeyPath, Place]:
+    def locations(self) -> Mapping[KeyPath, Location]:
         """Where each value that is not built in was written."""
-        return self._places
+        return self._locations
 
     def where(self, path: KeyPath) -> str:
         """Where the value at ``path`` comes from.
 
         Such as ``imagen.yaml:12``, ``environment IMAGEN_BROKER_URL`` or ``built-in``.
         """
-        return str(self._places.get(path, BUILT_IN))
+        return str(self._locations.get(path, BUILT_IN))
 
     def style(self, name: str) -> Style:
         """The style called ``name``.
 
         Raises:
-            RequestError: there is none; the hint lists those that there are.
+            RequestError: it is not configured; the hint lists those that are.
         """
         entry = self.styles.get(name)
         if entry is None:

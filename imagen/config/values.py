@@ -1,4 +1,4 @@
-"""The kinds of values in imagen.yaml, with the words people use for them."""
+"""The types of values in imagen.yaml, with the spellings that each accepts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _format_word(value: object) -> object:
 
 
 def _flag_word(value: object) -> object:
-    """A boolean for the words that YAML 1.1 took for one, which people still write."""
+    """A boolean for words that YAML 1.1 read as one."""
     return {"on": True, "off": False}.get(str(_switch_word(value)), value)
 
 
@@ -76,7 +76,7 @@ def _user_id(value: str) -> str:
 def url_with(schemes: tuple[str, ...]) -> AfterValidator:
     """A check that an address, when there is one, has one of ``schemes``.
 
-    The address may hold a password, so the complaint does not repeat it.
+    The address may hold a password, so the message does not quote it.
     """
 
     def check(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What an image cost, and how we know: an unknown price is unknown, never 0."""
+"""What an image cost, and the source of that figure: an unknown price is never 0."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """US dollars, or nothing where the price is unknown, and where the figure comes from.
+    """US dollars, None where the price is unknown, and the source of the figure.
 
     ``source`` is a short phrase for the sidecar and the usage row, such as ``local``,
     ``price table of 2026-09-06`` or ``metrics``.
@@ -27,7 +27,7 @@ UNKNOWN_COST = Cost(None, "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What an attempt costs that its backend has drawn, whether or not the image gets here.
+    """What an attempt costs that its backend has drawn, whether or not the image arrives.
 
     ``model``, ``seed`` and ``steps`` are those that it was drawn with; None where not known.
     """

@@ -1,4 +1,4 @@
-"""What was asked for and what was drawn: the one record that every answer about an image tells."""
+"""What was asked for and what was drawn: the record behind every answer about an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Requested:
 
     Attributes:
         width, height: pixels as asked for, or the default size.
-        steps: nothing where the backend's default was left to decide.
+        steps: None where the backend's default applies.
         warnings: what the user was told at the submission.
     """
 
@@ -42,8 +42,8 @@ class DrawingRecord:
 
     Attributes:
         width, height: pixels of the image itself.
-        model: what drew it; nothing before it is drawn.
-        seed, steps, negative: as they reached the model; nothing and "" where it takes none.
+        model: what drew it; None before it is drawn.
+        seed, steps, negative: as the model got them; None and "" where it takes none.
         warnings: of the submission and of the drawing, each once.
     """
 
@@ -60,7 +60,7 @@ class DrawingRecord:
     def of(
         cls, requested: Requested, request: ImageRequest, drawn: Drawn, *, size: Size | None
     ) -> Self:
-        """The record of an image; ``size`` is its own, or nothing where it could not be read."""
+        """The record of an image; ``size`` is its own; None where it could not be read."""
         real = size or request.size
         return cls(
             requested=requested,
@@ -80,7 +80,7 @@ class DrawingRecord:
 
 
 def requested_of(request: ImageRequest) -> Requested:
-    """What is known of the wish behind a job that an older version accepted: what was fitted."""
+    """What was asked for by a job of an older version: only the fitted request is known."""
     return Requested(request.width, request.height, request.steps, request.negative)
 
 

@@ -1,4 +1,4 @@
-"""What a backend hands back, and what it says about itself."""
+"""What a backend returns, and what it reports of itself."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from imagen.domain.request import ImageRequest
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One image as it came from a backend.
+    """One image from a backend.
 
     Attributes:
         data: the encoded image, PNG, JPEG or WebP; the bytes are not trusted, only sniffed.
         model: what drew it, as the backend names it.
-        seed: the seed that the model was given, or nothing where it takes none.
-        steps: sampling steps really used, or nothing where the backend does not say.
+        seed: the seed that the model was given; None where it takes none.
+        steps: sampling steps really used; None where the backend does not report them.
         cost: what it cost; see ``Cost``.
-        negative: the negative prompt that the model was given, "" where it takes none; nothing
-            says that it was the request's.
+        negative: the negative prompt that the model was given, "" where it takes none; None
+            where it is the request's.
         details: JSON-able facts for the sidecar that are needed to draw it again
             (workflow, guidance, model version). No secrets.
         warnings: sentences for the user.
@@ -39,7 +39,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A request as a backend will really draw it, and what had to be changed, in sentences."""
+    """A request as a backend will draw it, and a sentence for each change."""
 
     request: ImageRequest
     warnings: tuple[str, ...] = ()
@@ -71,3 +71,16 @@ class Health:
         if self.state == "not configured":
             return f"not configured ({self.hint or self.reason})"
         return f"unreachable: {self.reason}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A kind of drawing: jobs of the same kind take about as long.
+
+    The model, its sampling steps (None where it takes none) and the size in pixels.
+    """
+
+    model: str
+    steps: int | None
+    width: int
+    height: int

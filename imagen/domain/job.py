@@ -1,4 +1,4 @@
-"""A job: a request on its way, from the ledger's first row to the file."""
+"""A job: a request on its way, from its row in the ledger to the file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where and how the image is to be written; settled at submission.
+    """Where and how the image is to be written; decided at submission.
 
     Attributes:
         folder: absolute path.
@@ -64,7 +64,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class JobDraft:
-    """A job that is not in the ledger yet; everything that can be settled is."""
+    """A job that is not in the ledger yet; every default is resolved."""
 
     id: UUID
     request: ImageRequest
@@ -81,7 +81,7 @@ class JobDraft:
     dedupe_key: str | None = None
     owner_user_id: str = ""
     sync: str = ""
-    #: What was asked for, where that is more than the request tells.
+    #: What was asked for, where that differs from the request.
     requested: Requested | None = None
 
 
@@ -91,7 +91,7 @@ class Job:
 
     Times are UTC. ``output_path`` is the file's final absolute path once delivery has chosen it.
     ``fence`` grows with every claim;
-    ``tried_before`` are the attempts made before somebody asked for a retry.
+    ``tried_before`` counts the attempts before ``imagen jobs retry``.
     """
 
     id: UUID
@@ -176,7 +176,7 @@ class Attempt:
     what the backend calls it; ``place`` is the server or account it was sent to.
     ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced;
     ``begun_age_s`` is how long ago anything was, to whatever backend.
-    ``record`` is what it drew; nothing before, and where an older version drew it.
+    ``record`` is what it drew; None before, and where an older version drew it.
     """
 
     id: UUID
@@ -212,7 +212,7 @@ class Claim:
     job: Job
     attempt: Attempt
     owner: str
-    #: For how many seconds the backend, or a full disk, has made this job wait; 0 when neither has.
+    #: Seconds for which the backend, or a full disk, has made this job wait; 0 where neither has.
     limited_s: float = 0.0
     #: The attempt was begun by an earlier claim that did not finish it.
     resumed: bool = False

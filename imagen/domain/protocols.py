@@ -7,10 +7,9 @@ from typing import Protocol
 from uuid import UUID
 
 from imagen.domain.cost import Bill, Cost
-from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.drawn import Drawn, Fitted, Health, Work
 from imagen.domain.job import Attempt, Job, Wakeup
 from imagen.domain.request import ImageRequest
-from imagen.domain.work import Work
 
 
 class AlreadyOwned(Exception):

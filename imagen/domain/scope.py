@@ -1,4 +1,4 @@
-"""Which jobs a process may take: everything of some queues, or only what a command named."""
+"""Which jobs a process may take: all of some queues, or only those of a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Scope:
     job_ids: tuple[UUID, ...] | None = None
     batch_id: UUID | None = None
     run: int = 0
-    #: Only jobs that this host has to deliver: nobody here could finish the others.
+    #: Only jobs that this host has to deliver: this process could not finish the others.
     delivery_host: str | None = None
     #: No jobs that these hosts have to deliver, in alphabetical order.
     without_hosts: tuple[str, ...] = ()

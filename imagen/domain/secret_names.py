@@ -1,4 +1,4 @@
-"""Names that say that their value is a secret, and what is told in place of it."""
+"""Names whose values are secrets, and what is shown instead of the value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def hide_secrets(options: Mapping[str, Any], *, names: Collection[str] = ()) -> dict[str, Any]:
-    """The options as they may be told; ``names`` are those that are secrets besides the obvious."""
+    """The options without secrets; ``names`` are further options whose values are secrets."""
     return {
         name: SET if name in names or is_secret_name(name) else value
         for name, value in options.items()

@@ -1,4 +1,4 @@
-"""Image sizes as people type them: ``WIDTHxHEIGHT`` in pixels."""
+"""Image sizes, written ``WIDTHxHEIGHT`` in pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Styles: named wording and defaults that a request may be dressed in."""
+"""Styles: wording and defaults for requests, under a name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imagen.domain.size import Size
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a style adds. Flags win over a style, a style over the backend's defaults."""
+    """What a style adds. Options override a style; a style overrides the backend's defaults."""
 
     name: str
     prefix: str = ""

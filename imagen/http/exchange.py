@@ -1,4 +1,4 @@
-"""One request and its whole answer, or the reason why there is none."""
+"""Sends one request and reads the whole answer, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class HttpAnswer:
 
 
 class Unanswered(Exception):
-    """An exchange did not come to its end.
+    """An exchange ended without a whole answer.
 
     Attributes:
-        reason: half a sentence for people; nothing of what was sent is in it.
+        reason: half a sentence for people; it quotes nothing that was sent.
         was_sent: a part of the request may have reached the server.
-        was_cut: a connection that stood broke off.
+        was_cut: an established connection broke.
     """
 
     def __init__(self, reason: str, *, was_sent: bool, was_cut: bool = False) -> None:
@@ -60,7 +60,7 @@ class Unanswered(Exception):
 class TooLarge(Exception):
     """The answer is, or says that it is, larger than allowed.
 
-    ``size_bytes`` is what it announced; where it announced nothing, None.
+    ``size_bytes`` is the announced size; None without one.
     """
 
     def __init__(self, max_bytes: int, size_bytes: int | None) -> None:
@@ -120,7 +120,7 @@ def open_answer(
 def read_bounded(
     response: requests.Response, max_bytes: int, *, each: Callable[[], None] = lambda: None
 ) -> bytes:
-    """The whole body; ``each`` is called whenever some of it came.
+    """The whole body; ``each`` is called whenever a part of it has arrived.
 
     Raises:
         TooLarge: it is larger than ``max_bytes``, by its own announcement or by its bytes.

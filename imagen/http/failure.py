@@ -1,4 +1,4 @@
-"""Why an exchange failed, in a few words of our own: foreign texts may quote what was sent."""
+"""Why an exchange failed, in fixed words: the libraries' own texts may quote what was sent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def describe_failure(exc: BaseException) -> str:
 
 
 def is_cut(exc: BaseException) -> bool:
-    """Whether a connection that stood broke off: not a refusal to connect, not a silence."""
+    """Whether an established connection broke: not a refusal to connect, not a time-out."""
     if isinstance(exc, ProtocolError):
         return True
     cause = exc.args[0] if exc.args else None
@@ -47,7 +47,7 @@ def is_cut(exc: BaseException) -> bool:
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
-    """``exc`` and what it was made of: urllib3 keeps it as an argument, a reason or a cause."""
+    """``exc`` and the errors inside it: urllib3 keeps them as argument, reason or cause."""
     cause: BaseException | None = exc
     for _ in range(_MOST_CAUSES):
         if cause is None:

@@ -1,4 +1,4 @@
-"""Which addresses are this machine, by their name or number alone."""
+"""Tells from a host's name or number alone whether it is this machine."""
 
 from __future__ import annotations
 

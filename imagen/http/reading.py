@@ -1,7 +1,7 @@
-"""What a server wrote, read by one rule: what cannot be read counts as not there.
+"""Readers of what a server sent; a value that cannot be read is None.
 
-Servers may be wrong, or mean harm: 200,000 levels of JSON, ``Infinity``, a date in a year of
-twenty digits. Nothing of that raises anything but what is named here.
+Servers may be faulty or hostile: 200,000 levels of JSON, ``Infinity``, a date in a year of twenty
+digits. No reader raises for any of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_json(
         )
     except (ValueError, RecursionError):
         return None
-    # What the parser can nest, other code cannot walk: ``str`` and ``==`` recurse as well.
+    # The parser nests deeper than other code can recurse, such as ``str`` and ``==``.
     return None if _has_too_many_levels(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Sessions that threads may share: no cookies, retries, redirects or credentials of their own."""
+"""HTTP sessions that threads may share: no cookies, retries, redirects or credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _PlainSession(requests.Session):
 def new_session(*, uses_proxies: bool, hosts: int, connections: int) -> requests.Session:
     """A session with kept connections to so many hosts, at most ``connections`` to each.
 
-    ``uses_proxies``: the proxies of the environment are asked for the way; not for loopback.
+    ``uses_proxies``: requests go through the proxies of the environment; never to loopback.
     """
     session = _PlainSession()
     session.trust_env = uses_proxies
@@ -34,5 +34,5 @@ def new_session(*, uses_proxies: bool, hosts: int, connections: int) -> requests
 
 
 def leave_as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Signs nothing. As a session's ``auth`` it keeps ``~/.netrc`` out of its requests."""
+    """Adds no credentials. As a session's ``auth`` it keeps those of ``~/.netrc`` out."""
     return request

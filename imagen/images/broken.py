@@ -1,15 +1,15 @@
-"""The one complaint about image bytes, apart so that every module here can make it."""
+"""The errors about image bytes, which every module of this package raises."""
 
 from __future__ import annotations
 
 
 class BrokenImage(ValueError):
-    """The bytes are no whole, single, reasonably sized image; says why in one sentence.
+    """The bytes are no whole, single, reasonably sized image; the message is one sentence.
 
-    Not an ``ImagenError``: who asked for the bytes knows whether to fetch them again
-    (an adapter) or to give up (delivery).
+    Not an ``ImagenError``: the caller decides whether to fetch the bytes again (an adapter) or
+    to give up (delivery).
     """
 
 
 class UnfitImage(BrokenImage):
-    """The bytes are whole, and are nothing that imagen keeps: fetching them again is no use."""
+    """The bytes are whole, but no image that imagen keeps: fetching them again does not help."""

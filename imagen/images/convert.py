@@ -1,4 +1,4 @@
-"""Another format than the one a backend gave, for when the user asked for it."""
+"""Converts an image to the format that the user asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether bytes that came from a backend are one whole image: nobody's word is taken for it."""
+"""Checks that bytes from a backend are one whole image, by the bytes alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_IMAGE_BYTES = 64 * 1024 * 1024
 #: Half as much again as the largest image that can be asked for. Pillow warns much later.
 MAX_IMAGE_PIXELS = 4096 * 4096 * 3 // 2
 
-# What Pillow raises for bytes it cannot make sense of, besides OSError.
+# What Pillow raises for bytes that it cannot decode.
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -82,7 +82,7 @@ def inspect_image(data: bytes) -> ImageInfo:
 
 
 def sniff_format(data: bytes) -> ImageFormat:
-    """The format that the first bytes announce; nothing more is looked at.
+    """The format that the first bytes announce; no other byte is read.
 
     Raises:
         BrokenImage: they announce none that imagen knows.

@@ -1,1 +1,1 @@
-"""Image files: their names and places, what they say about themselves, and safe writing."""
+"""Image files: their names and paths, their metadata, and how they are written safely."""

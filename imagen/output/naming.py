@@ -1,4 +1,4 @@
-"""File names made of prompts and templates: readable, and safe whatever the prompt says."""
+"""File names from prompts and templates: readable, and safe for any prompt."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def slugify(text: str, *, max_chars: int = 40) -> str:
 def render_name(template: str, values: Mapping[str, object]) -> str:
     """The relative path that ``template`` names, its placeholders filled in from ``values``.
 
-    Placeholders are ``{name}`` and nothing else; those that ``values`` lacks stay as they are,
-    as do all other braces. "/" in the template makes folders; nothing in a value does, nor
-    can a value bring in control characters, a leading dot or "..". Empty folder names, "." and
-    ".." are left out, so the path never leads upwards.
+    A placeholder is ``{name}``; one that ``values`` lacks stays as it is, as do all other
+    braces. "/" makes folders in the template, but not in a value. Control characters, leading
+    dots and ".." are removed from values; empty folder names, "." and ".." are left out of the
+    path, so that it never leads upwards.
     """
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]
-        return _tame(str(values[name])) if name in values else match[0]
+        return _clean(str(values[name])) if name in values else match[0]
 
     path = _PLACEHOLDER.sub(fill, unicodedata.normalize("NFC", template))
     segments = [_shorten(segment.strip()) for segment in path.split("/")]
@@ -80,8 +80,8 @@ def split_suffix(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _tame(value: str) -> str:
-    """A value that can only be part of one file name."""
+def _clean(value: str) -> str:
+    """The value without anything that could not be part of one file name."""
     printable = "".join(
         "-" if character in "/\\" else character
         for character in unicodedata.normalize("NFC", value)

@@ -1,4 +1,4 @@
-"""Which paths an image may be written to: a job is data from elsewhere, and a path is power."""
+"""Checks the paths that an image may be written to: a job may come from another user or host."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NUMBER_BYTES = 7
 
 
 def check_length(path: Path | str, *, sidecar: bool, numbered: bool = False) -> None:
-    """Returns when a file system can hold the image at ``path``, and what is written beside it.
+    """Checks that a file system can hold the image at ``path`` and the files beside it.
 
     Beside it stand the sidecar, ``NAME.json``, and while it is written a temporary file. With
-    ``numbered`` the name may still get a number. Looks at nothing on the disk.
+    ``numbered`` the name may still get a number. Does not read the disk.
 
     Raises:
         RequestError: one of the names, or the whole path, is too long.
@@ -31,7 +31,7 @@ def check_length(path: Path | str, *, sidecar: bool, numbered: bool = False) -> 
     more = (len(".json") if sidecar else 0) + (_NUMBER_BYTES if numbered else 0)
     folders = [_size_of(part) for part in path.parts[:-1]]
     name_bytes = _size_of(path.name) + more
-    # The sidecar's name counts: an image without its sidecar is delivered only to half.
+    # The sidecar's name counts: a delivery writes both files.
     if max(name_bytes, *folders) > MAX_NAME_BYTES:
         beside = " with the .json of its sidecar" if sidecar and name_bytes > MAX_NAME_BYTES else ""
         raise RequestError(
@@ -58,11 +58,11 @@ def check_target(path: Path | str, *, allowed_dirs: Sequence[Path] | None) -> Pa
     """The absolute path, symlinks resolved, where an image may be written.
 
     ``allowed_dirs``: the folders it must lie below, without a hidden file or folder on the way
-    down; nothing means any path, which is for a user's own command. Nothing is created, and
-    folders need not exist yet. The file's suffix must be that of an image, ``{ext}`` filled in.
+    down; None means any path, which is for a user's own command. Creates nothing; folders
+    need not exist yet. The file's suffix must be that of an image, ``{ext}`` filled in.
 
     Raises:
-        RequestError: the path is not allowed, or something that is no file stands there.
+        RequestError: the path is not allowed, or exists and is no regular file.
     """
     path = Path(path)
     _check_suffix(path, path)
@@ -123,7 +123,7 @@ def _is_visible(relative: Path) -> bool:
 
 
 def _check_vacant(real: Path, given: Path) -> None:
-    """Nothing, when a regular file or nothing at all stands there."""
+    """Checks that the path is a regular file or does not exist."""
     try:
         mode = real.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -144,7 +144,7 @@ def _check_vacant(real: Path, given: Path) -> None:
 
 
 def _check_folders(real: Path, given: Path) -> None:
-    """Nothing, when the nearest thing above that exists is a folder."""
+    """Checks that the nearest existing path above is a folder."""
     for folder in real.parents:
         if folder.is_dir():
             return

@@ -1,4 +1,4 @@
-"""Where an image comes from: the one set of facts that sidecar and embedded record are made of."""
+"""Where an image comes from: the facts of which the sidecar and the embedded record are made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 class Provenance:
     """Everything about one image that does not depend on when or where its file is written.
 
-    So a delivery that is repeated makes the same bytes again.
+    A repeated delivery therefore makes the same bytes.
 
     Attributes:
         drawing: what was asked for and what was drawn.
@@ -49,10 +49,9 @@ class Provenance:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What the image says about itself: enough to draw it again and to find its job.
+        """The record in the image: enough to draw it again and to find its job.
 
-        A JSON object; nothing about who asked and what it cost, since images travel further
-        than sidecars.
+        A JSON object, without the caller and the price: images are passed on, sidecars are not.
         """
         request, drawing = self.job.request, self.drawing
         return _plain_object(
@@ -102,7 +101,7 @@ def _plain_object(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types; what JSON cannot say becomes text, or null for NaN."""
+    """The value in types that JSON has; others become text, and NaN null."""
     match value:
         case None | bool() | int() | str():
             return value

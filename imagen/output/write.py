@@ -1,7 +1,7 @@
-"""Writing files so that a name never stands for half of one, whenever the power goes.
+"""Writes files atomically: after a power cut a name stands for a whole file or does not exist.
 
-The order is: ``write_temp``, ``sync_files``, ``place``, ``sync_folder``. Temporary files are
-dot-files in the same folder, so that they can become the real one in a single step.
+The order is: ``write_temp``, ``sync_files``, ``move_into_place``, ``sync_folder``. Temporary files
+are dot-files in the same folder, so that one rename makes them the real file.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _HINTS = {
 
 
 def write_temp(folder: Path, data: bytes, *, tag: str) -> Path:
-    """A new temporary file of ``data`` in ``folder``, which is made if need be; not synced yet.
+    """A new temporary file of ``data`` in ``folder``, which is made if needed; not synced yet.
 
-    ``tag`` (letters, digits, "-", "_") tells whose it is: ``sweep_temps`` goes by it.
+    ``tag`` (letters, digits, "-", "_") names the writer, for ``sweep_temps``.
 
     Raises:
-        DeliveryError: it could not be written; nothing is left behind. ``DiskFull`` where there is
+        DeliveryError: it could not be written; no part of it is left. ``DiskFull`` where there is
             no space.
     """
     temp = folder / f".imagen-{_plain_tag(tag)}-{secrets.token_hex(8)}.tmp"
@@ -65,10 +65,10 @@ def write_temp(folder: Path, data: bytes, *, tag: str) -> Path:
 
 
 def sync_files(paths: Iterable[Path]) -> None:
-    """The contents of all these files are on the disk. Blocks for as long as the disk takes.
+    """Sync the contents of these files to the disk. Blocks for as long as the disk takes.
 
     Raises:
-        DeliveryError: one of them could not be synced; names the first such.
+        DeliveryError: one of them could not be synced; it names the first.
     """
     for path in paths:
         try:
@@ -77,19 +77,19 @@ def sync_files(paths: Iterable[Path]) -> None:
             raise _explain(exc, f"cannot save {path}") from exc
 
 
-def place(temp: Path, final: Path, *, replace: bool) -> None:
-    """The temporary file has its final name; whoever looks sees all of it or none of it.
+def move_into_place(temp: Path, final: Path, *, replace: bool) -> None:
+    """Give the temporary file its final name, atomically.
 
     Raises:
-        FileExistsError: something has that name, and ``replace`` is off; ``temp`` is still there
-            and may be placed under another name.
-        DeliveryError: it cannot be done; ``temp`` is gone.
+        FileExistsError: the name is taken, and ``replace`` is off; ``temp`` is still there and
+            may get another name.
+        DeliveryError: it failed; ``temp`` was removed.
     """
     try:
         if replace:
             temp.replace(final)
         else:
-            _place_new(temp, final)
+            _move_new(temp, final)
     except FileExistsError:
         raise
     except OSError as exc:
@@ -98,7 +98,7 @@ def place(temp: Path, final: Path, *, replace: bool) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in this folder are on the disk.
+    """Sync the names in this folder to the disk.
 
     Raises:
         DeliveryError: the folder cannot be opened, or the disk failed.
@@ -113,15 +113,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def discard(temp: Path) -> None:
-    """The temporary file is gone, if there was one; never complains."""
+    """Remove the temporary file, if there is one; never raises."""
     with contextlib.suppress(OSError):
         temp.unlink()
 
 
 def sweep_temps(folder: Path, tag: str) -> int:
-    """How many temporary files of ``tag`` were found in ``folder`` and removed.
+    """Remove the temporary files of ``tag`` from ``folder``; says how many there were.
 
-    For what a killed process left: call it only when nobody with that tag is writing.
+    For those of a killed process: call it only while no process writes with that tag.
     """
     prefix = f".imagen-{_plain_tag(tag)}-"
     swept = 0
@@ -135,7 +135,7 @@ def sweep_temps(folder: Path, tag: str) -> int:
     return swept
 
 
-def _place_new(temp: Path, final: Path) -> None:
+def _move_new(temp: Path, final: Path) -> None:
     try:
         os.link(temp, final)
     except OSError as exc:
@@ -144,8 +144,8 @@ def _place_new(temp: Path, final: Path) -> None:
     else:
         temp.unlink()
         return
-    # Without hard links: reserve the name with an empty file, which fails if somebody has it,
-    # then put the whole file in its place. Copying into it could be cut off half-way.
+    # Without hard links: reserve the name with an empty file, which fails where it is taken,
+    # then rename the whole file over it. Copying into it could be cut off half-way.
     os.close(_create(final))
     try:
         temp.replace(final)
@@ -165,7 +165,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make the folder and those above it, and see to it that a crash does not unmake them."""
+    """Make the folder and those above it, and sync them, so that they survive a crash."""
     missing = []
     while not folder.exists():
         missing.append(folder)

@@ -37,11 +37,10 @@ from imagen.backends.replicate.purchase.follow import (
 from imagen.backends.replicate.purchase.outcome import details_of, require_success, why_no_url
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
-from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.drawn import Drawn, Fitted, Health, Work
 from imagen.domain.job import AttemptState
 from imagen.domain.protocols import Run
 from imagen.domain.request import ImageRequest
-from imagen.domain.work import Work
 from imagen.errors import (
     BackendUnavailable,
     JobCanceled,

@@ -43,7 +43,7 @@ def csv_lines(report: UsageReport) -> list[str]:
 
 
 def table_lines(report: UsageReport) -> list[str]:
-    """Aligned columns and a last line with the totals; nothing where there is no usage."""
+    """Aligned columns and a last line with the totals; empty where there is no usage."""
     if not report.total.count:
         return []
     sums = [*report.groups, report.total]
@@ -76,7 +76,7 @@ def _figures(each: UsageSum) -> dict[str, Any]:
 
 
 def _is_unknown(each: UsageSum) -> bool:
-    """A sum of nothing but unknown prices is unknown, not 0."""
+    """Whether no price is known: such a sum is unknown, not 0."""
     return each.count > 0 and each.unpriced == each.count
 
 
@@ -89,7 +89,7 @@ def _cost(each: UsageSum, decimals: int) -> str:
 
 
 def _decimals(sums: Iterable[UsageSum]) -> int:
-    """So many that no sum is shown shorter than it is, but as few as prices usually have."""
+    """The decimals that every sum needs, from 2 to 6."""
     most = _LEAST_DECIMALS
     for each in sums:
         exponent = Decimal(each.cost_usd).normalize().as_tuple().exponent
@@ -107,13 +107,13 @@ def _to_the_right(header: str, cells: Sequence[str]) -> list[str]:
 
 
 def answer_tabs(shell: Shell, rows: Iterable[UsageRow]) -> None:
-    """A header and a line for each row, columns divided by tabs; what is unknown says so."""
+    """A header and a line for each row, columns divided by tabs; unknown values are named so."""
     lines = ("\t".join(_row_cell(value) for value in _row_values(row)) for row in rows)
     _write(shell, chain(["\t".join(_ROW_COLUMNS)], lines))
 
 
 def answer_csv(shell: Shell, rows: Iterable[UsageRow]) -> None:
-    """The same as CSV; what is unknown stays empty."""
+    """The same as CSV; unknown values stay empty."""
     lines = (csv_line(_row_values(row)) for row in rows)
     _write(shell, chain([csv_line(_ROW_COLUMNS)], lines))
 
@@ -122,14 +122,14 @@ def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
     """One JSON object that holds every row.
 
     Raises:
-        Failed: the rest cannot be had; the object has been closed, and says so.
+        Failed: the remaining rows cannot be read; the object is closed, with the error in it.
     """
     shell.screen.answer('{"rows": [')
     try:
         _write(shell, _json_rows(rows))
     except ImagenError as error:
         shell.screen.answer(f'], "error": {json_text(error.to_json())}}}')
-        # Its answer is out: what follows is for people only.
+        # The answer is complete: all further output is for people.
         shell.wants_json = False
         raise Failed(error) from error
     shell.screen.answer('], "error": null}')

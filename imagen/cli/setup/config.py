@@ -31,8 +31,7 @@ def init(shell: Shell, path: str | None, write: bool, force: bool) -> None:
     imagen config init --write          # to ~/.config/imagen.yaml
     imagen config init ./imagen.yaml    # to a file
     """
-    from imagen.config.load import default_config_path
-    from imagen.config.sample import sample_text
+    from imagen.config.load import default_config_path, sample_text
 
     sample = sample_text()
     if path is None and not write:

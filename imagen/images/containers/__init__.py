@@ -1,1 +1,1 @@
-"""How PNG, JPEG and WebP files are put together, read without decoding a pixel."""
+"""The structure of PNG, JPEG and WebP files, read without decoding a pixel."""

@@ -31,7 +31,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class JpegSegment(NamedTuple):
-    """Where a segment stands: ``data[start:end]`` is all of it, marker and length included."""
+    """The position of a segment: ``data[start:end]`` is all of it, marker and length included."""
 
     marker: int
     start: int
@@ -113,7 +113,7 @@ def find_end(data: bytes) -> int:
 
 
 def keep_visual(data: bytes) -> bytes:
-    """The file with nothing in it but what decides how its pixels look.
+    """The file reduced to the parts that decide how its pixels look.
 
     Further images behind the end marker (MPO) go, and with them the segment that lists them.
     """

@@ -13,14 +13,14 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Encoders divide pixels into chunks of 8 KiB or more: this is enough for half a gigabyte of them.
 MAX_CHUNKS = 65_536
 
-# Chunks that decide what the pixels look like. Everything else is about the image.
+# Chunks that decide how the pixels look. All others are metadata.
 _VISUAL_KINDS = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs cICP mDCV cLLI".split()
 )
 
 
 class PngChunk(NamedTuple):
-    """Where a chunk stands: ``data[start:end]`` is all of it, length and CRC included."""
+    """The position of a chunk: ``data[start:end]`` is all of it, length and CRC included."""
 
     kind: bytes
     start: int
@@ -31,7 +31,7 @@ class PngChunk(NamedTuple):
 
 
 def walk(data: bytes) -> Iterator[PngChunk]:
-    """Every chunk up to and including IEND; bytes after it are nobody's and are not shown.
+    """Every chunk up to and including IEND; bytes after it are ignored.
 
     Raises:
         BrokenImage: the file ends before IEND, a length is not plausible, or there are more chunks
@@ -53,7 +53,7 @@ def walk(data: bytes) -> Iterator[PngChunk]:
 
 
 def check_crc(data: bytes, chunk: PngChunk) -> None:
-    """Nothing, when the chunk's bytes are the ones that were written.
+    """Checks the chunk's checksum.
 
     Raises:
         BrokenImage: the checksum is wrong.
@@ -83,12 +83,12 @@ def make_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def keep_visual(data: bytes) -> bytes:
-    """The file with nothing in it but what decides how its pixels look."""
+    """The file reduced to the parts that decide how its pixels look."""
     return rebuild(data, keep=lambda chunk: chunk.kind in _VISUAL_KINDS)
 
 
 def rebuild(data: bytes, *, keep: Callable[[PngChunk], bool], extra: bytes = b"") -> bytes:
-    """The file with the chunks that ``keep`` says yes to, and ``extra`` right after the header.
+    """The file with the chunks for which ``keep`` is true, and ``extra`` right after the header.
 
     Chunks are copied as they are, so the pixels stay the same to the byte.
     """

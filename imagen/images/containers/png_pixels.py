@@ -1,7 +1,7 @@
-"""Whether the pixels of a PNG are all there.
+"""Checks that a PNG holds all its pixels.
 
-Pillow is no judge of that: it shows black where the compressed data ends early (observed on
-Pillow 13.0.0).
+Pillow does not: it fills with black where the compressed data ends early (observed on Pillow
+13.0.0).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HIGHEST_FILTER = 4
 
 
 def check_pixels(data: bytes) -> None:
-    """Nothing, when the compressed data unpacks to every row that the header promises.
+    """Checks that the compressed data unpacks to every row that the header announces.
 
     Raises:
         BrokenImage: it does not, or the header or a row is not one that PNG knows.

@@ -17,7 +17,7 @@ ANIMATION, XMP, EXIF, ALPHA, ICC = 0x02, 0x04, 0x08, 0x10, 0x20
 
 
 class WebpChunk(NamedTuple):
-    """Where a chunk's body stands: ``data[start:end]``, padding not included."""
+    """The position of a chunk's body: ``data[start:end]``, padding not included."""
 
     kind: bytes
     start: int
@@ -32,7 +32,7 @@ def is_webp(data: bytes) -> bool:
 
 
 def walk(data: bytes) -> Iterator[WebpChunk]:
-    """Every chunk inside the RIFF size; bytes after it are nobody's and are not shown.
+    """Every chunk inside the RIFF size; bytes after it are ignored.
 
     Raises:
         BrokenImage: the file is shorter than it says, a chunk does not fit into it, or there are
@@ -80,7 +80,7 @@ def is_animated(data: bytes) -> bool:
 
 
 def keep_visual(data: bytes) -> bytes:
-    """The file with nothing in it but what decides how its pixels look."""
+    """The file reduced to the parts that decide how its pixels look."""
     chunks = [(chunk.kind, chunk.body(data)) for chunk in walk(data) if chunk.kind in _VISUAL_KINDS]
     if chunks and chunks[0][0] == b"VP8X":
         chunks[0] = announce_texts(chunks[0][1], 0)
@@ -88,7 +88,7 @@ def keep_visual(data: bytes) -> bytes:
 
 
 def announce_texts(header: bytes, flags: int) -> tuple[bytes, bytes]:
-    """The extended header's chunk, saying that the file has these texts (EXIF, XMP) only."""
+    """The chunk of the extended header, which announces just these texts (EXIF, XMP)."""
     return b"VP8X", bytes(((header[0] & ~(EXIF | XMP)) | flags,)) + header[1:]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import select
 
 from imagen.domain.drawing_record import record_from_json
+from imagen.domain.drawn import Work
 from imagen.domain.job import AttemptState
-from imagen.domain.work import Work
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts
 

@@ -77,7 +77,7 @@ def read_usage(
 
 
 def usage_row(row: Row[Any]) -> UsageRow:
-    """A row of the table, which may be older than us and hold nothing where we always write."""
+    """A row of the table. One that was there before imagen may lack values that imagen writes."""
     return UsageRow(
         created_at=row.created_at,
         backend=row.backend or "unknown",

@@ -1,6 +1,5 @@
-"""What an image says about itself, in its own bytes, without touching a pixel."""
+"""Metadata in an image's own bytes, written and read without touching a pixel."""
 
-from imagen.output.metadata.embedding import Mode, embed
-from imagen.output.metadata.reading import read
+from imagen.output.metadata.embedding import Mode, embed, read
 
 __all__ = ["Mode", "embed", "read"]

@@ -1,17 +1,33 @@
-"""Putting a record into an image's bytes, and taking out what must not travel with it."""
+"""A record inside an image's bytes: embeds it, removes what must stay private, reads it back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from imagen.images.verify import ImageInfo
-from imagen.output.metadata import webp_texts
+from imagen.images.broken import BrokenImage
+from imagen.images.verify import ImageFormat, ImageInfo, sniff_format
+from imagen.output.metadata import jpeg_texts, png_texts, webp_texts
 from imagen.output.metadata.foreign import graphs_in
-from imagen.output.metadata.formats import texts_of
-from imagen.output.metadata.record import keep_safe
+from imagen.output.metadata.record import keep_safe, parse_record
 
 Mode = Literal["full", "safe", "none"]
+
+
+class Texts(Protocol):
+    """The texts of one file format. Bytes that cannot be read raise ``BrokenImage``."""
+
+    def insert(self, data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:
+        """The file with the record in it, in place of what an earlier call wrote."""
+
+    def strip(self, data: bytes) -> bytes:
+        """The file reduced to the parts that decide how its pixels look."""
+
+    def find_texts(self, data: bytes) -> list[str]:
+        """The texts in it that may be a record of imagen."""
+
+
+_TEXTS: dict[ImageFormat, Texts] = {"png": png_texts, "jpeg": jpeg_texts, "webp": webp_texts}
 
 
 def embed(
@@ -24,9 +40,9 @@ def embed(
 ) -> bytes:
     """The image with ``record`` in it; pixels are copied byte for byte, never encoded again.
 
-    ``full`` writes the whole record and leaves what the backend embedded; ``safe`` writes what
-    holds no word of the user's and takes out every other text (ComfyUI's ``prompt``, comments,
-    EXIF); ``none`` only takes out. What an earlier call wrote is replaced. The same arguments
+    ``full`` writes the whole record and keeps what the backend embedded; ``safe`` writes the
+    parts without the user's words and removes every other text (ComfyUI's ``prompt``, comments,
+    EXIF); ``none`` only removes. What an earlier call wrote is replaced. The same arguments
     give the same bytes.
 
     ``origin`` is the image as the backend made it, where ``data`` was converted from it: a WebP
@@ -35,7 +51,7 @@ def embed(
     Raises:
         BrokenImage: the bytes are not what ``info`` says.
     """
-    texts = texts_of(info.format)
+    texts = _TEXTS[info.format]
     if mode == "none":
         return texts.strip(data)
     if mode == "safe":
@@ -43,3 +59,16 @@ def embed(
     if info.format == "webp":
         return webp_texts.insert(data, info, record, graphs_in(origin or data))
     return texts.insert(data, info, record)
+
+
+def read(data: bytes) -> dict[str, Any] | None:
+    """The record that ``embed`` put into these bytes; None where there is none.
+
+    Neither the bytes nor the record can be trusted. No pixel is decoded.
+    """
+    try:
+        texts = _TEXTS[sniff_format(data)].find_texts(data)
+    except BrokenImage:
+        return None
+    records = (parse_record(text) for text in texts)
+    return next((record for record in records if record is not None), None)

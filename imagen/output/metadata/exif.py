@@ -1,4 +1,4 @@
-"""EXIF blocks: the smallest one that holds a comment is written, and texts of others are read."""
+"""EXIF blocks: writes the smallest one with a comment, and reads the texts of any."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_exif(comment: str, tags: Mapping[int, str] = _NO_TAGS) -> bytes:
         text = text[:_MAX_TEXT_BYTES].decode("utf-16-be", "ignore").encode("utf-16-be")
     value = b"UNICODE\0" + text
     values = {tag: tags[tag].encode("ascii", "replace") + b"\0" for tag in sorted(tags)}
-    # The main directory, the one of EXIF with its single entry, and what both speak of behind them.
+    # The main directory, the EXIF directory with its single entry, and then the values of both.
     exif_at = 8 + 6 + 12 * (len(values) + 1)
     value_at = exif_at + 6 + 12
     exif = struct.pack(">HHHLLL", 1, _USER_COMMENT, _UNDEFINED, len(value), value_at, 0)
@@ -43,8 +43,8 @@ def write_exif(comment: str, tags: Mapping[int, str] = _NO_TAGS) -> bytes:
 def read_exif(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
     """The values of these tags, of the main directory and the one of EXIF, as they stand there.
 
-    Texts only; what is malformed is left out. The work is bounded by two directories: they cannot
-    name more, whatever the block says.
+    Texts only; malformed ones are left out. Only two directories are read, which bounds the
+    work.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
@@ -65,7 +65,7 @@ def read_exif(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
 
 
 def _entries(block: bytes, start: int, order: str) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type, number and the place of the value of each entry of a directory."""
+    """Tag, type, number and the offset of the value of each entry of a directory."""
     if start + 2 > len(block):
         return
     (number,) = struct.unpack_from(order + "H", block, start)

@@ -1,4 +1,4 @@
-"""What images of other programs say about themselves: A1111's parameters and ComfyUI's graphs."""
+"""Metadata that other programs write: A1111's parameters and ComfyUI's graphs."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _FACTS = {
     "ckpt_name": "model",
     "unet_name": "model",
 }
-# Makes a conditioning of nothing: whatever words lead into it, none come out.
+# Makes an empty conditioning, whatever text leads into it.
 _ZERO_OUT = "ConditioningZeroOut"
 
 
 def read_texts(data: bytes) -> dict[str, str]:
-    """The texts that generators leave in images, by the name of their place.
+    """The texts that generators write into images, by name.
 
-    ``parameters`` (A1111 and those who follow it), ``prompt`` and ``workflow`` (ComfyUI, JSON).
-    The bytes are not trusted, and neither should the texts be.
+    ``parameters`` (A1111 and programs of the same form), ``prompt`` and ``workflow`` (ComfyUI,
+    JSON). Neither the bytes nor the texts can be trusted.
 
     Raises:
         BrokenImage: not an image, or cut off before its texts end.
@@ -67,7 +67,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 
 def _pairs(facts: str) -> Iterator[tuple[str, str]]:
-    """``Key: value`` pairs between commas; what is none is passed over."""
+    """``Key: value`` pairs between commas; anything else is skipped."""
     position = 0
     while position < len(facts):
         match = _PARAMETER.match(facts, position)
@@ -101,7 +101,7 @@ def parse_graph(text: str) -> dict[str, Any]:
     prompt = _first_words(nodes, "positive") or _first_words(nodes, "conditioning")
     negative = _first_words(nodes, "negative")
     if negative == prompt:
-        # One text for both, where guidance is 1 and nothing is negative.
+        # One text feeds both where guidance is 1 and there is no negative prompt.
         negative = ""
     words = {"prompt": prompt, "negative": negative}
     return found | {name: text for name, text in words.items() if text}

@@ -9,8 +9,7 @@ from imagen.images.containers import jpeg
 from imagen.images.verify import ImageInfo
 from imagen.output.metadata.exif import write_exif
 from imagen.output.metadata.parameters import write_parameters
-from imagen.output.metadata.record import write_record
-from imagen.output.metadata.room import TextRoom
+from imagen.output.metadata.record import TextBudget, write_record
 from imagen.output.metadata.xmp import find_record, write_xmp
 
 _EXIF_HEADER = b"Exif\0\0"
@@ -51,11 +50,11 @@ def find_exif(data: bytes) -> bytes:
 
 def _bodies(data: bytes, header: bytes) -> Iterator[bytes]:
     """What follows ``header`` in the segments that begin with it, as much as there is room for."""
-    room = TextRoom()
+    budget = TextBudget()
     for segment in jpeg.walk(data):
         if segment.marker == jpeg.APP1 and data.startswith(header, segment.start + 4):
             start = segment.start + 4 + len(header)
-            if room.take(segment.end - start):
+            if budget.take(segment.end - start):
                 yield data[start : segment.end]
 
 

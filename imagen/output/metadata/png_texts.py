@@ -9,8 +9,7 @@ from typing import Any
 from imagen.images.containers import png
 from imagen.images.verify import ImageInfo
 from imagen.output.metadata.parameters import write_parameters
-from imagen.output.metadata.record import MAX_RECORD_CHARS, write_record
-from imagen.output.metadata.room import TextRoom
+from imagen.output.metadata.record import MAX_RECORD_CHARS, TextBudget, write_record
 from imagen.output.metadata.xmp import write_xmp
 
 _RECORD_KEY = b"imagen"
@@ -38,12 +37,12 @@ def strip(data: bytes) -> bytes:
 
 
 def find_texts(data: bytes) -> list[str]:
-    """Every text under imagen's own key, as many as there is room for."""
+    """Every text under imagen's own key, as far as the budget goes."""
     return [text for _, text in _texts(data, {_RECORD_KEY})]
 
 
 def find_named(data: bytes, names: Collection[str]) -> dict[str, str]:
-    """The texts with these keys, whoever wrote them; the first one where a key comes twice."""
+    """The texts with these keys, by any program; the first one where a key comes twice."""
     found: dict[str, str] = {}
     for key, text in _texts(data, {name.encode("latin-1") for name in names}):
         found.setdefault(key.decode("latin-1"), text)
@@ -52,21 +51,21 @@ def find_named(data: bytes, names: Collection[str]) -> dict[str, str]:
 
 def find_exif(data: bytes) -> bytes:
     """The file's first EXIF block, b"" where it has none."""
-    room = TextRoom()
+    budget = TextBudget()
     for chunk in png.walk(data):
-        if chunk.kind == b"eXIf" and room.take(chunk.end - chunk.start):
+        if chunk.kind == b"eXIf" and budget.take(chunk.end - chunk.start):
             return chunk.body(data)
     return _raw_profile(find_named(data, {_RAW_EXIF}).get(_RAW_EXIF, ""))
 
 
 def _texts(data: bytes, keys: Collection[bytes]) -> Iterator[tuple[bytes, str]]:
-    """Key and text of each text chunk with one of these keys, as many as there is room for."""
-    room = TextRoom()
+    """Key and text of each text chunk with one of these keys, as far as the budget goes."""
+    budget = TextBudget()
     for chunk in png.walk(data):
         if chunk.kind in _TEXT_KINDS and (key := _key(data, chunk)) in keys:
-            if chunk.end - chunk.start > room.left_bytes:
+            if chunk.end - chunk.start > budget.left_bytes:
                 continue
-            yield key, _unpack(chunk.kind, chunk.body(data), room)
+            yield key, _unpack(chunk.kind, chunk.body(data), budget)
 
 
 def _raw_profile(text: str) -> bytes:
@@ -100,16 +99,16 @@ def _plain_text_chunk(key: bytes, text: str) -> bytes:
         return _text_chunk(key, text)
 
 
-def _unpack(kind: bytes, body: bytes, room: TextRoom) -> str:
+def _unpack(kind: bytes, body: bytes, budget: TextBudget) -> str:
     """A chunk's text, or "" where it is malformed or too long."""
     _, _, rest = body.partition(b"\0")
     if kind == b"zTXt":
-        return _inflate(rest[1:], room).decode("latin-1")
-    room.take(len(body))
+        return _inflate(rest[1:], budget).decode("latin-1")
+    budget.take(len(body))
     if kind == b"tEXt":
         return rest.decode("latin-1")
     is_packed, (_, _, text) = rest[:1] == b"\1", _split_itxt(rest[2:])
-    return (_inflate(text, room) if is_packed else text).decode(errors="replace")
+    return (_inflate(text, budget) if is_packed else text).decode(errors="replace")
 
 
 def _split_itxt(rest: bytes) -> tuple[bytes, bytes, bytes]:
@@ -118,11 +117,11 @@ def _split_itxt(rest: bytes) -> tuple[bytes, bytes, bytes]:
     return language, translated_key, text
 
 
-def _inflate(packed: bytes, room: TextRoom) -> bytes:
-    """The text, or b"" where it does not fit into the room, which is used up by the trial too."""
+def _inflate(packed: bytes, budget: TextBudget) -> bytes:
+    """The text; b"" where it exceeds the budget, from which the attempt is taken too."""
     unpacker = zlib.decompressobj()
     parts: list[bytes] = []
-    while not unpacker.eof and room.take(_STEP_BYTES):
+    while not unpacker.eof and budget.take(_STEP_BYTES):
         try:
             parts.append(unpacker.decompress(packed, _STEP_BYTES))
         except zlib.error:
@@ -132,5 +131,5 @@ def _inflate(packed: bytes, room: TextRoom) -> bytes:
             return b""
     if not unpacker.eof:
         return b""
-    room.give_back(_STEP_BYTES - len(parts[-1]))
+    budget.give_back(_STEP_BYTES - len(parts[-1]))
     return b"".join(parts)

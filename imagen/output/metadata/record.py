@@ -1,10 +1,11 @@
-"""The record as text, and what of it may travel with an image."""
+"""The record as text, the parts of it that are safe to publish, and how much text is read."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 #: More text than this is not read from one file, all its texts taken together: a few hundred bytes
@@ -23,12 +24,29 @@ _SAFE_KEYS = frozenset(
         *("backend", "model", "seed", "steps", "width", "height", "format", "requested_size"),
     }
 )
-# What goes first where a record is too long for its place, and is in the sidecar anyway.
+# What is left out first where a record is too long; the sidecar has it all.
 _LONGEST_FIRST = ("details", "options", "warnings", "drawn_prompt", "negative", "prompt")
 
 
+@dataclass
+class TextBudget:
+    """How many bytes of text may still be read from one file, all its texts taken together."""
+
+    left_bytes: int = MAX_TEXT_BYTES
+
+    def take(self, size_bytes: int) -> bool:
+        """Takes ``size_bytes`` where so many are left; else takes none and returns False."""
+        if size_bytes > self.left_bytes:
+            return False
+        self.left_bytes -= size_bytes
+        return True
+
+    def give_back(self, size_bytes: int) -> None:
+        self.left_bytes += size_bytes
+
+
 def keep_safe(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without a word of the user's."""
+    """The parts of the record that hold no text of the user."""
     return {key: value for key, value in record.items() if key in _SAFE_KEYS}
 
 
@@ -49,7 +67,7 @@ def write_record(record: Mapping[str, Any], *, fits: Callable[[str], bool]) -> s
 
 
 def parse_record(text: str) -> dict[str, Any] | None:
-    """The record that ``write_record`` wrote, or nothing where the text is none."""
+    """The record that ``write_record`` wrote; None where the text is none."""
     if len(text) > MAX_RECORD_CHARS:
         return None
     try:
@@ -61,5 +79,5 @@ def parse_record(text: str) -> dict[str, Any] | None:
 
 def _to_line(record: Mapping[str, Any]) -> str:
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    # JSON can escape what UTF-8 (lone surrogates) or XML cannot hold, and what upsets editors.
+    # Escaped: what UTF-8 (lone surrogates) or XML cannot hold, and control characters.
     return _AWKWARD.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -12,8 +12,7 @@ from imagen.images.containers import webp
 from imagen.images.verify import ImageInfo
 from imagen.output.metadata.exif import write_exif
 from imagen.output.metadata.parameters import write_parameters
-from imagen.output.metadata.record import MAX_RECORD_CHARS, write_record
-from imagen.output.metadata.room import TextRoom
+from imagen.output.metadata.record import MAX_RECORD_CHARS, TextBudget, write_record
 from imagen.output.metadata.xmp import find_record, write_xmp
 
 _TEXT_KINDS = frozenset({b"EXIF", b"XMP "})
@@ -21,7 +20,7 @@ _TEXT_KINDS = frozenset({b"EXIF", b"XMP "})
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _NO_GRAPHS: Mapping[str, str] = MappingProxyType({})
-# Where a camera's maker and model stand in EXIF, ComfyUI writes "workflow:{…}" and "prompt:{…}".
+# In EXIF's tags for a camera's maker and model ComfyUI writes "workflow:{…}" and "prompt:{…}".
 # Source: ComfyUI, comfy_extras/nodes_images.py, SaveAnimatedWEBP (read 2026-11).
 _GRAPH_TAGS = {"workflow": 0x010F, "prompt": 0x0110}
 
@@ -60,10 +59,10 @@ def find_exif(data: bytes) -> bytes:
 
 
 def _bodies(data: bytes, kind: bytes) -> Iterator[bytes]:
-    """The bodies of these chunks, as many as there is room for."""
-    room = TextRoom()
+    """The bodies of these chunks, as far as the budget goes."""
+    budget = TextBudget()
     for chunk in webp.walk(data):
-        if chunk.kind == kind and room.take(chunk.end - chunk.start):
+        if chunk.kind == kind and budget.take(chunk.end - chunk.start):
             yield chunk.body(data)
 
 

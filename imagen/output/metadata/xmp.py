@@ -1,4 +1,4 @@
-"""XMP packets: that an image was made by a model, in the words that search engines read."""
+"""XMP packets: mark an image as made by a model, in the properties that search engines read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_REFERENCES = 200_000
 
 # Named rather than "all but the good ones": such a class takes ten times as long to compile.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-# What other programs make of the packet when they rewrite it: an element or an attribute.
+# Programs that rewrite the packet keep it as an element or make it an attribute.
 _RECORD = re.compile(rb"<imagen:record>([^<]*)</|\simagen:record=(?:\"([^\"]*)\"|'([^']*)')")
 
 _PACKET = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imagen.domain.job import Claim
 from imagen.errors import DeliveryError, ImagenError, LeaseLost
-from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
+from imagen.output.write import move_into_place, sweep_temps, sync_files, sync_folder, write_temp
 from imagen.services.deliver.finished_image import FinishedImage
 from imagen.services.deliver.target_path import (
     LastNumbers,
@@ -89,7 +89,7 @@ class FileWriter:
         for _ in range(_NAME_TRIES):
             assert image.image_temp is not None
             try:
-                place(image.image_temp, image.target, replace=replace)
+                move_into_place(image.image_temp, image.target, replace=replace)
                 break
             except FileExistsError:
                 if is_earlier_try(image, image.target):
@@ -101,7 +101,7 @@ class FileWriter:
             raise DeliveryError(f"no free name beside {image.target}", "clear the folder")
         if image.sidecar_temp is not None:
             # The name was free, or ours, when the image's was chosen.
-            place(image.sidecar_temp, sidecar_path(image.target), replace=True)
+            move_into_place(image.sidecar_temp, sidecar_path(image.target), replace=True)
 
     def _rename(self, image: FinishedImage) -> None:
         self._choose_path(image, above=image.number)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from imagen.domain.request import EXT_BY_FORMAT
 from imagen.errors import DeliveryError
+from imagen.output.file_of_job import is_file_of_job
 from imagen.output.naming import numbered
-from imagen.output.ours import is_our_file
 from imagen.output.paths import check_target
 from imagen.output.sidecar import sidecar_name
 from imagen.services.deliver.finished_image import FinishedImage
@@ -62,7 +62,7 @@ def sidecar_path(image: Path) -> Path:
 
 def is_earlier_try(image: FinishedImage, path: Path) -> bool:
     """Whether an existing file was written by an earlier delivery of the same job."""
-    return is_our_file(path, job_id=image.claim.job.id, sha256=image.sha256)
+    return is_file_of_job(path, job_id=image.claim.job.id, sha256=image.sha256)
 
 
 def _is_free(image: FinishedImage, path: Path, taken: set[Path]) -> bool:

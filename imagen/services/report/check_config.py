@@ -1,4 +1,4 @@
-"""Holds every backend's block against the settings of its type, with a line for each complaint."""
+"""Checks every backend's block against the settings of its type; each problem names its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from imagen.backends.installed import InstalledAdapters, unknown_type
 from imagen.backends.registry import BackendSpec
 from imagen.config.explain import dotted, explain, unknown_key
-from imagen.config.places import BUILT_IN, KeyPath, Problem
+from imagen.config.locations import BUILT_IN, KeyPath, Problem
 from imagen.config.schema import BUILT_IN_BACKENDS, BackendEntry, Config
 from imagen.errors import ConfigError
 
@@ -22,8 +22,8 @@ def check_config(
 ) -> list[str]:
     """What is wrong with the backends' blocks, a sentence each, in the order of the file.
 
-    ``backends`` are the names to look at, or nothing for all. Imports the adapters of those and
-    no others; asks no server. A name that is not configured is for the registry to complain about.
+    ``backends`` are the names to check; None for all. Imports the adapters of those only; asks no
+    server. The registry refuses names that are not configured.
     """
     problems: list[Problem] = []
     for name, entry in config.backends.items():
@@ -58,29 +58,29 @@ def _check_backend(
     name: str, entry: BackendEntry, config: Config, adapters: InstalledAdapters
 ) -> list[Problem]:
     at: KeyPath = ("backends", name)
-    type_place = config.places.get((*at, "type"), config.places.get(at, BUILT_IN))
+    type_location = config.locations.get((*at, "type"), config.locations.get(at, BUILT_IN))
     if entry.type not in adapters:
         if _is_shipped(name, config):
             return []
-        return [Problem(type_place, unknown_type(entry.type, adapters.types()))]
+        return [Problem(type_location, unknown_type(entry.type, adapters.types()))]
     try:
         settings_type = adapters.load(entry.type).settings_type
     except ConfigError as exc:
-        return [Problem(type_place, str(exc))]
+        return [Problem(type_location, str(exc))]
     problems = _unread_keys(at, entry, config, settings_type)
     try:
         settings_type.model_validate(dict(entry.settings))
     except ValidationError as exc:
-        problems += explain(exc, settings_type, places=config.places, at=at, also=_OWN_KEYS)
+        problems += explain(exc, settings_type, locations=config.locations, at=at, also=_OWN_KEYS)
     except ConfigError as exc:
-        problems.append(Problem(type_place, f"{dotted(at)}: {exc}"))
+        problems.append(Problem(type_location, f"{dotted(at)}: {exc}"))
     return problems
 
 
 def _unread_keys(
     at: KeyPath, entry: BackendEntry, config: Config, settings_type: type[BaseModel]
 ) -> list[Problem]:
-    """Keys that a third party's settings would pass over, having forgotten to forbid them."""
+    """Unknown keys that the settings of an adapter from another package would ignore."""
     if settings_type.model_config.get("extra", "ignore") != "ignore":
         return []
     if any(field.validation_alias for field in settings_type.model_fields.values()):
@@ -88,7 +88,7 @@ def _unread_keys(
         return []
     known = [*settings_type.model_fields, *_OWN_KEYS]
     return [
-        Problem(config.places.get((*at, key), BUILT_IN), unknown_key((*at, key), known))
+        Problem(config.locations.get((*at, key), BUILT_IN), unknown_key((*at, key), known))
         for key in entry.settings
         if key not in known
     ]
@@ -96,4 +96,4 @@ def _unread_keys(
 
 def _is_shipped(name: str, config: Config) -> bool:
     """Whether this is a built-in backend that the user's file does not speak of."""
-    return name in BUILT_IN_BACKENDS and ("backends", name) not in config.places
+    return name in BUILT_IN_BACKENDS and ("backends", name) not in config.locations

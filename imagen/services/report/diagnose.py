@@ -74,7 +74,7 @@ def describe_workers(ledger: Ledger, *, within_s: float) -> str:
 
 
 def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
-    """What live workers cannot reach; nothing where all is well, or the ledger cannot be asked."""
+    """What live workers cannot reach; empty where they reach all, or the ledger cannot be read."""
     try:
         outages = describe_outages(ledger, within_s=within_s)
     except ImagenError:

@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An image file; ``record`` is empty where it says nothing of how it was made.
+    """An image file; ``record`` is empty where the file does not tell how it was made.
 
     Attributes:
         source: who wrote the record: ``imagen``, ``comfyui``, ``a1111`` (the form that many other

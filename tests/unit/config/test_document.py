@@ -86,7 +86,7 @@ def test_anchors_and_merge_keys_work_and_own_keys_win() -> None:
     assert parsed.data["c"] == {"x": 1, "y": 3, "z": 2}
     assert parsed.data["d"] == {"x": 1, "y": 1}
     assert parsed.data["e"] == {"y": 2, "z": 2}
-    assert str(parsed.places[("c", "y")]) == "f.yaml:4"
+    assert str(parsed.locations[("c", "y")]) == "f.yaml:4"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from imagen.config.sample import sample_text
+from imagen.config.load import sample_text
 from imagen.config.schema import Config
 
 SECTIONS = ("output", "queue", "database", "results", "artifacts", "workers")
@@ -19,7 +19,7 @@ def test_the_sample_says_what_holds_without_it(load: Callable[..., Config]) -> N
 
 def test_the_sample_shows_every_key(load: Callable[..., Config]) -> None:
     shown: dict[tuple[object, ...], set[object]] = {}
-    for *parent, key in load(sample_text()).places:
+    for *parent, key in load(sample_text()).locations:
         shown.setdefault(tuple(parent), set()).add(key)
     built_in = Config()
     parts: dict[tuple[str, ...], BaseModel] = {

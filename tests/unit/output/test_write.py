@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagen.errors import DeliveryError
-from imagen.output.write import place, sweep_temps, sync_files, sync_folder, write_temp
+from imagen.output.write import move_into_place, sweep_temps, sync_files, sync_folder, write_temp
 
 
 def test_a_file_is_written_step_by_step(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_file_is_written_step_by_step(tmp_path: Path) -> None:
 
     temp = write_temp(final.parent, b"image", tag="job-1")
     sync_files([temp])
-    place(temp, final, replace=False)
+    move_into_place(temp, final, replace=False)
     sync_folder(final.parent)
 
     assert final.read_bytes() == b"image"
@@ -50,10 +50,10 @@ def test_an_existing_file_is_not_overwritten_and_the_new_one_not_lost(tmp_path: 
     temp = write_temp(tmp_path, b"new", tag="t")
 
     with pytest.raises(FileExistsError):
-        place(temp, final, replace=False)
+        move_into_place(temp, final, replace=False)
 
     assert final.read_bytes() == b"old"
-    place(temp, tmp_path / "fox-2.png", replace=False)
+    move_into_place(temp, tmp_path / "fox-2.png", replace=False)
     assert (tmp_path / "fox-2.png").read_bytes() == b"new"
 
 
@@ -61,7 +61,7 @@ def test_an_existing_file_is_replaced_when_asked(tmp_path: Path) -> None:
     final = tmp_path / "fox.png"
     final.write_bytes(b"old")
 
-    place(write_temp(tmp_path, b"new", tag="t"), final, replace=True)
+    move_into_place(write_temp(tmp_path, b"new", tag="t"), final, replace=True)
 
     assert final.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [final]
@@ -72,7 +72,7 @@ def test_a_dangling_symlink_counts_as_existing(tmp_path: Path) -> None:
     temp = write_temp(tmp_path, b"new", tag="t")
 
     with pytest.raises(FileExistsError):
-        place(temp, tmp_path / "fox.png", replace=False)
+        move_into_place(temp, tmp_path / "fox.png", replace=False)
 
 
 @pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
@@ -89,7 +89,7 @@ def no_hard_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def test_without_hard_links_files_are_placed_all_the_same(tmp_path: Path) -> None:
     final = tmp_path / "fox.png"
 
-    place(write_temp(tmp_path, b"image", tag="t"), final, replace=False)
+    move_into_place(write_temp(tmp_path, b"image", tag="t"), final, replace=False)
 
     assert final.read_bytes() == b"image"
     assert list(tmp_path.iterdir()) == [final]
@@ -102,7 +102,7 @@ def test_without_hard_links_nothing_is_overwritten_either(tmp_path: Path) -> Non
     temp = write_temp(tmp_path, b"new", tag="t")
 
     with pytest.raises(FileExistsError):
-        place(temp, final, replace=False)
+        move_into_place(temp, final, replace=False)
 
     assert final.read_bytes() == b"old"
     assert temp.read_bytes() == b"new"
@@ -114,7 +114,7 @@ def test_a_folder_with_the_wanted_name_is_named(tmp_path: Path) -> None:
     temp = write_temp(tmp_path, b"new", tag="t")
 
     with pytest.raises(DeliveryError, match=r"fox\.png"):
-        place(temp, final, replace=True)
+        move_into_place(temp, final, replace=True)
 
     assert not temp.exists()
 
@@ -124,7 +124,7 @@ def test_a_name_too_long_is_named_and_leaves_nothing(tmp_path: Path, replace: bo
     temp = write_temp(tmp_path, b"new", tag="t")
 
     with pytest.raises(DeliveryError, match="shorten"):
-        place(temp, tmp_path / ("x" * 300), replace=replace)
+        move_into_place(temp, tmp_path / ("x" * 300), replace=replace)
 
     assert list(tmp_path.iterdir()) == []
 

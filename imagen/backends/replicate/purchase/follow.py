@@ -17,8 +17,8 @@ from imagen.backends.replicate.purchase.poll_schedule import (
     window_of,
 )
 from imagen.backends.replicate.settings import ReplicateSettings
+from imagen.domain.drawn import Work
 from imagen.domain.protocols import Durations
-from imagen.domain.work import Work
 from imagen.errors import CredentialError, JobTimeout, OutcomeUnknown, RateLimited
 from imagen.http.deadline import boottime_s
 from imagen.http.exchange import Unanswered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagen.config.sample import sample_text
+from imagen.config.load import sample_text
 
 
 def test_init_prints_the_sample(imagen):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import null, update
 
-from imagen.domain.work import Work
+from imagen.domain.drawn import Work
 from imagen.ledger.jobs.generated import record_generated
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.store.tables import attempts

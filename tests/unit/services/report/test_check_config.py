@@ -9,8 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from imagen.backends.adapter import AdapterContext
-from imagen.config.load import load_config
-from imagen.config.sample import sample_text
+from imagen.config.load import load_config, sample_text
 from imagen.config.schema import BUILT_IN_BACKENDS, Config
 from imagen.domain.protocols import Backend
 from imagen.errors import ConfigError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.domain.drawn import Work
 from imagen.domain.request import ImageRequest
-from imagen.domain.work import Work
 from imagen.errors import (
     BackendRejected,
     BackendUnavailable,

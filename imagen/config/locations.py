@@ -1,4 +1,4 @@
-"""Where a setting was written, so that every complaint names its file and line."""
+"""Where a setting was written: every message about it names file and line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 KeyPath = tuple[str | int, ...]
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A file and line such as ``imagen.yaml:12``; without a line, a source such as ``built-in``."""
 
     source: str
@@ -18,14 +18,14 @@ class Place(NamedTuple):
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-BUILT_IN = Place("built-in")
+BUILT_IN = Location("built-in")
 
 
 class Problem(NamedTuple):
-    """One sentence about one place; a list of them sorts by line."""
+    """One sentence about one location; a list of them sorts by line."""
 
-    place: Place
+    location: Location
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.location}: {self.text}"

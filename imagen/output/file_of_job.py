@@ -1,4 +1,4 @@
-"""Whether a file that has the wanted name is our own earlier try at the same delivery."""
+"""Tells whether a file with the wanted name was written by an earlier delivery of the same job."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from uuid import UUID
 from imagen.images.verify import MAX_IMAGE_BYTES
 from imagen.output import metadata
 
-# An image at its limit and what may be embedded in it; anything larger is nothing we wrote.
+# The largest image and what may be embedded in it; imagen writes no larger file.
 _MAX_FILE_BYTES = MAX_IMAGE_BYTES + 16 * 1024 * 1024
 
 
-def is_our_file(path: Path, *, job_id: UUID | str, sha256: str) -> bool:
+def is_file_of_job(path: Path, *, job_id: UUID | str, sha256: str) -> bool:
     """Whether an image or a sidecar at ``path`` carries this job's id, or has this sha256 (hex).
 
-    False where there is no file, or none that can be read. ``sha256`` may be "".
+    False where the file does not exist or cannot be read. ``sha256`` may be "".
     """
     try:
         if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:

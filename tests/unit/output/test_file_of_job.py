@@ -12,8 +12,8 @@ import pytest
 
 from imagen.images.verify import inspect_image
 from imagen.output import metadata
+from imagen.output.file_of_job import is_file_of_job
 from imagen.output.metadata import Mode
-from imagen.output.ours import is_our_file
 from imagen.output.provenance import Provenance
 from imagen.output.sidecar import build_sidecar
 
@@ -33,8 +33,8 @@ def test_an_image_is_known_by_its_job(
     path = tmp_path / "fox.png"
     path.write_bytes(metadata.embed(data, inspect_image(data), make_provenance().record, mode=mode))
 
-    assert is_our_file(path, job_id=JOB_ID, sha256="")
-    assert not is_our_file(path, job_id=uuid4(), sha256="")
+    assert is_file_of_job(path, job_id=JOB_ID, sha256="")
+    assert not is_file_of_job(path, job_id=uuid4(), sha256="")
 
 
 def test_an_image_that_says_nothing_is_known_by_its_bytes(
@@ -44,8 +44,8 @@ def test_an_image_that_says_nothing_is_known_by_its_bytes(
     path = tmp_path / "fox.png"
     path.write_bytes(data)
 
-    assert is_our_file(path, job_id=JOB_ID, sha256=hashlib.sha256(data).hexdigest())
-    assert not is_our_file(path, job_id=JOB_ID, sha256=hashlib.sha256(b"").hexdigest())
+    assert is_file_of_job(path, job_id=JOB_ID, sha256=hashlib.sha256(data).hexdigest())
+    assert not is_file_of_job(path, job_id=JOB_ID, sha256=hashlib.sha256(b"").hexdigest())
 
 
 def test_a_sidecar_is_known_by_its_job(
@@ -56,8 +56,8 @@ def test_a_sidecar_is_known_by_its_job(
         build_sidecar(make_provenance(), file_name="fox.png", sha256="0", size_bytes=1)
     )
 
-    assert is_our_file(path, job_id=JOB_ID, sha256="")
-    assert not is_our_file(path, job_id=uuid4(), sha256="")
+    assert is_file_of_job(path, job_id=JOB_ID, sha256="")
+    assert not is_file_of_job(path, job_id=uuid4(), sha256="")
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"job_id": 7}', b"[" * 100_000])
@@ -66,9 +66,9 @@ def test_somebody_else_s_file_is_not_ours(tmp_path: Path, name: str, content: An
     path = tmp_path / name
     path.write_bytes(content)
 
-    assert not is_our_file(path, job_id=JOB_ID, sha256="")
+    assert not is_file_of_job(path, job_id=JOB_ID, sha256="")
 
 
 def test_nothing_and_folders_are_not_ours(tmp_path: Path) -> None:
-    assert not is_our_file(tmp_path / "nothing.png", job_id=JOB_ID, sha256="")
-    assert not is_our_file(tmp_path, job_id=JOB_ID, sha256="")
+    assert not is_file_of_job(tmp_path / "nothing.png", job_id=JOB_ID, sha256="")
+    assert not is_file_of_job(tmp_path, job_id=JOB_ID, sha256="")
