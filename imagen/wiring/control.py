@@ -40,7 +40,5 @@ def opened_canceler(process: Process, ledger: Ledger) -> Iterator[Canceler]:
             ledger,
             make_draw_service(process, ledger, registry, heartbeat, LocalPublisher()),
             make_reconciler(process, ledger),
-            process.owner,
-            process.host,
-            process.config.workers.lease_s,
+            process.holder,
         )

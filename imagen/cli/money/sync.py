@@ -15,7 +15,8 @@ from imagen.errors import CloudError
 if TYPE_CHECKING:
     from imagen.services.sync.send_now import SendProgress, Sent
     from imagen.services.sync.unsent import SyncStatus
-    from imagen.wiring.bootstrap import Imagen
+    from imagen.wiring.parts import Ledger
+    from imagen.wiring.process import Process
 
 EXIT_SOMETHING_LEFT = 5
 
@@ -37,14 +38,14 @@ def sync(shell: Shell, status: bool, timeout_s: float | None, config: str | None
     from imagen.services.sync.unsent import sync_status
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        sent = Sent() if status else _send(shell, imagen, timeout_s=timeout_s)
+    with shell.ledger(config) as (process, ledger):
+        sent = Sent() if status else _send(shell, process, ledger, timeout_s=timeout_s)
         unsent = sync_status(
-            imagen.ledger,
-            sends_usage=imagen.sends_usage,
-            is_ledger_in_project=imagen.is_ledger_in_project,
+            ledger,
+            sends_usage=process.sends_usage,
+            is_ledger_in_project=process.is_ledger_in_project,
         )
-        missing = imagen.missing_for_supabase
+    missing = process.missing_for_supabase
     if not shell.wants_json:
         _tell(shell, unsent, sent)
         if status and missing:
@@ -57,8 +58,10 @@ def sync(shell: Shell, status: bool, timeout_s: float | None, config: str | None
     return EXIT_SOMETHING_LEFT if unsent.number else 0
 
 
-def _send(shell: Shell, imagen: Imagen, *, timeout_s: float | None) -> Sent:
+def _send(shell: Shell, process: Process, ledger: Ledger, *, timeout_s: float | None) -> Sent:
     from imagen.services.sync.send_now import send_now
+    from imagen.wiring.parts import held_lock
+    from imagen.wiring.supabase import make_sync
 
     def tell(progress: SendProgress) -> None:
         others = f"; another process is sending {progress.by_others:,}"
@@ -67,14 +70,13 @@ def _send(shell: Shell, imagen: Imagen, *, timeout_s: float | None) -> Sent:
             + (others if progress.by_others else "")
         )
 
-    imagen.hold_lock_file()
     shell.interrupt.how_to_go_on = "send the rest with: imagen sync"
     stop = threading.Event()
-    with shell.interrupt.stopping(stop.set):
+    with held_lock(process, outbox=ledger), shell.interrupt.stopping(stop.set):
         return send_now(
-            imagen.sync(),
-            lock_folder=imagen.process.lock_folder,
-            sends_usage=imagen.sends_usage,
+            make_sync(process, ledger),
+            lock_folder=process.lock_folder,
+            sends_usage=process.sends_usage,
             stop=stop,
             timeout_s=timeout_s,
             on_progress=tell,

@@ -27,13 +27,10 @@ def upgrade(shell: Shell, config: str | None) -> None:
     from dataclasses import replace
 
     from imagen.services.report.ledger_schema import upgrade_schema
+    from imagen.wiring.parts import unchecked_ledger
 
-    with shell.imagen(config) as imagen:
-        ledger = imagen.open_ledger()
-        try:
-            before = upgrade_schema(ledger)
-        finally:
-            ledger.close()
+    with unchecked_ledger(shell.process(config)) as ledger:
+        before = upgrade_schema(ledger)
     _answer(shell, replace(before, found=before.newest))
     if before.is_newest:
         shell.screen.say("nothing to do")
@@ -46,13 +43,10 @@ def upgrade(shell: Shell, config: str | None) -> None:
 def current(shell: Shell, config: str | None) -> None:
     """Print which schema the ledger has; `none` where it is not made yet."""
     from imagen.services.report.ledger_schema import schema_status
+    from imagen.wiring.parts import unchecked_ledger
 
-    with shell.imagen(config) as imagen:
-        ledger = imagen.open_ledger()
-        try:
-            status = schema_status(ledger)
-        finally:
-            ledger.close()
+    with unchecked_ledger(shell.process(config)) as ledger:
+        status = schema_status(ledger)
     _answer(shell, status)
     if not status.is_newest:
         shell.screen.say(f"this imagen knows {status.newest}; run: imagen db upgrade")

@@ -29,8 +29,8 @@ def workers(shell: Shell, config: str | None) -> None:
     from imagen.services.report.live_workers import view_workers
 
     set_up_logging(shell)
-    with shell.imagen(config) as imagen:
-        found = view_workers(imagen.ledger, within_s=imagen.config.workers.lease_s)
+    with shell.ledger(config) as (process, ledger):
+        found = view_workers(ledger, within_s=process.config.workers.lease_s)
     if shell.wants_json:
         workers = [each.to_json() for each in found]
         shell.screen.answer_json({"workers": workers, "error": None})

@@ -12,13 +12,13 @@ from imagen.domain.job import JobState
 from imagen.domain.protocols import Publisher
 from imagen.domain.scope import Scope
 from imagen.errors import ImagenError
-from imagen.ledger.jobs.claim import Claimant
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.queries.jobs import get_job, jobs_in
 from imagen.ledger.store.engine import Ledger
 from imagen.services.control.job_changes import JobChange, JobChanges, changes_of
 from imagen.services.control.select_jobs import SelectedJobs
 from imagen.services.draw.draw import DrawService
+from imagen.services.leases.lease_holder import LeaseHolder
 from imagen.services.leases.reconcile import Reconciler
 from imagen.services.submit.wakeups import wake_workers
 
@@ -83,9 +83,7 @@ class LocalCanceler:
     ledger: Ledger
     drawing: DrawService
     reconciler: Reconciler
-    owner: str
-    host: str
-    lease_s: float
+    holder: LeaseHolder
 
     def cancel(self, scope: Scope) -> list[JobChange]:
         # Releases the jobs that processes of this host held when they were killed.
@@ -105,14 +103,14 @@ class LocalCanceler:
     def _cancel_one(self, job_id: UUID) -> tuple[UUID, ImagenError | None]:
         """Cancel it at its backend and end it; the error is why it has not ended."""
         job = get_job(self.ledger, job_id)
-        if job is None or job.delivery_host != self.host:
+        if job is None or job.delivery_host != self.holder.host:
             return job_id, None
         try:
             self.drawing.backends.get(job.backend)
         except ImagenError as error:
             return job_id, error
         # Claimed like any other: with its mark set it is not drawn but canceled.
-        claimant = Claimant(self.owner, [job.queue], self.lease_s, Scope(job_ids=(job_id,)))
+        claimant = self.holder.claimant([job.queue], Scope(job_ids=(job_id,)))
         outcome = self.drawing.draw_next(claimant)
         if outcome is None or outcome.state is JobState.CANCELED:
             return job_id, None

@@ -1,4 +1,4 @@
-"""Examines what a command stands on: ledger, workers, output folder, Supabase."""
+"""Examines what a drawing needs: configuration, ledger, workers, backends, folder, Supabase."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagen.backends.registry import Registry
 from imagen.cloud.rest import RestClient
-from imagen.cloud.settings import SupabaseSettings
+from imagen.cloud.settings import (
+    SupabaseSettings,
+    missing_variables,
+    names_project,
+    read_settings,
+)
 from imagen.cloud.storage import Storage
+from imagen.config.load import find_config, load_config, shown_path
+from imagen.config.schema import Config
+from imagen.domain.drawn import Health
 from imagen.errors import ImagenError
 from imagen.ledger.jobs.pauses import count_paused
-from imagen.ledger.jobs.worker_rows import live_workers
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import current_revision
 from imagen.services.deliver.preview import require_preview
-from imagen.services.report.live_workers import describe_outages
+from imagen.services.report.backend_health import check_backends
+from imagen.services.report.live_workers import describe_outages, view_workers
 from imagen.services.sync.destinations import missing_usage_columns
 from imagen.services.sync.unsent import count_unsent
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
+#: Seconds; a check takes at most 5.
+_CHECK_PATIENCE_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,32 @@ def examine(what: str, look: Callable[[], str]) -> Finding:
     except ImagenError as error:
         return Finding(what, "broken", error.message, error.hint)
     except Exception as error:
-        # What a doctor stumbles over must not keep it from looking at the rest. Only the type is
-        # told: a message of another program's may hold an address with its password.
+        # One failing look must not end the others. Only the type is told: the message of another
+        # program may hold an address with its password.
         return Finding(what, "broken", f"looking at it failed with {type(error).__name__}")
+
+
+def examine_config(named: str | None, env: Mapping[str, str]) -> tuple[Config, list[Finding]]:
+    """The configuration, or the built-in values to go on with where it cannot be read."""
+    try:
+        path = find_config(named, env)
+        config = load_config(path, env)
+    except ImagenError as error:
+        problems = [
+            Finding("config", "broken", line, error.hint) for line in error.message.split("\n")
+        ]
+        rest = Finding("config", "warning", "the rest is looked at with the built-in values")
+        return _built_in_config(env), [*problems, rest]
+    shown = shown_path(path, env) if path else "no file; the built-in defaults hold"
+    return config, [Finding("config", "ok", shown)]
+
+
+def _built_in_config(env: Mapping[str, str]) -> Config:
+    try:
+        return load_config(None, env)
+    except ImagenError:
+        # A variable of the environment is wrong.
+        return Config()
 
 
 def describe_ledger(ledger: Ledger, *, sends_usage: bool) -> str:
@@ -67,10 +101,8 @@ def describe_workers(ledger: Ledger, *, within_s: float) -> str:
     Raises:
         LedgerError: the ledger cannot be used.
     """
-    workers = live_workers(ledger, within_s=within_s)
-    if not workers:
-        return "none alive"
-    return ", ".join(f"{worker.role} on {worker.host}" for worker in workers)
+    found = view_workers(ledger, within_s=within_s)
+    return ", ".join(f"{each.worker.role} on {each.worker.host}" for each in found) or "none alive"
 
 
 def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
@@ -85,6 +117,28 @@ def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
         for name, sentences in outages.items()
         for sentence in sentences
     ]
+
+
+def examine_backends(registry: Registry, *, default: str) -> list[Finding]:
+    """Whether each configured backend can draw now; takes at most six seconds."""
+    checked = check_backends(registry, registry.names(), patience_s=_CHECK_PATIENCE_S)
+    return [
+        _examine_backend(name, health, is_default=name == default)
+        for name, health in checked.items()
+    ]
+
+
+def _examine_backend(name: str, health: Health | None, *, is_default: bool) -> Finding:
+    what = f"backend {name}" + (" (default)" if is_default else "")
+    if health is not None and health.is_ok:
+        state = "warning" if health.warnings else "ok"
+        return Finding(what, state, "; ".join([health.reason or "ok", *health.warnings]))
+    # Drawing does not need the backends that are not the default.
+    state = "broken" if is_default else "warning"
+    if health is None:
+        return Finding(what, state, "no answer")
+    reason = (health.reason or health.state).removeprefix(f"backend {name!r} ")
+    return Finding(what, state, reason, health.hint.removesuffix("try: imagen doctor").strip())
 
 
 def examine_folder(folder: Path) -> Finding:
@@ -130,22 +184,31 @@ def examine_preview(setting: str, *, command: str, env: Mapping[str, str]) -> li
     return []
 
 
-def describe_storage(settings: SupabaseSettings) -> str:
-    """Whether the project's Storage answers to the key, and has the bucket.
+def examine_supabase(env: Mapping[str, str], *, cloud_sync: str) -> list[Finding]:
+    """Whether the project that the environment names takes images and usage."""
+    try:
+        settings = read_settings(env)
+    except ImagenError as error:
+        return [Finding("supabase", "broken", error.message, error.hint)]
+    if settings is not None:
+        return [
+            examine("supabase storage", lambda: _describe_storage(settings)),
+            examine("supabase rest", lambda: _describe_rest(settings)),
+        ]
+    if not names_project(env) and cloud_sync != "on":
+        return [Finding("supabase", "ok", "not configured; images and usage stay here")]
+    missing = " and ".join(missing_variables(env))
+    state = "broken" if cloud_sync == "on" else "warning"
+    why = f"{missing} is not set; images and usage stay here"
+    return [Finding("supabase", state, why, f"set {missing}")]
 
-    Raises:
-        CloudError: it does not.
-    """
+
+def _describe_storage(settings: SupabaseSettings) -> str:
     bucket = Storage(settings).find_bucket()
     return f"{settings.url}, " + ("bucket is there" if bucket else "bucket is made at first use")
 
 
-def describe_rest(settings: SupabaseSettings) -> str:
-    """Whether the project's REST API answers to the key, and shows the tables that are used.
-
-    Raises:
-        CloudError: it does not.
-    """
+def _describe_rest(settings: SupabaseSettings) -> str:
     missing = missing_usage_columns(RestClient(settings))
     if missing:
         return f"tables are there; the usage table lacks {', '.join(missing)}"
