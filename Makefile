@@ -64,9 +64,10 @@ accept: $(DEVELOPMENT) $(SYSTEM) ## long-running acceptance tests
 bench: $(DEVELOPMENT) ## measure, and print one table
 	$(BIN)/python -m benchmarks
 
-chaos: $(DEVELOPMENT) ## kill it at random, again and again, and count what is lost
+chaos: $(DEVELOPMENT) ## kill workers and servers at random, and count what is lost
 	$(BIN)/python -m tests.chaos
-	$(BIN)/python -m tests.chaos.outages
+	$(BIN)/python -m tests.chaos --scenario money
+	$(BIN)/python -m tests.chaos --scenario outages
 
 clean: ## remove the virtual environment and everything else that was made
 	rm -rf $(VENV) build dist out bench-results *.egg-info

@@ -1,1 +1,1 @@
-"""Kills imagen at random, again and again, and counts what is lost: nothing, it is hoped."""
+"""Scenarios in which workers and servers die, and audits of what is left after them."""

@@ -1,37 +1,28 @@
-"""``python -m tests.chaos``: the long form, with figures."""
+"""``python -m tests.chaos``: run scenarios in their long forms, and print what was found."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tests.chaos.audit import Audit
-from tests.chaos.environment import SHORT_LEASES
-from tests.chaos.kill_points import POINTS
-from tests.chaos.prompt_file import Drawn, draw_file, read_prompts
-from tests.chaos.random_faults import Ending, Scene, perform
-from tests.chaos.recovery import RecoveredJob, percentile
-from tests.chaos.steady_faults import Harm, Harmed, draw_under_harm
+from tests.chaos.outages import Outage, both_hosts_away, go_away_amid_jobs, one_host_away
+from tests.chaos.prompt_file import prompt_file, read_prompts
+from tests.chaos.purchase_faults import purchase_faults
+from tests.chaos.random_faults import random_faults
+from tests.chaos.report import report
+from tests.chaos.scenario import Scenario, run_scenario
+from tests.chaos.steady_faults import steady_faults
+from tests.processes.environment import SHORT_LEASES
+from tests.processes.kill_points import KILL_POINTS
 
-#: What a worker has when nothing is configured.
-_USUAL = {"lease_s": 30, "heartbeat_s": 10, "reconcile_s": 1, "grace_s": 10}
+#: The defaults of a worker.
+_LONG_LEASES = {"lease_s": 30, "heartbeat_s": 10, "reconcile_s": 1, "grace_s": 10}
 
-
-_HARMS: dict[str, Callable[[argparse.Namespace], Harm]] = {
-    "kill-every-2s": lambda options: Harm(
-        options.jobs, database=options.database, seed=options.seed
-    ),
-    "poison": lambda options: Harm(
-        options.jobs, kill_every_s=0, poison=2, database=options.database, seed=options.seed
-    ),
-    "garbage": lambda options: Harm(
-        *(options.jobs, 0.2, 0, 0.05), database=options.database, seed=options.seed
-    ),
-}
+_SCENARIOS = ("anything", "kill-every-2s", "poison", "garbage", "money", "prompts", "outages")
 
 
 def main() -> int:
@@ -42,126 +33,103 @@ def main() -> int:
         if not options.quiet:
             print(f"{time.monotonic() - began_s:7.1f} s  {text}", flush=True)
 
-    with tempfile.TemporaryDirectory(prefix="imagen-chaos-") as folder:
-        if options.prompts:
-            prompts = read_prompts(options.prompts)[: options.limit or None]
-            return _report_drawn(
-                draw_file(
-                    prompts,
-                    folder=Path(folder),
-                    seed=options.seed,
-                    database=options.database,
-                    say=say,
-                )
-            )
-        if options.scenario != "anything":
-            return _report_harmed(
-                draw_under_harm(_HARMS[options.scenario](options), folder=Path(folder), say=say)
-            )
-        bad = 0
+    breaches = 0
+    with tempfile.TemporaryDirectory(prefix="imagen-chaos-") as temporary:
+        root = options.keep or Path(temporary)
+        if options.scenario == "outages":
+            _run_outages(root, say)
+            return 0
         for number in range(options.rounds or 1_000_000):
             if number and options.minutes and time.monotonic() - began_s > options.minutes * 60:
                 break
-            scene = Scene(
-                Path(folder, str(number)),
-                seed=options.seed + number,
-                jobs=options.jobs,
-                kills=options.kills,
-                database=options.database,
-                is_apart=options.apart,
-                workers=dict(SHORT_LEASES if options.short else _USUAL),
-                points={} if options.no_points else POINTS,
-                timeout_s=1200,
-                say=say,
-            )
-            bad += _report(scene, perform(scene))
-        return 1 if bad else 0
+            folder = root / str(number)
+            scenario = _scenario(options, folder, seed=options.seed + number, say=say)
+            breaches += report(options.scenario, scenario, run_scenario(scenario))
+    return 1 if breaches else 0
+
+
+def _scenario(options: argparse.Namespace, folder: Path, **settings: Any) -> Scenario:
+    if options.scenario == "money":
+        return purchase_faults(
+            folder,
+            jobs=(options.jobs or 200) - options.equal_jobs,
+            equal_jobs=options.equal_jobs,
+            kills=8 if options.kills is None else options.kills,
+            freezes=options.freezes,
+            **settings,
+        )
+    settings["database"] = options.database
+    jobs = options.jobs or 300
+    match options.scenario:
+        case "prompts":
+            prompts = read_prompts(options.prompts)[: options.limit or None]
+            return prompt_file(folder, prompts, **settings)
+        case "kill-every-2s":
+            return steady_faults(folder, jobs=jobs, **settings)
+        case "poison":
+            return steady_faults(folder, jobs=jobs, kill_every_s=0, crashing_jobs=2, **settings)
+        case "garbage":
+            quick = {"job_s": 0.2, "kill_every_s": 0, "garbage_every_s": 0.05}
+            return steady_faults(folder, jobs=jobs, **quick, **settings)
+    return random_faults(
+        folder,
+        jobs=jobs,
+        kills=40 if options.kills is None else options.kills,
+        kill_points={} if options.no_points else KILL_POINTS,
+        workers=SHORT_LEASES if options.short else _LONG_LEASES,
+        has_own_hosts=options.apart,
+        timeout_s=1200,
+        **settings,
+    )
+
+
+def _run_outages(folder: Path, say: Callable[[str], None]) -> None:
+    for name, outage in {
+        "away for 60 s": Outage(folder / "1", say=say),
+        "away for 10 min, ten times as fast": Outage(folder / "2", away_s=600, scale=10, say=say),
+        "worker first, server 60 s later": Outage(folder / "3", server_later=True, say=say),
+    }.items():
+        say(f"{name}: {go_away_amid_jobs(outage)}")
+    healthy = Outage(folder / "4", jobs=150, draw_s=0.2, say=say)
+    say(f"one host of two away: {one_host_away(healthy)}")
+    both = Outage(folder / "5", database="postgresql", say=say)
+    say(f"both away, traffic a second: {both_hosts_away(both)}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=300, help="at least so many [300]")
-    parser.add_argument("--kills", type=int, default=40, help="from outside, at random [40]")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=0, help="so many plays; 1 without --minutes")
-    parser.add_argument("--minutes", type=float, default=0, help="play after play for so long")
-    parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument(
         "--scenario",
-        choices=("anything", *_HARMS),
+        choices=_SCENARIOS,
         default="anything",
-        help="one kind of harm instead of every kind at random",
+        help="one kind of fault, instead of every kind at random [anything]",
     )
-    parser.add_argument("--short", action="store_true", help="leases of 3 s instead of 30 s")
-    parser.add_argument("--apart", action="store_true", help="each drawing process on its own host")
-    parser.add_argument("--no-points", action="store_true", help="only kills from outside")
+    parser.add_argument("--jobs", type=int, help="at least so many [300; money: 200]")
+    parser.add_argument("--kills", type=int, help="at random times [40; money: 8]")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=0, help="so many; 1 without --minutes")
+    parser.add_argument("--minutes", type=float, default=0, help="round after round for so long")
+    parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument("--keep", type=Path, help="a folder for logs, files and settings")
     parser.add_argument("--quiet", action="store_true", help="only the figures")
-    parser.add_argument("--prompts", type=Path, metavar="FILE", help="draw FILE's first column")
-    parser.add_argument("--limit", type=int, default=0, help="only so many lines of FILE")
+    anything = parser.add_argument_group("anything")
+    anything.add_argument("--short", action="store_true", help="leases of 3 s instead of 30 s")
+    anything.add_argument("--apart", action="store_true", help="each drawing process on its host")
+    anything.add_argument("--no-points", action="store_true", help="only kills at random times")
+    money = parser.add_argument_group("money")
+    money.add_argument("--equal-jobs", type=int, default=20, help="with the same input [20]")
+    money.add_argument("--freezes", type=int, default=6, help="SIGSTOPs of cloud workers [6]")
+    prompts = parser.add_argument_group("prompts")
+    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="draw FILE's first column")
+    prompts.add_argument("--limit", type=int, default=0, help="only so many lines of FILE")
     options = parser.parse_args()
+    if options.prompts:
+        options.scenario = "prompts"
+    elif options.scenario == "prompts":
+        parser.error("--scenario prompts needs --prompts FILE")
     if not options.rounds and not options.minutes:
         options.rounds = 1
     return options
-
-
-def _report(scene: Scene, ending: Ending) -> int:
-    """Print the figures; how many breaches there were is what you get."""
-    found, pool = ending.audit, ending.pool
-    print(f"\nseed {scene.seed}, {scene.database}, {ending.seconds:.0f} s")
-    print(f"  jobs {found.jobs}, images {found.images}, sidecars {found.sidecars}")
-    print(f"  paid calls {found.calls}, attempts {_counts(found.attempts)}")
-    print(f"  done to it: {_counts(pool.counts)}")
-    print(f"  places died at: {len(set(pool.died_at))}")
-    print(f"  crashes counted {found.crashes}, messages left that wake nobody for anything:")
-    print(f"    {found.unacked} fetched by the dead, {found.stale_messages} in queues")
-    _print_recoveries(ending.watch.recovered)
-    return _print_breaches(found)
-
-
-def _report_drawn(drawn: Drawn) -> int:
-    found = drawn.audit
-    print(f"\nprompts {drawn.prompts}, jobs {found.jobs}, {drawn.seconds:.0f} s")
-    print(f"  images {found.images}, sidecars {found.sidecars}, doubles {drawn.doubles}")
-    print(f"  done to it: {_counts(drawn.kills)}; crashes counted {found.crashes}")
-    _print_recoveries(drawn.recovered)
-    return _print_breaches(found)
-
-
-def _report_harmed(harmed: Harmed) -> int:
-    found = harmed.audit
-    print(f"\njobs {found.jobs}, {harmed.seconds:.0f} s; done to it: {_counts(harmed.kills)}")
-    print(
-        f"  crashes counted {found.crashes}; healthy jobs that failed for them: {harmed.crashed};"
-        f" that ran alone: {harmed.isolated}"
-    )
-    print(
-        f"  jobs that kill their workers: {_counts(harmed.poison_states)} {harmed.poison_crashes}"
-    )
-    _print_recoveries(harmed.recovered)
-    if harmed.poison_states:
-        return 1 if harmed.crashed else 0
-    return _print_breaches(found)
-
-
-def _print_recoveries(recovered: list[RecoveredJob]) -> None:
-    for state, what in (("running", "drawn"), ("generated", "delivered")):
-        seconds = [each.seconds for each in recovered if each.state == state]
-        print(
-            f"  interrupted while {what}: {len(seconds)}, held again after"
-            f" p50 {percentile(seconds, 0.5):.2f} s, p95 {percentile(seconds, 0.95):.2f} s,"
-            f" at most {max(seconds, default=float('nan')):.2f} s"
-        )
-
-
-def _print_breaches(found: Audit) -> int:
-    for breach in found.breaches:
-        print(f"  BREACH: {breach}")
-    print(f"  {'nothing lost, doubled or left behind' if not found.breaches else 'NOT GOOD'}")
-    return 1 if found.breaches else 0
-
-
-def _counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What must be true when all is over; every breach is a sentence."""
+"""What must be true of rows, files and messages after a scenario; every breach is a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -21,7 +21,7 @@ from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.output import metadata
 from imagen.queue.broker.routing import KEY_PREFIX
 from imagen.services.leases.reconcile import Reconciler
-from tests.chaos.environment import HOST, Environment
+from tests.processes.environment import Environment
 
 _MOST_NAMED = 5
 _ENDED = [state.value for state in TERMINAL_STATES]
@@ -36,22 +36,23 @@ class Audit:
     sidecars: int = 0
     attempts: Counter[str] = field(default_factory=Counter)
     calls: int = 0
-    #: Messages that a dead worker had fetched; they come back after the visibility timeout and
-    #: find nothing to do.
+    #: Messages that a dead worker had fetched; they are delivered again after the visibility
+    #: timeout, for no job.
     unacked: int = 0
-    #: Retries that a worker with a wrong clock held until it stopped; no-ops as well.
+    #: Retries that a worker with a wrong clock held until it stopped; also for no job.
     stale_messages: int = 0
     crashes: int = 0
     breaches: list[str] = field(default_factory=list)
 
-    def blame(self, what: str, who: list[object]) -> None:
-        if who:
-            named = ", ".join(str(each) for each in who[:_MOST_NAMED])
-            self.breaches.append(f"{len(who)} {what}: {named}")
+    def check_empty(self, what: str, found: Collection[object]) -> None:
+        """Add a breach that names the first of ``found``, unless there are none."""
+        if found:
+            named = ", ".join(str(each) for each in list(found)[:_MOST_NAMED])
+            self.breaches.append(f"{len(found)} {what}: {named}")
 
 
-def sweep_once(environment: Environment) -> None:
-    """What reconcilers do each minute, now: leftovers are aged so that they count as settled."""
+def reconcile_once(environment: Environment) -> None:
+    """Do now what reconcilers do each minute; files are aged, as they spare those just written."""
     imagen = environment.imagen()
     folder = imagen.ledger.artifact_folder
     if folder is not None and folder.is_dir():
@@ -64,10 +65,10 @@ def sweep_once(environment: Environment) -> None:
 
 
 def audit(environment: Environment, *, calls_log: Path | None = None) -> Audit:
-    """Look at every row and every file. Nobody may be at work any more."""
+    """Look at every row, file and message. No process may be at work any more."""
     found = Audit()
-    ledger = environment.imagen().ledger
-    _check_jobs(found, ledger, environment.output)
+    ledger = environment.ledger
+    _check_jobs(found, ledger, environment)
     _check_attempts(found, ledger)
     _check_leftovers(found, ledger)
     if calls_log is not None:
@@ -77,30 +78,35 @@ def audit(environment: Environment, *, calls_log: Path | None = None) -> Audit:
     return found
 
 
-def _check_jobs(found: Audit, ledger: Ledger, folder: Path) -> None:
+def _check_jobs(found: Audit, ledger: Ledger, environment: Environment) -> None:
     with ledger.read() as connection:
         rows = connection.execute(select(jobs)).all()
     found.jobs = len(rows)
+    if found.jobs != environment.submitted:
+        found.breaches.append(f"{found.jobs} jobs of {environment.submitted} submitted prompts")
     found.crashes = sum(row.crash_count for row in rows)
     unfinished = [row for row in rows if row.state != JobState.SUCCEEDED]
-    found.blame(
+    found.check_empty(
         "jobs did not succeed", [(row.id.hex, row.state, row.error_message) for row in unfinished]
     )
-    found.blame("leases are left", [row.id for row in rows if row.lease_owner is not None])
+    found.check_empty("leases are left", [row.id for row in rows if row.lease_owner is not None])
     paths = [row.output_path for row in rows if row.state == JobState.SUCCEEDED]
     doubled = [path for path, number in Counter(paths).items() if number > 1]
-    found.blame("files belong to two jobs", list(doubled))
+    found.check_empty("files belong to two jobs", list(doubled))
     for row in rows:
         if row.state == JobState.SUCCEEDED:
             for breach in _file_breaches(row.id, Path(row.output_path)):
                 found.breaches.append(breach)
+    folder = environment.output
     images = {str(path) for path in folder.rglob("*.png")}
     sidecars = {str(path) for path in folder.rglob("*.json")}
     found.images, found.sidecars = len(images), len(sidecars)
-    found.blame("images belong to no job", sorted(images - set(paths)))
-    found.blame("sidecars belong to no job", sorted(sidecars - {f"{path}.json" for path in paths}))
+    found.check_empty("images belong to no job", sorted(images - set(paths)))
+    found.check_empty(
+        "sidecars belong to no job", sorted(sidecars - {f"{path}.json" for path in paths})
+    )
     others = [path for path in folder.rglob("*") if path.suffix not in (".png", ".json")]
-    found.blame("temporary files are left", [path for path in others if path.is_file()])
+    found.check_empty("temporary files are left", [path for path in others if path.is_file()])
 
 
 def _file_breaches(job_id: UUID, path: Path) -> Iterator[str]:
@@ -122,19 +128,19 @@ def _check_attempts(found: Audit, ledger: Ledger) -> None:
         rows = connection.execute(select(attempts)).all()
     found.attempts = Counter(row.state for row in rows)
     drawn = Counter(row.job_id for row in rows if row.state == AttemptState.DRAWN)
-    found.blame("jobs were drawn twice", [job for job, number in drawn.items() if number > 1])
+    found.check_empty("jobs were drawn twice", [job for job, number in drawn.items() if number > 1])
     with ledger.read() as connection:
         succeeded = connection.scalars(
             select(jobs.c.id).where(jobs.c.state == JobState.SUCCEEDED)
         ).all()
-    found.blame(
+    found.check_empty(
         "jobs succeeded without a drawn attempt", [job for job in succeeded if job not in drawn]
     )
-    found.blame("attempts are open", [row.id for row in rows if row.finished_at is None])
+    found.check_empty("attempts are open", [row.id for row in rows if row.finished_at is None])
 
 
 def _check_usage(found: Audit, ledger: Ledger) -> None:
-    """Each paid image is on the bill once."""
+    """Each metered image is in the usage table once."""
     with ledger.read() as connection:
         billed = Counter(connection.scalars(select(imagen_usage.c.attempt_id)))
         drawn = set(
@@ -144,8 +150,10 @@ def _check_usage(found: Audit, ledger: Ledger) -> None:
                 )
             )
         )
-    found.blame("attempts are billed twice", [key for key, n in billed.items() if n > 1])
-    found.blame("images are not billed", sorted(drawn - set(billed), key=str))
+    found.check_empty(
+        "attempts are in the usage table twice", [key for key, n in billed.items() if n > 1]
+    )
+    found.check_empty("images are not in the usage table", sorted(drawn - set(billed), key=str))
 
 
 def _check_leftovers(found: Audit, ledger: Ledger) -> None:
@@ -155,26 +163,26 @@ def _check_leftovers(found: Audit, ledger: Ledger) -> None:
         found.breaches.append(f"{rows} artifact rows are left")
     folder = ledger.artifact_folder
     if folder is not None and folder.is_dir():
-        found.blame("artifact files are left", [path.name for path in folder.iterdir()])
+        found.check_empty("artifact files are left", [path.name for path in folder.iterdir()])
 
 
 def _check_calls(found: Audit, ledger: Ledger, calls_log: Path) -> None:
-    """The provider's own list: one paid call for each attempt, one attempt for each job."""
+    """The mock's own list of calls: one for each paid attempt, none for any other."""
     lines = calls_log.read_text().splitlines() if calls_log.exists() else []
     called = Counter(line.split("\t")[0] for line in lines)
     found.calls = len(lines)
-    found.blame("attempts were paid twice", [a for a, number in called.items() if number > 1])
+    found.check_empty("attempts were paid twice", [a for a, number in called.items() if number > 1])
     with ledger.read() as connection:
         paid = connection.execute(
             select(attempts.c.id, attempts.c.job_id).where(attempts.c.cost_usd > 0)
         ).all()
     known = {str(row.id) for row in paid}
-    found.blame("calls were paid for nothing", sorted(set(called) - known))
-    found.blame("images were not paid for", sorted(known - set(called)))
+    found.check_empty("calls were paid for nothing", sorted(set(called) - known))
+    found.check_empty("images were not paid for", sorted(known - set(called)))
 
 
 def _check_redis(found: Audit, ledger: Ledger, redis_url: str) -> None:
-    """Messages may be left only where they would wake nobody for anything."""
+    """Messages may be left only for jobs that have ended."""
     with ledger.read() as connection:
         unfinished = set(connection.scalars(select(jobs.c.id).where(~jobs.c.state.in_(_ENDED))))
     with redis.Redis.from_url(redis_url) as client:
@@ -188,12 +196,3 @@ def _check_redis(found: Audit, ledger: Ledger, redis_url: str) -> None:
                 if UUID(task_id) in unfinished:
                     found.breaches.append(f"job {task_id} still has a message in {key.decode()}")
         found.unacked = int(client.hlen(f"{KEY_PREFIX}unacked"))
-
-
-def queue_lengths(environment: Environment) -> int:
-    """How many messages wait in all queues of the stage."""
-    with redis.Redis.from_url(environment.redis_url) as client:
-        return sum(
-            int(client.llen(f"{KEY_PREFIX}{queue}"))
-            for queue in ("gpu", "cloud", f"results.{HOST}")
-        )

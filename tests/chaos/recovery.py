@@ -1,4 +1,4 @@
-"""Sees which jobs a death interrupts, and how long it takes until each is held by the living."""
+"""Measures how long a job waits for its next worker when the process that held it has died."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy import select
@@ -40,7 +41,7 @@ class RecoveredJob:
 
 @dataclass
 class RecoveryWatch:
-    """Follows interrupted jobs in a thread of its own, with a look every 20 ms or so."""
+    """A thread that looks at the interrupted jobs every 20 ms, inside a ``with`` block."""
 
     ledger: Ledger
     recovered: list[RecoveredJob] = field(default_factory=list)
@@ -49,11 +50,12 @@ class RecoveryWatch:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -69,7 +71,7 @@ class RecoveryWatch:
             return len(self._open)
 
     def note_death(self, owner_prefix: str) -> int:
-        """Look what the dead process held; says how many jobs."""
+        """Follow the jobs that the dead process held; returns their number."""
         died_s = time.monotonic()
         found = [
             InterruptedJob(row.id, row.lease_owner, row.state, row.fence, died_s)
@@ -88,7 +90,7 @@ class RecoveryWatch:
             with self.ledger.read() as connection:
                 return connection.execute(statement).all()
         except ImagenError:
-            # The database is being restarted: who was interrupted now is not counted.
+            # The database is being restarted: jobs interrupted meanwhile are not counted.
             return []
 
     def _run(self) -> None:

@@ -1,161 +1,117 @@
-"""Harm that goes on while jobs are drawn: a worker killed every 2 s, or garbage in the queues."""
+"""One kind of fault that goes on while jobs are drawn: kills, jobs that crash, broken messages."""
 
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
-from sqlalchemy import select
+from sqlalchemy import Row
 
-from imagen.domain.job import JobState
-from imagen.domain.scope import EVERYTHING
-from imagen.ledger.queries.jobs import count_states
-from imagen.ledger.store.tables import jobs
 from imagen.queue.broker.routing import queue_key
-from tests.chaos.audit import Audit, audit, queue_lengths, sweep_once
-from tests.chaos.environment import Environment, wait_until
-from tests.chaos.recovery import RecoveredJob, RecoveryWatch
-from tests.chaos.worker_pool import Slot, WorkerPool
-from tests.servers.redis_and_postgres import PostgresServer, RedisServer
+from tests.chaos.scenario import Run, Scenario
+from tests.chaos.worker_pool import Slot
 
-_POISON = "poison"
+_CRASHING = "poison"
 _GARBAGE = (b"garbage", b"{}", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"headers": {"task": null}}')
 
 
-@dataclass(frozen=True)
-class Harm:
-    """What is done, and to how many jobs; ``kill_every_s`` and ``garbage_every_s`` 0 for never."""
+def steady_faults(
+    folder: Path,
+    *,
+    jobs: int = 300,
+    job_s: float = 3.0,
+    kill_every_s: float = 2.0,
+    garbage_every_s: float = 0.0,
+    crashing_jobs: int = 0,
+    **settings: Any,
+) -> Scenario:
+    """Two gpu and two cloud workers (6 and 12 jobs at once) draw while it happens.
 
-    jobs: int = 300
-    job_s: float = 3.0
-    kill_every_s: float = 2.0
-    garbage_every_s: float = 0.0
-    #: Jobs that kill their worker each time.
-    poison: int = 0
-    database: str = "postgresql"
-    seed: int = 1
-    timeout_s: float = 600.0
-
-
-@dataclass
-class Harmed:
-    """What came of it; ``crashed`` are the healthy jobs that failed for crashes."""
-
-    audit: Audit
-    seconds: float
-    kills: Counter[str]
-    recovered: list[RecoveredJob]
-    crashed: int
-    poison_crashes: list[int] = field(default_factory=list)
-    poison_states: Counter[str] = field(default_factory=Counter)
-    #: Jobs that were made to run alone.
-    isolated: int = 0
-
-
-def draw_under_harm(harm: Harm, *, folder: Path, say: Callable[[str], None]) -> Harmed:
-    """Two gpu and two cloud workers (6 and 12 jobs at once) draw while it happens."""
-    began_s = time.monotonic()
-    with ExitStack() as stack:
-        redis_server = stack.enter_context(RedisServer())
-        url = ""
-        if harm.database == "postgresql":
-            url = stack.enter_context(PostgresServer()).create_database()
-        environment = stack.enter_context(_environment(harm, folder, redis_server.url, url))
-        watch = RecoveryWatch(environment.imagen().ledger)
-        slots = [Slot("gpu"), Slot("gpu"), Slot("cloud"), Slot("cloud"), Slot("results")]
-        pool = WorkerPool(environment, slots, watch, random.Random(harm.seed), points={}, say=say)
-        watch.start()
-        stack.callback(watch.stop)
-        pool.begin()
-        number = _submit(environment, harm)
-        _harm_until_done(pool, harm, number)
-        wait_until(lambda: queue_lengths(environment) == 0, what="queues are empty")
-        assert all(status == 0 for status in pool.end()), "a worker did not stop cleanly"
-        sweep_once(environment)
-        return _harmed(environment, pool, watch, time.monotonic() - began_s)
-
-
-def _environment(harm: Harm, folder: Path, redis_url: str, database_url: str) -> Environment:
-    latency_ms = round(harm.job_s * 1000)
-    local = {"type": "mock", "latency_ms": latency_ms, "crash_if_contains": _POISON}
-    paid = {**local, "queue": "cloud", "cost_usd": 0.003, "calls_log": str(folder / "calls.log")}
-    return Environment(
-        folder / "stage",
-        redis_url,
-        database_url,
-        workers={"concurrency": {"gpu": 6, "cloud": 12}},
+    0 seconds are "never"; ``crashing_jobs`` are added, each of which kills its worker each time.
+    """
+    faults = _SteadyFaults(jobs, kill_every_s, garbage_every_s, crashing_jobs)
+    calls_log = folder / "calls.log"
+    local = {
+        "type": "mock",
+        "latency_ms": round(job_s * 1000),
+        "crash_if_contains": _CRASHING,
+    }
+    paid = {**local, "queue": "cloud", "cost_usd": 0.003, "calls_log": str(calls_log)}
+    return Scenario(
+        folder,
         backends={"local": local, "paid": paid},
+        slots=[Slot("gpu"), Slot("gpu"), Slot("cloud"), Slot("cloud"), Slot("results")],
+        submit=faults.submit,
+        inject=faults.inject,
+        workers={"concurrency": {"gpu": 6, "cloud": 12}},
+        calls_log=calls_log,
+        **{"timeout_s": 600.0, **settings},
     )
 
 
-def _submit(environment: Environment, harm: Harm) -> int:
-    environment.submit([f"{_POISON} {number}" for number in range(harm.poison)], backend="local")
-    environment.submit([f"a fox {number}" for number in range(harm.jobs // 2)], backend="local")
-    environment.submit(
-        [f"an owl {number}" for number in range(harm.jobs - harm.jobs // 2)], backend="paid"
-    )
-    return harm.poison + harm.jobs
+@dataclass(frozen=True)
+class _SteadyFaults:
+    jobs: int
+    kill_every_s: float
+    garbage_every_s: float
+    crashing_jobs: int
+
+    def submit(self, run: Run) -> None:
+        submit, half = run.environment.submit, self.jobs // 2
+        submit([f"{_CRASHING} {number}" for number in range(self.crashing_jobs)], backend="local")
+        submit([f"a fox {number}" for number in range(half)], backend="local")
+        submit([f"an owl {number}" for number in range(self.jobs - half)], backend="paid")
+
+    def inject(self, run: Run) -> None:
+        """Go on until every job has ended."""
+        check = run.deadline()
+        garbage_s = time.monotonic()
+        kill_s = garbage_s + self.kill_every_s
+        while run.environment.count_ended() < run.environment.submitted:
+            check()
+            now_s = time.monotonic()
+            if self.kill_every_s and now_s >= kill_s:
+                kill_s += self.kill_every_s
+                run.pool.kill(run.pool.pick(run.random.choice(["gpu", "cloud"])))
+            if self.garbage_every_s and now_s >= garbage_s:
+                garbage_s += self.garbage_every_s
+                _put_garbage(run)
+            run.pool.wait(0.1)
 
 
-def _harm_until_done(pool: WorkerPool, harm: Harm, number: int) -> None:
-    began_s = time.monotonic()
-    kill_s = began_s + harm.kill_every_s
-    garbage_s = began_s
-    while _ended(pool.environment) < number:
-        now_s = time.monotonic()
-        assert now_s < began_s + harm.timeout_s, count_states(
-            pool.environment.imagen().ledger, EVERYTHING
-        )
-        if harm.kill_every_s and now_s >= kill_s:
-            kill_s += harm.kill_every_s
-            pool.kill_one(pool.dice.choice(["gpu", "cloud"]))
-        if harm.garbage_every_s and now_s >= garbage_s:
-            garbage_s += harm.garbage_every_s
-            _put_garbage(pool)
-        pool.wait(0.1)
-
-
-def _put_garbage(pool: WorkerPool) -> None:
-    with redis.Redis.from_url(pool.environment.redis_url) as client:
+def _put_garbage(run: Run) -> None:
+    with redis.Redis.from_url(run.environment.redis_url) as client:
         for queue in ("gpu", "cloud"):
-            client.lpush(queue_key(queue), pool.dice.choice(_GARBAGE), os.urandom(20))
-    pool.counts["garbage"] += 4
+            client.lpush(queue_key(queue), run.random.choice(_GARBAGE), os.urandom(20))
+    run.pool.counts["garbage"] += 4
 
 
-def _ended(environment: Environment) -> int:
-    states = count_states(environment.imagen().ledger, EVERYTHING)
-    return sum(states.get(state, 0) for state in JobState if state.is_terminal)
+@dataclass(frozen=True)
+class CrashCounts:
+    """How crashes were counted: of the jobs that crash their worker, and of all others."""
+
+    #: Other jobs that failed because they had crashed too often.
+    failed_others: int
+    #: Other jobs that were made to run alone.
+    isolated_others: int
+    #: Of the jobs that crash: how often each did, and how they ended.
+    crashes: list[int]
+    ends: Counter[str]
 
 
-def _harmed(
-    environment: Environment, pool: WorkerPool, watch: RecoveryWatch, seconds: float
-) -> Harmed:
-    with environment.imagen().ledger.read() as connection:
-        rows = connection.execute(
-            select(
-                jobs.c.request,
-                jobs.c.state,
-                jobs.c.error_code,
-                jobs.c.crash_count,
-                jobs.c.alone_since,
-            )
-        ).all()
-    poison = [row for row in rows if _POISON in row.request["user_prompt"]]
-    healthy = [row for row in rows if _POISON not in row.request["user_prompt"]]
-    return Harmed(
-        audit(environment, calls_log=environment.folder.parent / "calls.log"),
-        seconds,
-        pool.counts,
-        watch.recovered,
-        sum(row.error_code == "worker_crashed" and row.state == "failed" for row in healthy),
-        [row.crash_count for row in poison],
-        Counter(f"{row.state} {row.error_code}" for row in poison),
-        sum(row.alone_since is not None for row in healthy),
+def count_crashes(jobs: Sequence[Row[Any]]) -> CrashCounts:
+    """Read them from the table of jobs."""
+    crashing = [row for row in jobs if _CRASHING in row.request["user_prompt"]]
+    others = [row for row in jobs if _CRASHING not in row.request["user_prompt"]]
+    return CrashCounts(
+        sum(row.error_code == "worker_crashed" and row.state == "failed" for row in others),
+        sum(row.alone_since is not None for row in others),
+        [row.crash_count for row in crashing],
+        Counter(f"{row.state} {row.error_code}" for row in crashing),
     )

@@ -1,4 +1,4 @@
-"""The seeded play: who dies, when and how, until everything that was asked for has happened."""
+"""The worker pool of a scenario: it keeps its slots filled and kills the workers in them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import redis
 from sqlalchemy import select
 
 from imagen.domain.job import JobState
@@ -17,266 +16,256 @@ from imagen.errors import ImagenError
 from imagen.ledger.jobs.named_locks import release_lock
 from imagen.ledger.store.tables import jobs, locks
 from imagen.services.leases.reconcile import LOCK_NAME
-from tests.chaos.environment import HOST, Environment, WorkerProcess
-from tests.chaos.kill_points import POINTS, KillPoint
 from tests.chaos.recovery import RecoveryWatch
-from tests.servers.server_process import ServerProcess
+from tests.processes.environment import HOST, Environment
+from tests.processes.kill_points import KillPoint
+from tests.processes.worker_process import WorkerProcess
 
-#: For how long somebody doomed may wait for its turn.
-_LONG_ENOUGH_S = 3.0
-#: … and after which something must be wrong with it; in leases too, as turns may have to run out.
-_TOO_LONG_S = 60.0
-_TOO_MANY_LEASES = 6
+#: Seconds after which a worker with a rare kill point is helped to reach it.
+_HELP_AFTER_S = 3.0
+#: Seconds after which a kill point that was not reached is an error; or so many leases, where
+#: turns have to run out first.
+_GIVE_UP_AFTER_S = 60.0
+_GIVE_UP_AFTER_LEASES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for one worker: when it dies, another takes it.
+    """One worker that always runs: when it ends, another one is started in its slot.
 
-    Whoever takes a ``doomed`` one dies at the next point of its role's list.
+    Attributes:
+        has_own_host: each of its workers is on a host of its own, where no lock file tells other
+            processes that it has ended.
+        uses_kill_points: its workers end at the kill points of their role while any are left.
     """
 
     role: str
     host: str = HOST
     skew_s: float = 0.0
-    doomed: bool = False
+    has_own_host: bool = False
+    uses_kill_points: bool = False
 
 
 @dataclass
 class WorkerPool:
-    """Keeps the slots filled, and does one thing after another to who is in them.
+    """Workers on slots, and the signals that they are sent.
 
-    ``points`` are worked off in the doomed slots, in an order that the dice decide.
+    Attributes:
+        kill_points: by role; used up in an order that ``random`` decides.
+        idle_share: how often ``pick`` takes any worker instead of one that holds jobs.
+        counts: what was done, and how workers ended.
+        died_at: the kill points at which a process has ended.
+        acts: what was done and when, in seconds since the epoch.
     """
 
     environment: Environment
-    slots: list[Slot]
-    watch: RecoveryWatch
-    dice: random.Random
-    redis_server: ServerProcess | None = None
-    postgres_server: ServerProcess | None = None
-    points: Mapping[str, list[KillPoint]] = field(default_factory=lambda: POINTS)
-    #: Each drawing process is on a host of its own: no lock file says that it has died.
-    is_apart: bool = False
-    pause_s: tuple[float, float] = (0.2, 0.7)
+    slots: Sequence[Slot]
+    recovery: RecoveryWatch
+    random: random.Random
+    kill_points: Mapping[str, Sequence[KillPoint]]
+    idle_share: float = 0.2
     say: Callable[[str], None] = lambda _: None
     counts: Counter[str] = field(default_factory=Counter)
-    #: The points at which a process really died.
     died_at: list[KillPoint] = field(default_factory=list)
+    acts: list[tuple[float, str]] = field(default_factory=list)
     _workers: dict[int, WorkerProcess] = field(default_factory=dict)
     _left: dict[str, list[KillPoint]] = field(default_factory=dict)
     _frozen: list[tuple[float, WorkerProcess]] = field(default_factory=list)
 
-    def begin(self) -> None:
-        """Fill every slot, and wait until those who are to live serve."""
-        for role, points in self.points.items():
-            self._left[role] = self.dice.sample(points, len(points))
+    def start(self) -> None:
+        """Fill every slot, and wait until all workers without a kill point serve."""
+        for role, points in self.kill_points.items():
+            self._left[role] = self.random.sample(points, len(points))
         for number in range(len(self.slots)):
             self._fill(number)
-        self.environment.wait_ready(
-            *(worker for worker in self._workers.values() if worker.point is None)
-        )
+        for worker in self._workers.values():
+            if worker.point is None:
+                worker.wait_ready()
 
-    @property
-    def points_left(self) -> int:
-        """How many points nobody has died at yet, of roles that are played."""
-        roles = {slot.role for slot in self.slots}
-        doomed = sum(1 for worker in self._workers.values() if worker.point is not None)
-        return sum(len(points) for role, points in self._left.items() if role in roles) + doomed
-
-    def left(self) -> list[str]:
-        """The same, for people."""
-        doomed = [
-            str(worker.point) for worker in self._workers.values() if worker.point is not None
-        ]
-        return [str(point) for points in self._left.values() for point in points] + doomed
+    def stop(self) -> list[int]:
+        """SIGTERM to all, as an administrator would; returns the exit statuses."""
+        return self.environment.stop(each for each in self._workers.values() if each.is_alive)
 
     def tend(self) -> None:
-        """Note who has died, fill their slots, and wake who was frozen for long enough."""
+        """Fill the slots of workers that have ended, and thaw those frozen for long enough."""
         for number, worker in list(self._workers.items()):
             if not worker.is_alive:
-                self._note_death(worker)
+                self._note_end(worker)
                 self._fill(number)
-        for thaw_s, worker in list(self._frozen):
-            if time.monotonic() >= thaw_s:
-                self._frozen.remove((thaw_s, worker))
-                worker.stopped = False
-                if worker.is_alive:
-                    worker.send(signal.SIGCONT)
-
-    def make_way(self) -> None:
-        """Bring it to the places that only the one who looks after everybody's jobs passes.
-
-        Whoever has the turn is killed for somebody doomed to have it; and where the doomed has it,
-        Redis is flushed, as otherwise there may never be a wake-up to send.
-        """
-        self._blame_who_never_comes()
-        waits = any(
-            worker.point is not None
-            and worker.point.is_rare
-            and time.monotonic() - worker.started_s > _LONG_ENOUGH_S
-            for worker in self._workers.values()
-        )
-        if not waits:
-            return
-        with self.environment.imagen().ledger.read() as connection:
-            leader = connection.scalar(select(locks.c.owner).where(locks.c.name == LOCK_NAME))
-        for worker in list(self._workers.values()):
-            if not leader or not leader.startswith(worker.owner_prefix):
-                continue
-            if worker.point is not None:
-                self.flush_redis()
-                continue
-            self.say(f"SIGKILL {worker.role} {worker.pid}, which reconciles")
-            worker.kill()
-            self.counts["SIGKILL"] += 1
-            if self.is_apart:
-                # Its neighbours know at once that it is dead, other hosts only when its time is up:
-                # the doomed would never be first.
-                release_lock(self.environment.imagen().ledger, LOCK_NAME, leader)
-
-    def _blame_who_never_comes(self) -> None:
-        """Raises AssertionError, with its stacks, for somebody doomed who has had every chance."""
-        most_s = max(_TOO_LONG_S, _TOO_MANY_LEASES * self.environment.workers["lease_s"])
-        for worker in self._workers.values():
-            waited_s = time.monotonic() - worker.started_s
-            if worker.point is None or waited_s < most_s:
-                continue
-            worker.send(signal.SIGUSR2)
-            time.sleep(1.0)
-            log = worker.log.read_text(errors="replace")[-8000:]
-            who = f"{worker.role} {worker.pid}"
-            raise AssertionError(
-                f"{who} has not come to {worker.point} in {waited_s:.0f} s:\n{log}"
-            )
+        now_s = time.monotonic()
+        for entry in [each for each in self._frozen if each[0] <= now_s]:
+            self._frozen.remove(entry)
+            self._thaw(entry[1])
 
     def wait(self, seconds: float) -> None:
+        """Tend the pool for that long."""
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
             self.tend()
             time.sleep(0.02)
 
-    def kill_one(self, role: str | None = None) -> None:
-        """SIGKILL somebody, preferably at work."""
-        worker = self._pick(role)
-        if worker is None:
-            return
-        self.say(f"SIGKILL {worker.role} {worker.pid}")
-        worker.kill()
-        self.counts["SIGKILL"] += 1
-        self.tend()
-
-    def kill_slot(self, number: int) -> None:
-        """SIGKILL whoever is in that slot, once it serves."""
-        worker = self._workers[number]
-        self.environment.wait_ready(worker)
-        self.say(f"SIGKILL {worker.role} {worker.pid}")
-        worker.kill()
-        self.counts[f"SIGKILL {worker.role}"] += 1
-        self.tend()
-
-    def terminate_one(self) -> None:
-        worker = self._pick(None)
-        # Before it serves, a signal ends a process on the spot, which SIGKILL does already.
-        if worker is None or not worker.said("ready."):
-            return
-        self.say(f"SIGTERM {worker.role} {worker.pid}")
-        worker.send(signal.SIGTERM)
-        self.counts["SIGTERM"] += 1
-
-    def freeze_one(self, *, for_s: float) -> None:
-        """SIGSTOP somebody at work for longer than a lease, then SIGCONT."""
-        worker = self._pick(None)
-        if worker is None:
-            return
-        self.say(f"SIGSTOP {worker.role} {worker.pid} for {for_s:g} s")
-        worker.send(signal.SIGSTOP)
-        worker.stopped = True
-        self._frozen.append((time.monotonic() + for_s, worker))
-        self.counts["SIGSTOP"] += 1
-
-    def restart_redis(self, *, down_s: float = 1.0) -> None:
-        assert self.redis_server is not None
-        self.say(f"Redis killed, for {down_s:g} s")
-        self.redis_server.kill()
-        self.wait(down_s)
-        self.redis_server.start()
-        self.counts["Redis killed"] += 1
-
-    def flush_redis(self) -> None:
-        self.say("FLUSHALL")
-        with redis.Redis.from_url(self.environment.redis_url) as client:
-            client.flushall()
-        self.counts["FLUSHALL"] += 1
-
-    def restart_postgres(self, *, down_s: float = 1.0, kill: bool = True) -> None:
-        assert self.postgres_server is not None
-        self.say(f"PostgreSQL {'killed' if kill else 'stopped'}, for {down_s:g} s")
-        self.postgres_server.kill() if kill else self.postgres_server.stop()
-        self.wait(down_s)
-        self.postgres_server.start()
-        self.counts["PostgreSQL restarted"] += 1
-
     def calm_down(self) -> None:
-        """Nobody is doomed any more; who is frozen goes on."""
+        """Thaw what is frozen, and replace workers that still have a kill point."""
         self._left = {}
         for _, worker in self._frozen:
-            if worker.is_alive:
-                worker.send(signal.SIGCONT)
-            worker.stopped = False
+            self._thaw(worker)
         self._frozen.clear()
         for number, worker in list(self._workers.items()):
             if worker.point is not None and worker.is_alive:
                 worker.kill()
             if not worker.is_alive:
-                self._note_death(worker)
+                self._note_end(worker)
                 self._left = {}
                 self._fill(number)
 
-    def end(self) -> list[int]:
-        """Stop everybody as an administrator would; the exit statuses are what you get."""
-        return self.environment.stop(worker for worker in self._workers.values() if worker.is_alive)
+    # What is done to the workers.
 
-    def _note_death(self, worker: WorkerProcess) -> None:
-        status = worker.wait()
-        if status == -signal.SIGKILL:
-            self.watch.note_death(worker.owner_prefix)
-        elif status:
-            self.counts[f"exit {status}"] += 1
-        if worker.point is not None and status == -signal.SIGKILL and not worker.killed:
-            self.died_at.append(worker.point)
-        elif worker.point is not None:
-            # Something else was faster: the next one dies there.
-            self._left.setdefault(worker.role, []).append(worker.point)
-        self.counts["deaths"] += 1
+    def pick(self, role: str | None = None) -> WorkerProcess | None:
+        """A running worker, of that role if one is given, preferably one that holds jobs."""
+        running = self.running(role)
+        owners = self._busy_owners()
+        busy = [each for each in running if any(o.startswith(each.owner_prefix) for o in owners)]
+        chosen = busy if busy and self.random.random() >= self.idle_share else running
+        return self.random.choice(chosen) if chosen else None
+
+    def running(self, role: str | None = None) -> list[WorkerProcess]:
+        """The workers that run and are not frozen."""
+        return [
+            each
+            for each in self._workers.values()
+            if each.is_alive and not each.is_stopped and role in (None, each.role)
+        ]
+
+    def kill(self, worker: WorkerProcess | None) -> None:
+        """SIGKILL; nothing where ``pick`` found none."""
+        if worker is not None:
+            self.note(f"SIGKILL {worker}")
+            worker.kill()
+            self.counts[f"SIGKILL {worker.role}"] += 1
+            self.tend()
+
+    def kill_slot(self, number: int) -> None:
+        """SIGKILL to the worker in that slot, once it serves."""
+        worker = self._workers[number]
+        worker.wait_ready()
+        self.kill(worker)
+
+    def terminate(self, worker: WorkerProcess | None) -> None:
+        """SIGTERM, unless the worker does not serve yet: then a signal would end it at once."""
+        if worker is not None and worker.said("ready."):
+            self.note(f"SIGTERM {worker}")
+            worker.send(signal.SIGTERM)
+            self.counts["SIGTERM"] += 1
+
+    def freeze(self, worker: WorkerProcess | None, *, for_s: float) -> None:
+        """SIGSTOP; ``tend`` sends SIGCONT after that time."""
+        if worker is not None:
+            self.note(f"SIGSTOP {worker} for {for_s:.1f} s")
+            worker.freeze()
+            self._frozen.append((time.monotonic() + for_s, worker))
+            self.counts[f"SIGSTOP {worker.role}"] += 1
+
+    def note(self, what: str) -> None:
+        """Say what is done, and keep it with the time."""
+        self.acts.append((time.time(), what))
+        self.say(what)
+
+    @property
+    def kills(self) -> int:
+        """How many SIGKILLs were sent."""
+        return sum(number for what, number in self.counts.items() if what.startswith("SIGKILL"))
+
+    # Kill points.
+
+    def points_left(self) -> list[KillPoint]:
+        """The kill points at which no process has ended yet, of roles that have a slot."""
+        roles = {slot.role for slot in self.slots}
+        waiting = [point for role in sorted(roles) for point in self._left.get(role, ())]
+        return waiting + [each.point for each in self._workers.values() if each.point is not None]
+
+    def help_reach_points(self, flush_redis: Callable[[], None]) -> None:
+        """Bring a worker to a kill point that only the reconciling process passes.
+
+        The process that has the turn is killed, so that the worker with the kill point gets it.
+        Where that worker has it already, Redis is flushed: otherwise there may never be a wake-up
+        to send.
+
+        Raises:
+            AssertionError: a worker did not come to its kill point; with the stacks of its threads.
+        """
+        self._check_progress()
+        waited = [
+            time.monotonic() - each.started_s
+            for each in self._workers.values()
+            if each.point is not None and each.point.is_rare
+        ]
+        if max(waited, default=0.0) <= _HELP_AFTER_S:
+            return
+        ledger = self.environment.ledger
+        with ledger.read() as connection:
+            leader = connection.scalar(select(locks.c.owner).where(locks.c.name == LOCK_NAME))
+        for slot, worker in zip(self.slots, list(self._workers.values()), strict=True):
+            if not leader or not leader.startswith(worker.owner_prefix):
+                continue
+            if worker.point is not None:
+                flush_redis()
+                continue
+            self.note(f"SIGKILL {worker}, which reconciles")
+            worker.kill()
+            self.counts[f"SIGKILL {worker.role}"] += 1
+            if slot.has_own_host:
+                # Neighbours would see at once that it has ended, other hosts only when its turn
+                # runs out: the worker with the kill point would never be first.
+                release_lock(ledger, LOCK_NAME, leader)
+
+    def _check_progress(self) -> None:
+        leases_s = _GIVE_UP_AFTER_LEASES * self.environment.workers["lease_s"]
+        for worker in self._workers.values():
+            waited_s = time.monotonic() - worker.started_s
+            if worker.point is None or waited_s < max(_GIVE_UP_AFTER_S, leases_s):
+                continue
+            worker.send(signal.SIGUSR2)
+            time.sleep(1.0)
+            log = worker.log.read_text(errors="replace")[-8000:]
+            raise AssertionError(
+                f"{worker} has not come to {worker.point} in {waited_s:.0f} s:\n{log}"
+            )
+
+    # Slots.
 
     def _fill(self, number: int) -> None:
         slot = self.slots[number]
         left = self._left.get(slot.role)
-        point = left.pop() if left and slot.doomed else None
-        host = slot.host
-        if self.is_apart and slot.role != "results":
-            host = f"{slot.role}-{len(self.environment.processes)}"
+        point = left.pop() if left and slot.uses_kill_points else None
+        host = f"{slot.role}-{len(self.environment.processes)}" if slot.has_own_host else slot.host
         self._workers[number] = self.environment.start(
             slot.role,
             host=host,
             point=point,
-            # Some are passed once only in a process's life.
-            number=1 if point is None or point.is_rare else self.dice.randint(1, 3),
+            number=1 if point is None or point.is_rare else self.random.randint(1, point.last_call),
             skew_s=slot.skew_s,
         )
 
-    def _pick(self, role: str | None) -> WorkerProcess | None:
-        processes = [
-            worker
-            for worker in self._workers.values()
-            if worker.is_alive and not worker.stopped and role in (None, worker.role)
-        ]
-        busy = self._busy_owners()
-        at_work = [a for a in processes if any(o.startswith(a.owner_prefix) for o in busy)]
-        # Now and then somebody idle, or just starting.
-        chosen = at_work if at_work and self.dice.random() < 0.8 else processes
-        return self.dice.choice(chosen) if chosen else None
+    def _note_end(self, worker: WorkerProcess) -> None:
+        status = worker.wait()
+        self.counts["deaths"] += 1
+        if status == -signal.SIGKILL:
+            self.recovery.note_death(worker.owner_prefix)
+        elif status:
+            self.counts[f"exit {status}"] += 1
+        if worker.point is None:
+            return
+        if status == -signal.SIGKILL and not worker.is_killed:
+            self.note(f"{worker} died {worker.point}")
+            self.died_at.append(worker.point)
+        else:
+            # It ended elsewhere first: another worker gets the point.
+            self._left.setdefault(worker.role, []).append(worker.point)
+
+    def _thaw(self, worker: WorkerProcess) -> None:
+        if worker.is_alive:
+            self.acts.append((time.time(), f"SIGCONT {worker}"))
+        worker.thaw()
 
     def _busy_owners(self) -> set[str]:
         held = [JobState.RUNNING.value, JobState.GENERATED.value]
@@ -284,7 +273,7 @@ class WorkerPool:
             jobs.c.state.in_(held), jobs.c.lease_owner.is_not(None)
         )
         try:
-            with self.environment.imagen().ledger.read() as connection:
+            with self.environment.ledger.read() as connection:
                 return set(connection.scalars(statement))
         except ImagenError:
             return set()

@@ -17,9 +17,10 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
-from tests.chaos.environment import SHORT_LEASES, Environment, wait_until
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate, Fault
+from tests.processes.environment import SHORT_LEASES, Environment
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

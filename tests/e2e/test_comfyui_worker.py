@@ -1,4 +1,4 @@
-"""A real GPU worker at a ComfyUI server: whoever dies or restarts, nothing is drawn twice."""
+"""A real GPU worker at a ComfyUI server: when either dies or restarts, nothing is drawn twice."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from uuid import UUID
 import pytest
 
 from imagen.domain.job import Job, JobState
-from imagen.domain.scope import EVERYTHING, Scope
+from imagen.domain.scope import Scope
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
-from imagen.ledger.queries.jobs import count_states, get_job
-from imagen.ledger.queries.unfinished_jobs import has_unfinished
+from imagen.ledger.queries.jobs import get_job
 from imagen.ledger.store.tables import jobs
-from tests.chaos.environment import Environment, WorkerProcess, wait_until
-from tests.chaos.kill_points import KillPoint
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.comfyui.device import Speed
 from tests.fakes.comfyui.execution import Prompt
+from tests.processes.environment import Environment
+from tests.processes.kill_points import KillPoint
+from tests.processes.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 PATIENCE_S = 90.0
 
-#: Where a worker dies that has nobody else to wait for, in the order of a job's life.
+#: Where a worker dies, in the order of a job's life.
 STEPS = {
     "before the post": KillPoint("imagen.backends.comfyui.run.prompt_run:post_prompt", "before"),
     "posted": KillPoint("imagen.backends.comfyui.run.prompt_run:post_prompt", "after"),
@@ -50,7 +51,7 @@ def fake() -> Iterator[FakeComfyUI]:
 
 @pytest.fixture
 def environment(tmp_path: Path, redis_url: str, fake: FakeComfyUI) -> Iterator[Environment]:
-    """Two models on one server; whoever looks after the jobs and delivers them runs already."""
+    """Two models on one server; the worker that reconciles and delivers runs already."""
     quick: dict[str, Any] = {"type": "comfyui", "url": fake.url, "stall_s": 1.5}
     backends = {
         "schnell": {**quick, "workflow": "flux-schnell"},
@@ -66,23 +67,15 @@ def start_gpu(environment: Environment, point: KillPoint | None = None) -> Worke
 
 
 def only_job(environment: Environment) -> Job:
-    with environment.imagen().ledger.read() as connection:
+    with environment.ledger.read() as connection:
         [job_id] = connection.scalars(jobs.select().with_only_columns(jobs.c.id))
     return job_of(environment, job_id)
 
 
 def job_of(environment: Environment, job_id: UUID) -> Job:
-    job = get_job(environment.imagen().ledger, job_id)
+    job = get_job(environment.ledger, job_id)
     assert job is not None
     return job
-
-
-def wait_for_all(environment: Environment) -> None:
-    wait_until(
-        lambda: not has_unfinished(environment.imagen().ledger, EVERYTHING),
-        what="every job is over",
-        timeout_s=PATIENCE_S,
-    )
 
 
 def soon(condition: Callable[[], object], what: str) -> None:
@@ -90,7 +83,7 @@ def soon(condition: Callable[[], object], what: str) -> None:
 
 
 def assert_drawn_once(environment: Environment, fake: FakeComfyUI, *, number: int = 1) -> None:
-    ended = count_states(environment.imagen().ledger, EVERYTHING)
+    ended = environment.states()
     assert {state: n for state, n in ended.items() if n} == {JobState.SUCCEEDED: number}
     assert len(list(environment.output.glob("*.png"))) == number
     assert Counter(one.prompt_id for one in fake.executions).most_common(1)[0][1] == 1
@@ -122,7 +115,7 @@ def test_what_a_worker_leaves_when_it_dies_is_not_drawn_again(environment, fake,
     environment.submit(["a fox"])
     soon(lambda: not doomed.is_alive, "the worker dies")
     start_gpu(environment)
-    wait_for_all(environment)
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert_drawn_once(environment, fake)
     assert doomed.status == -9
@@ -138,7 +131,7 @@ def test_of_two_jobs_in_flight_a_killed_worker_leaves_both_to_the_next(environme
     soon(lambda: fake.executions and fake.engine.remaining() == 2, "one runs and one waits")
     doomed.kill()
     start_gpu(environment)
-    wait_for_all(environment)
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert_drawn_once(environment, fake, number=2)
     assert fake.records.count_drawings() == 2
@@ -149,7 +142,7 @@ def test_jobs_that_alternate_between_two_models_load_each_a_few_times(environmen
         environment.submit([f"fox {number}"], backend="schnell")
         environment.submit([f"owl {number}"], backend="dev")
     start_gpu(environment)
-    wait_for_all(environment)
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert_drawn_once(environment, fake, number=40)
     # Four, and two more where a job at a change of models overtakes the one claimed before it.
@@ -162,8 +155,8 @@ def test_a_canceled_job_is_interrupted_at_its_server_and_by_name(environment, fa
     environment.submit(["a fox"])
     soon(lambda: fake.executions, "it runs")
     job = only_job(environment)
-    request_cancel(environment.imagen().ledger, Scope(job_ids=(job.id,)))
-    wait_for_all(environment)
+    request_cancel(environment.ledger, Scope(job_ids=(job.id,)))
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert job_of(environment, job.id).state is JobState.CANCELED
     assert [one.end for one in fake.executions] == ["interrupted"]
@@ -174,7 +167,7 @@ def test_a_canceled_job_is_interrupted_at_its_server_and_by_name(environment, fa
 def test_a_stuck_server_is_left_alone_and_everybody_says_so(environment, fake):
     fake.inject("hang")
     start_gpu(environment)
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
     with command(environment, "generate", "a fox", "--backend", "schnell", "--wait") as waiting:
         soon(lambda: unreachable_backends(live_workers(ledger, within_s=30)), "it is reported")
         with command(environment, "backends", "list") as listing:
@@ -201,7 +194,7 @@ def test_a_server_that_restarts_in_mid_job_draws_it_again_with_the_same_seed(env
     environment.submit(["a fox"])
     soon(lambda: fake.executions, "it runs")
     fake.restart(down_s=0.5)
-    wait_for_all(environment)
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert only_job(environment).state is JobState.SUCCEEDED
     assert fake.records.count_drawings() == 1
@@ -221,7 +214,7 @@ def test_a_command_that_waits_hears_through_redis_behind_whom_its_job_waits(envi
     waiting = command(environment, "generate", "a fox", "-b", "dev", "--wait", "--timeout", "10")
     _, said = waiting.communicate(timeout=PATIENCE_S)
     fake.engine.interrupt("somebody-elses")
-    wait_for_all(environment)
+    environment.wait_for_all(timeout_s=PATIENCE_S)
 
     assert waiting.returncode == 6
     assert "which is running: waiting behind 1 other" in said
@@ -246,4 +239,4 @@ def test_what_the_live_results_worker_may_not_write_is_refused_before_it_is_draw
     assert "the results worker of" in said
     assert str(environment.folder) in said
     assert fake.submissions == []
-    assert not any(count_states(environment.imagen().ledger, EVERYTHING).values())
+    assert not any(environment.states().values())

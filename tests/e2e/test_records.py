@@ -20,9 +20,10 @@ from imagen.cli.main import run
 from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
 from imagen.ledger.store.outgoing_tables import imagen_usage
-from tests.chaos.money.stage import PaidEnvironment
+from tests.chaos.paid_backend import TOKEN_ENV
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate
+from tests.processes.environment import Environment
 from tests.servers.redis_and_postgres import PostgresAddress, RedisAddress
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -58,7 +59,7 @@ BOUND = {"prompt": "6.text", "seed": "31.seed", "steps": "31.steps", "base": "30
 class Place:
     """A configuration and a ledger, with workers or without."""
 
-    environment: PaidEnvironment
+    environment: Environment
     has_workers: bool
 
     def imagen(self, *words: str) -> dict[str, Any]:
@@ -150,12 +151,17 @@ def place(
             stack.callback(postgres_server.drop_database, url)
         redis_url = redis_server.fresh_url()
         environment = stack.enter_context(
-            PaidEnvironment(folder / "stage", redis_url, url, backends=backends, token="test-token")
+            Environment(
+                folder / "stage",
+                redis_url,
+                url,
+                backends=backends,
+                secrets={TOKEN_ENV: "test-token"},
+            )
         )
         if has_workers:
-            environment.wait_ready(
-                *(environment.start(role) for role in ("gpu", "cloud", "results"))
-            )
+            for worker in [environment.start(role) for role in ("gpu", "cloud", "results")]:
+                worker.wait_ready()
         yield Place(environment, has_workers)
 
 
@@ -172,7 +178,7 @@ def everything_told(place: Place, answer: Mapping[str, Any]) -> list[Mapping[str
 
 def usage_of(place: Place, answer: Mapping[str, Any]) -> Any:
     shown = place.ask("jobs", "show", answer["id"])
-    with place.environment.imagen().ledger.read() as connection:
+    with place.environment.ledger.read() as connection:
         statement = select(imagen_usage)
         rows = connection.execute(statement).all()
     [row] = [row for row in rows if str(row.attempt_id) == shown["attempts"][-1]["id"]]

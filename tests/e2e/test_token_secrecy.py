@@ -21,10 +21,11 @@ from psycopg import sql
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
-from tests.chaos.environment import HOST, wait_until
-from tests.chaos.money.stage import BACKEND, TOKEN_ENV, PaidEnvironment, backends, workers
+from tests.chaos.paid_backend import BACKEND, TOKEN_ENV, paid_backends, paid_workers
 from tests.fakes.replicate import FakeReplicate, Fault
+from tests.processes.environment import Environment
 from tests.servers.redis_and_postgres import RedisServer
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -52,13 +53,6 @@ TROUBLE = [
 ]
 
 
-class KeyEnvironment(PaidEnvironment):
-    """A stage whose processes have a model's own secret as well."""
-
-    def variables(self, host: str = HOST) -> dict[str, str]:
-        return super().variables(host) | {KEY_ENV: KEY}
-
-
 @pytest.fixture
 def fake() -> Iterator[FakeReplicate]:
     with FakeReplicate(tokens=(TOKEN,), late_s=0.1) as fake:
@@ -67,7 +61,7 @@ def fake() -> Iterator[FakeReplicate]:
         yield fake
 
 
-def imagen(environment: PaidEnvironment, *words: str, **variables: str) -> str:
+def imagen(environment: Environment, *words: str, **variables: str) -> str:
     """All that the command says, to both streams."""
     done = subprocess.run(
         [sys.executable, "-m", "imagen", *words],
@@ -83,7 +77,7 @@ def imagen(environment: PaidEnvironment, *words: str, **variables: str) -> str:
     return done.stdout
 
 
-def say_everything(environment: PaidEnvironment) -> str:
+def say_everything(environment: Environment) -> str:
     """What the commands print that look at jobs, backends and the configuration."""
     asked = [
         ("jobs", "ls", "--json"),
@@ -95,15 +89,15 @@ def say_everything(environment: PaidEnvironment) -> str:
     return "\n".join(imagen(environment, *words) for words in asked + shown[:3])
 
 
-def job_ids(environment: PaidEnvironment) -> list[object]:
-    with environment.imagen().ledger.read() as connection:
+def job_ids(environment: Environment) -> list[object]:
+    with environment.ledger.read() as connection:
         return list(
             connection.exec_driver_sql(f"SELECT id FROM {jobs_table(environment)}").scalars()
         )
 
 
-def jobs_table(environment: PaidEnvironment) -> str:
-    return "imagen.jobs" if environment.imagen().ledger.kind == "postgresql" else "jobs"
+def jobs_table(environment: Environment) -> str:
+    return "imagen.jobs" if environment.ledger.kind == "postgresql" else "jobs"
 
 
 def files_with(token: str, folders: Iterable[Path]) -> list[Path]:
@@ -152,18 +146,20 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
 ) -> None:
     with ExitStack() as stack:
         environment = stack.enter_context(
-            PaidEnvironment(
+            Environment(
                 tmp_path / "stage",
                 own_redis.url,
                 postgres_url,
-                workers=workers(threads=4),
-                backends=backends(fake),
-                token=TOKEN,
+                workers=paid_workers(threads=4),
+                backends=paid_backends(fake),
+                secrets={TOKEN_ENV: TOKEN},
             )
         )
         processes = [environment.start_ready("cloud"), environment.start_ready("results")]
-        environment.order([f"fox number {number}" for number in range(20)])
-        ledger = environment.imagen().ledger
+        environment.submit(
+            [f"fox number {number}" for number in range(20)], backend=BACKEND, size="512x512"
+        )
+        ledger = environment.ledger
         # The refused token pauses the account until it is resumed.
         wait_until(lambda: bool(paused_backends(ledger)), what="the pause", timeout_s=120)
         rows = list(postgres_content(postgres_url))
@@ -189,8 +185,12 @@ def test_a_run_over_the_queue_leaves_the_token_nowhere(
 
 
 def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: FakeReplicate) -> None:
-    environment = PaidEnvironment(
-        tmp_path / "stage", "", workers=workers(threads=4), backends=backends(fake), token=TOKEN
+    environment = Environment(
+        tmp_path / "stage",
+        "",
+        workers=paid_workers(threads=4),
+        backends=paid_backends(fake),
+        secrets={TOKEN_ENV: TOKEN},
     )
     with environment:
         (environment.folder / "prompts.txt").write_text("".join(f"fox {n}\n" for n in range(12)))
@@ -224,20 +224,21 @@ def test_a_models_own_secret_is_left_nowhere(
     tmp_path: Path, postgres_url: str, own_redis: RedisServer, has_workers: bool, database: str
 ) -> None:
     with FakeReplicate(tokens=(TOKEN,)) as fake:
-        paid = backends(fake)[BACKEND]
+        paid = paid_backends(fake)[BACKEND]
         keeper = {"model": "acme/keeper", "input_env": {"openai_api_key": KEY_ENV}}
-        environment = KeyEnvironment(
+        environment = Environment(
             tmp_path / "stage",
             own_redis.url if has_workers else "",
             postgres_url if database == "postgresql" else "",
-            workers=workers(threads=2),
+            workers=paid_workers(threads=2),
             backends={KEEPER: paid | keeper},
-            token=TOKEN,
+            secrets={TOKEN_ENV: TOKEN, KEY_ENV: KEY},
         )
         with environment:
             (environment.folder / "storks.txt").write_text("a stork\n")
             if has_workers:
-                environment.wait_ready(environment.start("cloud"), environment.start("results"))
+                for worker in [environment.start("cloud"), environment.start("results")]:
+                    worker.wait_ready()
             asked = ("generate", "a stork", "--output", "stork.png", "--wait")
             said = [
                 imagen(environment, *asked),

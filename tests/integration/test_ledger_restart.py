@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imagen.ledger.store.migrate import upgrade
 from imagen.ledger.store.open_ledger import open_ledger
-from tests.chaos.environment import wait_until
+from tests.waiting import wait_until
 
 LINES = 80
 CONFIG = """

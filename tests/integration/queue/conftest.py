@@ -1,4 +1,4 @@
-"""A stage of one's own: configuration, ledger and worker processes that end with the test."""
+"""An environment for each test, whose worker processes end with it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 import redis
 
 from imagen.domain.job import Job, JobState
-from imagen.domain.scope import EVERYTHING
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.submit import submit_job
-from imagen.ledger.queries.jobs import count_states, get_job
+from imagen.ledger.queries.jobs import get_job
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.services.submit.wakeups import wakeup_for
-from tests.chaos.environment import Environment, wait_until
+from tests.processes.environment import Environment
+from tests.waiting import wait_until
 
 
 class ManualClock:
-    """A clock that goes on by hand."""
+    """A clock that moves only when told to."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -36,14 +36,16 @@ class ManualClock:
 
 
 class QueueEnvironment(Environment):
-    """A stage with shortcuts for one job at a time."""
+    """An environment with shortcuts for one job at a time."""
 
     def submit_one(self, prompt: str = "a fox", *, backend: str = "", wake: bool = True) -> UUID:
         """Accept one interactive job, as ``imagen generate`` does."""
         imagen = self.imagen()
-        ask = RequestInput(prompt=prompt, backend=backend, size="64x64")
-        resolved = resolve(ask, imagen.submit_context(), imagen.registry)
-        draft = make_draft(resolved, ask, imagen.submit_context(), now=datetime.now().astimezone())
+        request = RequestInput(prompt=prompt, backend=backend, size="64x64")
+        resolved = resolve(request, imagen.submit_context(), imagen.registry)
+        draft = make_draft(
+            resolved, request, imagen.submit_context(), now=datetime.now().astimezone()
+        )
         submit_job(imagen.ledger, draft)
         if wake:
             imagen.queue_publisher.wake_workers(draft.queue, [wakeup_for(draft)])
@@ -62,27 +64,21 @@ class QueueEnvironment(Environment):
         )
         return self.job(job_id)
 
-    def states(self) -> dict[JobState, int]:
-        return count_states(self.imagen().ledger, EVERYTHING)
-
-    def wait_for_all(self, number: int, *, timeout_s: float = 60.0) -> None:
+    def wait_until_succeeded(self, number: int, *, timeout_s: float = 60.0) -> None:
+        """Block until there are so many jobs, all of them succeeded."""
         wait_until(
             lambda: self.states() == {JobState.SUCCEEDED: number},
             what=f"{number} jobs succeeded",
             timeout_s=timeout_s,
         )
 
-    def messages(self, queue: str) -> int:
-        with redis.Redis.from_url(self.redis_url) as client:
-            return int(client.llen(f"imagen:{queue}"))
-
-    def fetched(self) -> int:
+    def count_fetched(self) -> int:
         """How many messages workers hold without having finished them."""
         with redis.Redis.from_url(self.redis_url) as client:
             return int(client.hlen("imagen:unacked"))
 
-    def knows_nothing(self) -> bool:
-        """Whether our own connections are of a database that is gone."""
+    def has_lost_ledger(self) -> bool:
+        """Whether the connections of this process are of a database that is gone."""
         try:
             self.states()
         except LedgerUnavailable:
@@ -92,11 +88,11 @@ class QueueEnvironment(Environment):
 
 @pytest.fixture
 def make_environment(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., QueueEnvironment]]:
-    """Makes stages on the run's Redis and a SQLite ledger, unless told otherwise."""
+    """Makes environments on the shared Redis and a SQLite ledger, unless told otherwise."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> QueueEnvironment:
-            folder = tmp_path / f"stage-{len(list(tmp_path.iterdir()))}"
+            folder = tmp_path / f"environment-{len(list(tmp_path.iterdir()))}"
             settings.setdefault("redis_url", redis_url)
             return stack.enter_context(QueueEnvironment(folder, **settings))
 

@@ -17,9 +17,10 @@ import redis
 from imagen.domain.job import JobState
 from imagen.queue.broker.app import make_app
 from imagen.queue.broker.connection import connect
-from tests.chaos.environment import WorkerProcess, wait_until
 from tests.integration.queue.conftest import QueueEnvironment
+from tests.processes.worker_process import WorkerProcess
 from tests.servers.redis_and_postgres import RedisAddress
+from tests.waiting import wait_until
 
 SECRET = "a-prompt-that-no-log-may-hold"
 Message = dict[str, Any]
@@ -161,7 +162,8 @@ def _require_dropped(
     assert "Traceback" not in new
     assert SECRET not in new
     wait_until(
-        lambda: environment.messages("gpu") == 0 == environment.fetched(), what="nothing is kept"
+        lambda: environment.count_messages("gpu") == 0 == environment.count_fetched(),
+        what="nothing is kept",
     )
 
 
@@ -216,7 +218,8 @@ def test_two_messages_of_one_delivery_tag_are_both_finished(environment, worker,
 
     assert worker.is_alive
     wait_until(
-        lambda: environment.messages("gpu") == 0 == environment.fetched(), what="nothing is kept"
+        lambda: environment.count_messages("gpu") == 0 == environment.count_fetched(),
+        what="nothing is kept",
     )
 
 

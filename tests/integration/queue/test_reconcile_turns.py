@@ -19,7 +19,8 @@ from imagen.ledger.store.migrate import upgrade
 from imagen.ledger.store.open_ledger import open_ledger
 from imagen.services.leases.process_lock import enter
 from imagen.services.leases.reconcile import LOCK_NAME, Reconciler
-from tests.chaos.environment import ROOT, wait_until
+from tests.processes.environment import ROOT
+from tests.waiting import wait_until
 
 _HOLD_A_LOCK_FILE = """
 import sys
@@ -49,7 +50,7 @@ def overdue_job(make_environment):
     """A job whose lease has run out although its holder may live."""
     environment = make_environment()
     environment.submit(["a fox"])
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
     claim = claim_job(ledger, Claimant("slow", ["gpu"], -1.0))
     return ledger, claim.job.id
 
@@ -142,7 +143,7 @@ def test_after_a_sleep_of_the_host_the_living_get_one_lease_to_be_heard_of(
     make_environment, clock, tmp_path
 ):
     environment = make_environment()
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
     reconciler = Reconciler(ledger, "me", clock, 5, tmp_path / "owners", lease_s=30.0)
     reconciler.tick()
     environment.submit(["a fox"])
@@ -158,7 +159,7 @@ def test_the_dead_are_known_even_after_the_ledger_was_away(
     make_environment, clock, tmp_path, monkeypatch
 ):
     environment = make_environment()
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
     folder = tmp_path / "owners"
     environment.submit(["a fox"])
     presence = enter(folder, "dead")
@@ -191,7 +192,7 @@ def test_the_dead_of_this_host_are_known_here_although_another_host_has_the_turn
     make_environment, clock, tmp_path
 ):
     environment = make_environment()
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
     environment.submit(["a fox"])
     os.close(enter(tmp_path / "owners", "dead").handle)
     job_id = claim_job(ledger, Claimant("dead", ["gpu"], 3600.0)).job.id

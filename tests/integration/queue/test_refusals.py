@@ -13,12 +13,12 @@ from imagen.queue.broker.app import make_app
 from imagen.queue.broker.connection import connect
 from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.wiring.worker_programs import worker_program
-from tests.chaos.environment import ROOT, Environment
+from tests.processes.environment import ROOT, Environment
 
 
 @pytest.fixture
 def environment(make_environment, monkeypatch):
-    """This process has the environment of a stage's worker; tests change it further."""
+    """This process has the variables of a worker; tests change it further."""
     environment: Environment = make_environment()
     for name, value in environment.variables().items():
         monkeypatch.setenv(name, value)

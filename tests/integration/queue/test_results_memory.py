@@ -19,7 +19,7 @@ from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.draw import record_drawing
-from tests.chaos.environment import wait_until
+from tests.waiting import wait_until
 
 MOST_BYTES = 250 * 1024 * 1024
 #: More than two drains of 64.
@@ -60,7 +60,7 @@ def test_a_results_worker_takes_250_mb_at_most_however_large_the_images_are(
     environment: Any,
 ) -> None:
     environment.submit(f"fox {number}" for number in range(_NUMBER))
-    generate_all(environment.imagen().ledger, large_png())
+    generate_all(environment.ledger, large_png())
     assert environment.states() == {JobState.GENERATED: _NUMBER}
 
     worker = environment.start_ready("results")

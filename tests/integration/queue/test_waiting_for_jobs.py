@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.ledger.store.tables import jobs
-from tests.chaos.environment import SHORT_LEASES, wait_until
+from tests.processes.environment import SHORT_LEASES
+from tests.waiting import wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 
@@ -127,12 +128,12 @@ def test_a_flushed_redis_loses_no_job(make_environment, own_redis):
     environment.start_ready("gpu")
     environment.start_ready("results")
     environment.submit(f"fox {number}" for number in range(20))
-    wait_until(lambda: environment.messages("gpu") > 0, what="wake-ups wait")
+    wait_until(lambda: environment.count_messages("gpu") > 0, what="wake-ups wait")
 
     with redis.Redis.from_url(own_redis.url) as client:
         client.flushall()
 
-    environment.wait_for_all(20)
+    environment.wait_until_succeeded(20)
 
 
 def test_a_long_wait_stays_in_the_row_and_out_of_every_workers_memory(make_environment):
@@ -147,9 +148,9 @@ def test_a_long_wait_stays_in_the_row_and_out_of_every_workers_memory(make_envir
     job = environment.job(job_id)
     assert job.state is JobState.QUEUED
     assert job.not_before - datetime.now(UTC) > timedelta(seconds=90)
-    wait_until(lambda: environment.fetched() == 0, what="no worker holds a message for it")
+    wait_until(lambda: environment.count_fetched() == 0, what="no worker holds a message for it")
     environment.wait_for(environment.submit_one("another", backend="mock"), JobState.SUCCEEDED)
-    assert environment.messages("gpu") == 0
+    assert environment.count_messages("gpu") == 0
 
 
 def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_environment, tmp_path):
@@ -203,7 +204,7 @@ def test_an_interactive_job_is_drawn_right_after_the_one_that_runs(make_environm
     job_id = environment.submit_one("urgent")
     wait_until(lambda: environment.job(job_id).started_at, what="it is drawn")
 
-    with environment.imagen().ledger.read() as connection:
+    with environment.ledger.read() as connection:
         began_before_it = connection.scalar(
             select(func.count()).where(
                 jobs.c.id != job_id,

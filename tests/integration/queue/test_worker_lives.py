@@ -14,7 +14,8 @@ from imagen.domain.scope import Scope
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.store.tables import artifacts, jobs
-from tests.chaos.environment import HOST, SHORT_LEASES, wait_until
+from tests.processes.environment import HOST, SHORT_LEASES
+from tests.waiting import wait_until
 
 QUICK = {"type": "mock", "latency_ms": 20}
 
@@ -82,7 +83,7 @@ def test_a_host_that_collects_nothing_stops_the_drawing_for_itself_alone(make_en
     environment.start_ready("gpu")
 
     def states_of(host):
-        return count_states(environment.imagen().ledger, Scope(delivery_host=host))
+        return count_states(environment.ledger, Scope(delivery_host=host))
 
     wait_until(
         lambda: states_of(HOST) == {JobState.SUCCEEDED: 60},
@@ -98,7 +99,7 @@ def test_a_queued_job_that_is_canceled_is_never_drawn(make_environment, tmp_path
     calls = tmp_path / "calls.log"
     environment = make_environment(backends={"mock": QUICK | {"calls_log": str(calls)}})
     job_id = environment.submit_one()
-    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
+    request_cancel(environment.ledger, Scope(job_ids=(job_id,)))
 
     environment.start_ready("gpu")
     environment.start_ready("results")
@@ -115,7 +116,7 @@ def test_a_running_job_that_is_canceled_stops_at_its_backend(make_environment):
     job_id = environment.submit_one()
     environment.wait_for(job_id, JobState.RUNNING)
 
-    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
+    request_cancel(environment.ledger, Scope(job_ids=(job_id,)))
 
     environment.wait_for(job_id, JobState.CANCELED, timeout_s=10)
 
@@ -126,12 +127,12 @@ def test_a_generated_job_that_is_canceled_leaves_no_file_and_no_artifact(make_en
     job_id = environment.submit_one()
     environment.wait_for(job_id, JobState.GENERATED)
 
-    request_cancel(environment.imagen().ledger, Scope(job_ids=(job_id,)))
+    request_cancel(environment.ledger, Scope(job_ids=(job_id,)))
     environment.start_ready("results")
 
     assert environment.job(job_id).state is JobState.CANCELED
     assert list(environment.output.iterdir()) == []
-    ledger = environment.imagen().ledger
+    ledger = environment.ledger
 
     def is_swept() -> bool:
         with ledger.read() as connection:
@@ -146,11 +147,11 @@ def test_no_more_wakeups_wait_than_the_window_however_many_jobs_do(make_environm
     seen: list[int] = []
     # Nobody draws: the caretaker alone is at it, several times a second.
     environment.start_ready("cloud")
-    wait_until(lambda: environment.messages("gpu") > 0, what="wake-ups wait")
+    wait_until(lambda: environment.count_messages("gpu") > 0, what="wake-ups wait")
 
     until_s = time.monotonic() + 5 * SHORT_LEASES["reconcile_s"]
     while time.monotonic() < until_s:
-        seen.append(environment.messages("gpu"))
+        seen.append(environment.count_messages("gpu"))
         time.sleep(0.02)
 
     assert max(seen) == 50
@@ -168,7 +169,7 @@ def test_a_host_without_a_results_worker_piles_up_no_messages(make_environment):
             client.delete(f"imagen:drain.{HOST}")
             environment.imagen().queue_publisher.wake_results(HOST)
 
-    assert environment.messages(f"results.{HOST}") <= 10
+    assert environment.count_messages(f"results.{HOST}") <= 10
 
 
 def test_sigterm_gives_leases_back_so_that_no_crash_is_counted_and_nothing_is_paid_twice(
@@ -242,7 +243,7 @@ def test_a_ledger_that_is_away_for_longer_than_a_lease_counts_no_crash(
     own_postgres.kill()
     time.sleep(2.5)
     own_postgres.start()
-    wait_until(lambda: not environment.knows_nothing(), what="we see the ledger again")
+    wait_until(lambda: not environment.has_lost_ledger(), what="we see the ledger again")
 
     done = environment.wait_for(job_id, JobState.SUCCEEDED)
     assert (done.attempt_count, done.crash_count) == (1, 0)
@@ -251,7 +252,7 @@ def test_a_ledger_that_is_away_for_longer_than_a_lease_counts_no_crash(
 def test_a_lease_that_ran_out_elsewhere_is_taken_back(make_environment):
     environment = make_environment(backends={"mock": QUICK})
     job_id = environment.submit_one(wake=False)
-    with environment.imagen().ledger.write() as connection:
+    with environment.ledger.write() as connection:
         connection.execute(
             update(jobs).values(
                 state="running",

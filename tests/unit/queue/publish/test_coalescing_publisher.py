@@ -10,7 +10,7 @@ import pytest
 
 from imagen.queue.publish.coalescing_publisher import CoalescingPublisher
 from imagen.queue.publish.publisher import CeleryPublisher
-from tests.chaos.environment import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Brings forth worker processes quickly: everything is imported once, then each is forked.
+"""A fork server: imports everything once and forks each worker process from there.
 
-A killed worker's successor would otherwise spend two seconds importing, and most kills would hit
-somebody who has not begun. Run as ``python -m tests.chaos.fork_server``; ends with its parent.
+Otherwise the successor of a killed worker would import for two seconds, and most kills would hit
+a process that has not begun to work. Run as ``python -m tests.processes.fork_server``; it ends
+with its parent.
 """
 
 from __future__ import annotations
@@ -18,67 +19,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import forked_worker as worker
+from tests.processes import forked_worker
 
 _PRELOADED = (
-    *(
-        "imagen.wiring.bootstrap",
-        "imagen.queue.worker.program",
-        "imagen.queue.publish.publisher",
-        "imagen.wiring.queue_parts",
-    ),
-    *(
-        "imagen.queue.worker.maintenance",
-        "imagen.queue.broker.connection",
-        "imagen.backends.mock.backend",
-    ),
-    *(
-        "celery.apps.worker",
-        "celery.bin.worker",
-        "celery.concurrency.thread",
-        "kombu.transport.redis",
-    ),
-    *("celery.worker.worker", "celery.worker.consumer", "celery.app.trace", "celery.events.state"),
-    *("psycopg", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg"),
-    *("PIL.PngImagePlugin", "redis", "yaml", "limits"),
+    "imagen.backends.mock.backend",
+    "imagen.queue.broker.connection",
+    "imagen.queue.publish.publisher",
+    "imagen.queue.worker.maintenance",
+    "imagen.queue.worker.program",
+    "imagen.wiring.bootstrap",
+    "imagen.wiring.queue_parts",
+    "celery.app.trace",
+    "celery.apps.worker",
+    "celery.bin.worker",
+    "celery.concurrency.thread",
+    "celery.events.state",
+    "celery.worker.consumer",
+    "celery.worker.worker",
+    "kombu.transport.redis",
+    "PIL.PngImagePlugin",
+    "limits",
+    "psycopg",
+    "redis",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+    "yaml",
 )
 
 
 def main() -> None:
-    worker.die_with_parent()
-    worker.make_clock_adjustable()
-    # psycopg's C part remarks that datetime is ours.
+    forked_worker.die_with_parent()
+    forked_worker.make_clock_adjustable()
+    # psycopg's C part warns that datetime has been replaced.
     warnings.filterwarnings("ignore", "datetime.datetime size changed")
     for name in _PRELOADED:
         importlib.import_module(name)
     gc.freeze()
     for line in sys.stdin:
-        order = json.loads(line)
-        answer = _start(order) if "role" in order else _status(order["pid"])
+        asked = json.loads(line)
+        answer = _start(asked) if "role" in asked else _status(asked["pid"])
         print(json.dumps(answer), flush=True)
 
 
-def _start(order: dict[str, Any]) -> dict[str, Any]:
+def _start(asked: dict[str, Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid:
         return {"pid": pid}
-    _become(order)
-    raise AssertionError("a worker never comes back here")
+    _run_child(asked)
+    raise AssertionError("the child process ends in _run_child")
 
 
-def _become(order: dict[str, Any]) -> None:
-    worker.die_with_parent()
+def _run_child(asked: dict[str, Any]) -> None:
+    forked_worker.die_with_parent()
     os.setsid()
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    no_input = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((no_input, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    os.chdir(order["folder"])
+    os.chdir(asked["folder"])
     os.environ.clear()
-    os.environ.update(order["environment"])
+    os.environ.update(asked["environment"])
     status = 70
     try:
-        worker.act(order["role"])
+        forked_worker.run_worker(asked["role"])
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
@@ -97,7 +100,7 @@ def _status(pid: int) -> dict[str, Any]:
 
 @dataclass
 class ForkServer:
-    """The other end: asks for processes, and how they ended."""
+    """The other end: starts the fork server when the first process is asked for."""
 
     root: Path
     _process: subprocess.Popen[str] | None = None
@@ -105,14 +108,16 @@ class ForkServer:
 
     def start(self, role: str, *, environment: dict[str, str], folder: Path, log: Path) -> int:
         """The process id of a new worker."""
-        order = {
-            **{"role": role, "environment": environment},
-            **{"folder": str(folder), "log": str(log)},
+        asked = {
+            "role": role,
+            "environment": environment,
+            "folder": str(folder),
+            "log": str(log),
         }
-        return int(self._ask(order)["pid"])
+        return int(self._ask(asked)["pid"])
 
     def status(self, pid: int) -> int | None:
-        """The exit status, as of subprocess; nothing while it lives."""
+        """The exit status, as subprocess gives it; None while the process runs."""
         if pid not in self._ended:
             status = self._ask({"pid": pid})["status"]
             if status is None:
@@ -127,10 +132,10 @@ class ForkServer:
         self._process.communicate()
         self._process = None
 
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.fork_server"],
+                [sys.executable, "-m", "tests.processes.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -140,10 +145,10 @@ class ForkServer:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the nursery has died"
+        assert answer, "the fork server has ended"
         found: dict[str, Any] = json.loads(answer)
         return found
 

@@ -1,4 +1,4 @@
-"""A real worker process that dies where it is told to, or has a wrong clock."""
+"""Runs a worker in a forked process that ends at a kill point or has a wrong clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: ``before imagen.module:name 3``: die at the third call, or at the next that comes back.
+#: ``before imagen.module:name 3``: end before the third call, or before the first later one that
+#: is reached.
 DIE_AT = "IMAGEN_CHAOS_DIE_AT"
 #: How many seconds the clock of this process is ahead.
 SKEW_S = "IMAGEN_CHAOS_SKEW_S"
@@ -25,21 +26,21 @@ _PR_SET_PDEATHSIG = 1
 _skew_s = 0.0
 
 
-def act(role: str) -> None:
-    """Be a worker of that role, as ``python -m workers.ROLE`` is; does not return."""
+def run_worker(role: str) -> None:
+    """Run the worker of that role, as ``python -m workers.ROLE`` does; blocks until it ends."""
     global _skew_s
     _skew_s = float(os.environ.get(SKEW_S, "0"))
     if die_at := os.environ.get(DIE_AT):
         side, target, number = die_at.split()
         _die_at(target, side=side, number=int(number))
-    # Asked so, it writes what every thread is at into its log; SIGUSR1 is Celery's.
+    # At SIGUSR2 the stack of every thread is written to the log; SIGUSR1 is Celery's.
     faulthandler.register(signal.SIGUSR2)
     sys.argv = [f"workers/{role}.py"]
     runpy.run_module(f"workers.{role}", run_name="__main__")
 
 
 def die_with_parent() -> None:
-    """Whoever started us must not be outlived, however it ends; Linux only."""
+    """Have this process killed when its parent ends, however that happens; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -63,7 +64,7 @@ def _die_at(target: str, *, side: str, number: int) -> None:
         nonlocal calls
         with lock:
             calls += 1
-            # Not only that very call: it may raise, and then the next one is the last.
+            # Later calls as well: this one may raise instead of returning.
             is_last = calls >= number
         if is_last and side == "before":
             _die()
@@ -76,9 +77,9 @@ def _die_at(target: str, *, side: str, number: int) -> None:
 
 
 def make_clock_adjustable() -> None:
-    """Put this process's wall clock under our hand; monotonic clocks are right on any host.
+    """Shift the wall clock of this process by SKEW_S; monotonic clocks stay as they are.
 
-    To be called before anything else is imported: most modules take `time` by its name.
+    To be called before anything else is imported: most modules import `datetime` by its name.
     """
     true_time, true_time_ns = time.time, time.time_ns
     true_datetime = datetime.datetime

@@ -1,11 +1,13 @@
-"""The places in the program where a worker is made to die, one list a role.
+"""The kill points: calls in the product before or after which a worker is made to end.
 
-Each is a function as its caller sees it, and the side of the call on which the process ends.
+A target is a function by the name under which its caller looks it up.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +16,26 @@ class KillPoint:
 
     target: str
     side: str
-    #: Passed once in a process's life, or only by whoever looks after everybody's jobs.
+    #: A process reaches it once, or only while it has the turn to reconcile.
     is_rare: bool = False
+    #: The process ends at one of its first calls, at most at this one.
+    last_call: int = 3
 
     def __str__(self) -> str:
         return f"{self.side} {self.target.removeprefix('imagen.')}"
+
+
+def find_target(point: KillPoint) -> Any:
+    """The function itself.
+
+    Raises:
+        AttributeError, ImportError: there is none by this name.
+    """
+    module, _, path = point.target.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def _both(target: str, *, is_rare: bool = False) -> list[KillPoint]:
@@ -35,7 +52,7 @@ _DRAWING = [
     *_both("imagen.queue.publish.publisher:CeleryPublisher.wake_results"),
 ]
 
-# A paid call: announced, sent, its answer written down.
+# A paid call: the intent is recorded, the call is sent, the id is recorded.
 _PAYING = [
     *_both("imagen.services.draw.ledger_run:record_intent"),
     *_both("imagen.backends.mock.memory:CallLog.add"),
@@ -55,14 +72,31 @@ _DELIVERING = [
     KillPoint("imagen.services.deliver.deliver:drop_files", "before"),
 ]
 
-_LOOKING_AFTER = [
+_MAINTENANCE = [
     KillPoint("imagen.services.leases.reconcile:take_lock", "after"),
     *_both("imagen.services.leases.reconcile:take_back", is_rare=True),
     *_both("imagen.queue.publish.publisher:CeleryPublisher.wake_workers", is_rare=True),
 ]
 
-POINTS: dict[str, list[KillPoint]] = {
+#: By role, with the mock backend.
+KILL_POINTS: dict[str, list[KillPoint]] = {
     "gpu": [*_START, *_DRAWING],
-    "cloud": [*_DRAWING, *_PAYING, *_LOOKING_AFTER],
-    "results": [*_START, *_DELIVERING, *_LOOKING_AFTER],
+    "cloud": [*_DRAWING, *_PAYING, *_MAINTENANCE],
+    "results": [*_START, *_DELIVERING, *_MAINTENANCE],
+}
+
+#: The steps of a purchase at Replicate.
+PURCHASE_KILL_POINTS: dict[str, list[KillPoint]] = {
+    "cloud": [
+        KillPoint(target, side, last_call=2)
+        for target in (
+            "imagen.services.draw.ledger_run:record_intent",
+            "imagen.backends.replicate.api.client:Client.post",
+            "imagen.services.draw.ledger_run:record_submitted",
+            "imagen.services.draw.ledger_run:record_adopted",
+            "imagen.backends.replicate.purchase.download:Downloader.fetch",
+            "imagen.services.draw.draw:record_generated",
+        )
+        for side in ("before", "after")
+    ]
 }

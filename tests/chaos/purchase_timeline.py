@@ -1,4 +1,4 @@
-"""What happened to one order, moment by moment: for the message of a breach."""
+"""What happened to one prediction and its job, in order of time: for the message of a breach."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from imagen.ledger.store.tables import attempts, jobs
-from tests.chaos.money.stage import PaidEnvironment
 from tests.fakes.replicate import FakeReplicate
 from tests.fakes.replicate.world import Made
+from tests.processes.environment import Environment
 
 #: A time in seconds since the epoch, and what was done to a worker then.
 Act = tuple[float, str]
@@ -20,29 +20,29 @@ _AROUND_S = 10.0
 
 
 def timeline_of(
-    prediction_id: str, environment: PaidEnvironment, fake: FakeReplicate, *, acts: Sequence[Act]
+    prediction_id: str, environment: Environment, fake: FakeReplicate, *, acts: Sequence[Act]
 ) -> str:
-    """All that is known of the order that the prediction was made for, one line a moment.
+    """One line for each event of all jobs and predictions with the same input as this one.
 
-    Of each prediction of that order, by the provider: when it was asked for, created and listed. Of
+    Of each prediction, by the provider: when it was asked for, created and listed. Of
     each attempt, by the ledger: its last intent, its id, its end. And ``acts`` around these.
     """
-    order = fake.world.made[prediction_id].inputs
+    inputs = fake.world.made[prediction_id].inputs
     moments: list[Act] = []
     for one in fake.world.made.values():
-        if one.inputs == order:
+        if one.inputs == inputs:
             moments += _of_prediction(one)
-    with environment.imagen().ledger.read() as connection:
+    with environment.ledger.read() as connection:
         rows = connection.execute(
             select(attempts, jobs.c.request).join(jobs, jobs.c.id == attempts.c.job_id)
         ).all()
     for row in rows:
-        if (row.request["prompt"], row.request["seed"]) == (order["prompt"], order["seed"]):
+        if (row.request["prompt"], row.request["seed"]) == (inputs["prompt"], inputs["seed"]):
             moments += _of_attempt(row)
     begins_s, ends_s = min(moments)[0] - _AROUND_S, max(moments)[0] + _AROUND_S
     moments += [act for act in acts if begins_s < act[0] < ends_s]
     lines = [f"{at_s - begins_s:9.3f} s  {what}" for at_s, what in sorted(moments)]
-    return "\n".join((f"the order of {prediction_id}:", *lines))
+    return "\n".join((f"prediction {prediction_id} and those with the same input:", *lines))
 
 
 def _of_prediction(one: Made) -> Iterator[Act]:
