@@ -45,6 +45,14 @@ _CASES: dict[str, _Case] = {
         lambda n: {"backend": f"other{n % 20}"},
         {"backends": ["mock"]},
     ),
+    "of a full host": (
+        lambda _: {"delivery_host": "full"},
+        {"scope": Scope(without_hosts=("full",))},
+    ),
+    "of another host, for a worker of this one": (
+        lambda _: {"delivery_host": "other"},
+        {"scope": Scope(delivery_host="bench")},
+    ),
     "of other batches, for a batch": (lambda _: {}, {"scope": "batch"}),
 }
 

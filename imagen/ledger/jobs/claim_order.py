@@ -12,11 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Executable,
     Float,
     FromClause,
     Insert,
+    Integer,
     Select,
     String,
     Text,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -38,7 +41,21 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from imagen.domain.job import AttemptState, JobState
-from imagen.ledger.jobs.claimable import Choice, group_rows, heads, is_eligible, waiting
+from imagen.ledger.jobs.claimable import (
+    MOST_DUE,
+    PUT_OFF,
+    Choice,
+    due_rows,
+    is_eligible,
+    is_served,
+    models,
+    prefix_columns,
+    prefixes,
+    rows_of_model,
+    single_columns,
+    to_cancel,
+    waiting,
+)
 from imagen.ledger.store.engine import Kind
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus, seconds_since
@@ -47,6 +64,77 @@ from imagen.ledger.store.types import now_plus, seconds_since
 MAX_PASSED_OVER = 16
 #: … and for at most this long.
 MAX_PASSED_OVER_S = 300
+
+
+def heads(choice: Choice, *, model: bool = False) -> FromClause:
+    """The jobs one of which is the next to claim: the first of each prefix and model.
+
+    Columns: those of ``single_columns``; ``is_single`` says that the row stands for itself and not
+    for all of its prefix and model. ``model`` keeps only those of lane ``b_lane`` that need
+    ``b_model``.
+    """
+    if choice.scope.job_ids is not None:
+        return _named(choice, model=model)
+    first = _first_of_models(choice, model=model)
+    due = _first_due(choice, model=model)
+    canceled = to_cancel(choice)
+    if model:
+        canceled = canceled.where(_needs_model(jobs))
+    parts = (first, due, canceled.subquery())
+    return _once(union_all(*(select(part) for part in parts)).cte("heads"))
+
+
+def _once(found: CTE) -> CTE:
+    """Let PostgreSQL work it out once: it would look for a first job again wherever it is named."""
+    return found.prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def _named(choice: Choice, *, model: bool) -> FromClause:
+    """The jobs that the scope names, each for itself: found by their ids."""
+    conditions = [
+        waiting(choice.scope),
+        jobs.c.queue.in_(choice.queues),
+        is_served(jobs.c.backend, choice),
+        is_eligible(choice),
+    ]
+    if model:
+        conditions.append(_needs_model(jobs))
+    return select(*single_columns(choice)).where(*conditions).cte("heads")
+
+
+def _needs_model(table: FromClause) -> ColumnElement[bool]:
+    return and_(
+        table.c.lane == bindparam("b_lane", type_=Integer),
+        table.c.affinity == bindparam("b_model", type_=Text),
+    )
+
+
+def _first_of_models(choice: Choice, *, model: bool) -> FromClause:
+    each = models(choice)
+    plain, loaded = (
+        rows_of_model(choice, each, without_model=is_plain).limit(1).scalar_subquery()
+        for is_plain in (True, False)
+    )
+    first = case((each.c.affinity.is_(null()), plain), else_=loaded)
+    prefix = [each.c[name] for name in prefix_columns(choice)]
+    found = select(first.label("id"), *prefix, each.c.affinity, false().label("is_single"))
+    if model:
+        found = found.where(_needs_model(each))
+    firsts = _once(found.cte("firsts"))
+    return select(firsts).where(firsts.c.id.is_not(null())).subquery()
+
+
+def _first_due(choice: Choice, *, model: bool) -> FromClause:
+    prefix = prefixes(choice, PUT_OFF, "put_off")
+    some = due_rows(choice, prefix, most=MOST_DUE).subquery()
+    oldest = select(some.c.id).order_by(some.c.id).limit(1)
+    if model:
+        oldest = oldest.where(some.c.affinity == bindparam("b_model", type_=Text))
+    found = select(oldest.scalar_subquery().label("id"), prefix.c.lane)
+    if model:
+        found = found.where(prefix.c.lane == bindparam("b_lane", type_=Integer))
+    each = _once(found.cte("due_firsts"))
+    return select(*single_columns(choice)).join_from(each, jobs, jobs.c.id == each.c.id).subquery()
 
 
 @lru_cache(maxsize=256)
@@ -116,8 +204,8 @@ def _first_unlocked(choice: Choice, head: FromClause) -> Select[tuple[UUID]]:
     """
     is_one = and_(jobs.c.id == head.c.id, waiting(), is_eligible(choice))
     rows = [
-        group_rows(choice, head, without_model=False).where(~head.c.is_single),
-        group_rows(choice, head, without_model=True).where(
+        rows_of_model(choice, head, without_model=False).where(~head.c.is_single),
+        rows_of_model(choice, head, without_model=True).where(
             ~head.c.is_single, head.c.affinity.is_(null())
         ),
         select(jobs.c.id).where(is_one, head.c.is_single).correlate(head),

@@ -122,7 +122,7 @@ def end_canceled(ledger: Ledger) -> int:
         )
         .exists()
     )
-    with ledger.write() as connection:
+    with ledger.write_one() as connection:
         changed = connection.execute(
             update(jobs)
             .where(

@@ -26,9 +26,9 @@ from imagen.ledger.jobs.claimable import (
     WAITS,
     Choice,
     due_rows,
-    groups,
     is_at,
-    places,
+    models,
+    prefixes,
     to_cancel,
     waiting,
 )
@@ -58,12 +58,12 @@ def waiting_queues(ledger: Ledger) -> list[str]:
 def any_waiting(ledger: Ledger, queue: str, backends: Sequence[str]) -> bool:
     """Whether any job of these backends could be claimed now from a queue."""
     choice = Choice((queue,), backends=tuple(backends))
-    place, due_place = places(choice, WAITS, "places"), places(choice, PUT_OFF, "due_places")
-    is_due = due_rows(choice, due_place, most=1).exists()
+    ready, put_off = prefixes(choice, WAITS, "waiting"), prefixes(choice, PUT_OFF, "put_off")
+    is_due = due_rows(choice, put_off, most=1).exists()
     canceled = to_cancel(choice).subquery()
     either = union_all(
-        select(place.c.backend),
-        select(due_place.c.backend).where(is_due),
+        select(ready.c.backend),
+        select(put_off.c.backend).where(is_due),
         select(canceled.c.backend),
     )
     with ledger.read() as connection:
@@ -76,13 +76,11 @@ def count_waiting(ledger: Ledger, queue: str, *, most: int, without: Sequence[st
     Those of the backends ``without`` are not counted. At most ``most`` of each backend are read.
     """
     choice = Choice((queue,), left_out=tuple(without))
-    place = places(choice, WAITS, "places")
-    ready = select(jobs.c.id).where(WAITS, is_at(place)).limit(most).correlate(place)
-    due_place = places(choice, PUT_OFF, "due_places")
-    due = due_rows(choice, due_place, most=most)
+    ready, put_off = prefixes(choice, WAITS, "waiting"), prefixes(choice, PUT_OFF, "put_off")
+    ready_rows = select(jobs.c.id).where(WAITS, is_at(ready)).limit(most).correlate(ready)
     counts = union_all(
-        select(_count(ready).label("number")).select_from(place),
-        select(_count(due).label("number")).select_from(due_place),
+        select(_count(ready_rows).label("number")).select_from(ready),
+        select(_count(due_rows(choice, put_off, most=most)).label("number")).select_from(put_off),
         select(_count(to_cancel(choice)).label("number")),
     ).subquery()
     with ledger.read() as connection:
@@ -99,14 +97,16 @@ def waiting_jobs(
 ) -> list[Job]:
     """Jobs that could be claimed now, in claiming order, without the first ``skip``.
 
-    Those of the backends ``without`` are left out. Of each backend and model so many are read as
-    are skipped and asked for, and none that cannot be claimed.
+    Those of the backends ``without`` are left out. Of each backend and model at most
+    ``skip + limit`` jobs are read, and none that cannot be claimed.
     """
     choice = Choice((queue,), left_out=tuple(without))
+    most = skip + limit
     with ledger.read() as connection:
-        group, place = groups(choice), places(choice, PUT_OFF, "due_places")
-        rows = [_of_group(row, skip + limit) for row in connection.execute(select(group))]
-        rows += [_of_place(row, skip + limit) for row in connection.execute(select(place))]
+        each_model = connection.execute(select(models(choice))).all()
+        put_off = connection.execute(select(prefixes(choice, PUT_OFF, "put_off"))).all()
+        rows = [_of_model(model, most) for model in each_model]
+        rows += [_due(prefix, most) for prefix in put_off]
         canceled = to_cancel(choice).subquery()
         rows.append(select(canceled.c.id, canceled.c.lane))
         each = union_all(*(select(some.subquery()) for some in rows)).subquery()
@@ -115,19 +115,18 @@ def waiting_jobs(
         return [job_from_row(row) for row in connection.execute(chosen)]
 
 
-def _of_group(group: Row[Any], most: int) -> Select[Any]:
-    same = _same_place(group)
-    rows = select(jobs.c.id, jobs.c.lane).where(WAITS, same, jobs.c.affinity == group.affinity)
-    return rows.order_by(jobs.c.id).limit(most)
+def _of_model(model: Row[Any], most: int) -> Select[Any]:
+    is_one = and_(WAITS, _has_prefix(model), jobs.c.affinity == model.affinity)
+    return select(jobs.c.id, jobs.c.lane).where(is_one).order_by(jobs.c.id).limit(most)
 
 
-def _of_place(place: Row[Any], most: int) -> Select[Any]:
-    is_due = and_(PUT_OFF, jobs.c.not_before <= now())
-    rows = select(jobs.c.id, jobs.c.lane).where(is_due, _same_place(place))
+def _due(prefix: Row[Any], most: int) -> Select[Any]:
+    is_due = and_(PUT_OFF, jobs.c.not_before <= now(), _has_prefix(prefix))
+    rows = select(jobs.c.id, jobs.c.lane).where(is_due)
     return rows.order_by(jobs.c.not_before, jobs.c.id).limit(most)
 
 
-def _same_place(row: Row[Any]) -> ColumnElement[bool]:
+def _has_prefix(row: Row[Any]) -> ColumnElement[bool]:
     return and_(jobs.c.queue == row.queue, jobs.c.lane == row.lane, jobs.c.backend == row.backend)
 
 

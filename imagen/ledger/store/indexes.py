@@ -28,6 +28,11 @@ _add(
     where="state = 'queued' AND not_before IS NULL",
 )
 _add(
+    "ix_jobs_claimable_host",
+    *(jobs.c.queue, jobs.c.lane, jobs.c.backend, jobs.c.delivery_host, jobs.c.affinity, jobs.c.id),
+    where="state = 'queued' AND not_before IS NULL",
+)
+_add(
     "ix_jobs_claimable_batch",
     *(jobs.c.batch_id, jobs.c.queue, jobs.c.lane, jobs.c.backend, jobs.c.affinity, jobs.c.id),
     where="state = 'queued' AND not_before IS NULL AND batch_id IS NOT NULL",

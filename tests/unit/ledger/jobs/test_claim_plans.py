@@ -53,6 +53,14 @@ CASES: dict[str, tuple[Callable[[int], dict[str, Any]], dict[str, Any]]] = {
         {"backends": ["mock"]},
     ),
     "of a backend that is left out": (lambda _: {"backend": "away"}, {"left_out": ("away",)}),
+    "of a full host": (
+        lambda _: {"delivery_host": "full"},
+        {"scope": Scope(without_hosts=("full",))},
+    ),
+    "of another host, for a worker that draws for its own": (
+        lambda _: {"delivery_host": "other"},
+        {"scope": Scope(delivery_host="here")},
+    ),
     "of another batch": (lambda _: {}, {"scope": "batch"}),
     "for a command that named its job": (lambda _: {}, {"scope": "job"}),
 }
@@ -67,7 +75,7 @@ def test_a_claim_reads_no_job_that_cannot_be_claimed(desk: Any, case: str) -> No
     last = desk.submit(affinity="last", batch_id=batch.id, run=1, dedupe_key="last")
     settle(desk)
     wanted = dict(claimant)
-    if "scope" in wanted:
+    if isinstance(wanted.get("scope"), str):
         scopes = {"batch": Scope(batch_id=batch.id, run=1), "job": Scope(job_ids=(last,))}
         wanted["scope"] = scopes[wanted["scope"]]
 
