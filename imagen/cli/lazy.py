@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called: ``imagen --help`` imports none of them."""
+"""A click group that imports a command when it is called: ``imagen --help`` imports none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Entry(NamedTuple):
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and summary alone."""
+    """A group that knows its commands by name and summary only."""
 
     def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.entries = entries
 
-    # The signatures are click's: hence the contexts that nobody looks at.
+    # The signatures are click's, so some contexts are unused.
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, in the order in which they are listed."""
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name in self.entries or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        # Click would look for a near miss among commands that were added, and none was.
+        # Click looks for similar names among added commands, and these are not added.
         raise click.exceptions.NoSuchCommand(name, possibilities=self.entries, ctx=ctx)
 
     def shell_complete(

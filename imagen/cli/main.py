@@ -1,4 +1,4 @@
-"""The ``imagen`` command: which commands there are, and where every error ends."""
+"""The ``imagen`` command: the list of its commands, and the handling of every error."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str], shell: Shell) -> int:
     """Run one command line; returns its exit code. Catches everything."""
-    # Known before parsing: a usage error is a JSON answer too.
+    # Set before parsing, so that a usage error is a JSON answer too.
     words = list(arguments)
     shell.words = words
     shell.wants_json = "--json" in (words[: words.index("--")] if "--" in words else words)
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except SystemExit:
-        # Click's shell completion ends so.
+        # Shell completion in click ends this way.
         raise
     except BaseException as error:
         return _reported(shell, error)

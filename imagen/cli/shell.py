@@ -1,4 +1,4 @@
-"""What a command has from whoever typed it, and how it comes by its wired services."""
+"""One invocation of the command line: its environment, its streams, and the parts it opens."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Shell:
     interrupt: Interrupt = field(default_factory=Interrupt)
     #: ``--json``: one JSON object on stdout, also when the command fails.
     wants_json: bool = False
-    #: The drawing is over, one way or another: what threads still log about it is of no interest.
+    #: The run has ended; what its threads still log is written only if it is an error.
     is_over: bool = False
 
     @property
     def command(self) -> str:
-        """The command line, to be pasted into a shell."""
+        """The command line as it can be pasted into a shell."""
         return shlex.join(["imagen", *self.words])
 
     @property
@@ -128,7 +128,7 @@ def open_shell() -> Shell:
     """The process's own shell."""
     env = dict(os.environ)
     if not env.get("HOME"):
-        # Some containers run under a user that has no home; the ledger then says what to set.
+        # Some containers run under a user without a home; the ledger then says what to set.
         home = os.path.expanduser("~")
         env["HOME"] = home if os.path.isabs(home) else "/nonexistent"
     return Shell(env, standard_screen(env))

@@ -162,7 +162,7 @@ def submit_folders(process: Process, ledger: Ledger) -> DeliveryFolders:
         host=process.host,
         own=process.own_allowed_dirs,
         within_s=process.config.workers.lease_s,
-        presence_folder=process.lock_folder,
+        lock_folder=process.lock_folder,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.options.drawing import DrawingOptions, drawing_options
-from imagen.cli.options.options import config_option, json_option, timeout_option
+from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.shell import Failed, Shell
 from imagen.errors import (
     BackendUnavailable,

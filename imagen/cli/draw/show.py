@@ -1,4 +1,4 @@
-"""``imagen show``: what an image file knows about itself."""
+"""``imagen show``: what an image file says about itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.options.options import json_option
+from imagen.cli.options.standard import json_option
 from imagen.cli.shell import Shell
 from imagen.domain.printable import printable
 
 if TYPE_CHECKING:
-    from imagen.services.report.inspect_image import Look
+    from imagen.services.report.image_view import ImageView
 
 _WRITERS = {
     "imagen": "imagen",
@@ -37,40 +37,26 @@ def show(shell: Shell, file: str) -> None:
     images are understood as well.
     """
     from imagen.cli.options.paths import absolute
-    from imagen.services.report.inspect_image import look_at
+    from imagen.services.report.image_view import view_image
 
-    look = look_at(absolute(file))
+    view = view_image(absolute(file))
     if shell.wants_json:
-        shell.screen.answer_json(_facts(look) | {"error": None})
+        shell.screen.answer_json(view.to_json() | {"error": None})
         return
-    for line in _lines(look):
+    for line in _lines(view):
         shell.screen.answer(line)
-    if not look.record:
+    if not view.record:
         shell.screen.say("it says nothing about how it was made")
 
 
-def _facts(look: Look) -> dict[str, Any]:
-    return {
-        "file": str(look.path),
-        "format": look.format,
-        "width": look.width,
-        "height": look.height,
-        "size_bytes": look.size_bytes,
-        "sha256": look.sha256,
-        "source": look.source or None,
-        "record": dict(look.record),
-        "texts": dict(look.texts),
-    }
-
-
-def _lines(look: Look) -> list[str]:
+def _lines(view: ImageView) -> list[str]:
     values: dict[str, Any] = {
-        "file": look.path,
-        "image": f"{look.format}, {look.width}x{look.height}, {look.size_bytes:,} bytes",
+        "file": view.path,
+        "image": f"{view.format}, {view.width}x{view.height}, {view.size_bytes:,} bytes",
     }
-    if look.source:
-        values["written by"] = _WRITERS[look.source]
-        values |= _readable(look)
+    if view.source:
+        values["written by"] = _WRITERS[view.source]
+        values |= _readable(view)
     width = max(map(len, values))
     return [
         f"{name:<{width}}  {_shown(value, indent=width + 2)}"
@@ -79,16 +65,16 @@ def _lines(look: Look) -> list[str]:
     ]
 
 
-def _readable(look: Look) -> dict[str, Any]:
-    """The record with the names of `imagen jobs show`, what is long at its end."""
-    record = {name: value for name, value in look.record.items() if name not in _HIDDEN}
+def _readable(view: ImageView) -> dict[str, Any]:
+    """The record under the names of `imagen jobs show`, its long values last."""
+    record = {name: value for name, value in view.record.items() if name not in _HIDDEN}
     if record.get("drawn_prompt") == record.get("prompt"):
         record.pop("drawn_prompt", None)
-    if record.get("requested_size") == f"{look.width}x{look.height}":
+    if record.get("requested_size") == f"{view.width}x{view.height}":
         record.pop("requested_size", None)
     if isinstance(record.get("warnings"), list):
         record["warnings"] = "\n".join(map(str, record["warnings"]))
-    if look.source == "imagen":
+    if view.source == "imagen":
         record["written by"] = f"imagen {record.pop('imagen', '')}".strip()
     long = {name: record.pop(name) for name in _LONG if name in record}
     return {name.replace("_", " "): value for name, value in (record | long).items()}

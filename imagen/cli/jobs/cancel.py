@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.jobs.selection import batch_option, ids_argument, typed_selector
-from imagen.cli.options.options import config_option, json_option
+from imagen.cli.options.standard import config_option, json_option
 from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from imagen.cli.jobs.selection import batch_option, ids_argument, typed_selector
-from imagen.cli.options.options import config_option, json_option, timeout_option
+from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.jobs.selection import ids_argument
-from imagen.cli.options.options import config_option, json_option, timeout_option
+from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.shell import Shell
 
 if TYPE_CHECKING:

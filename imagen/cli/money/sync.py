@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import config_option, json_option, timeout_option
+from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.shell import Failed, Shell
 from imagen.errors import CloudError
 
@@ -84,7 +84,7 @@ def _send(shell: Shell, process: Process, ledger: Ledger, *, timeout_s: float | 
 
 
 def _tell(shell: Shell, unsent: SyncStatus, sent: Sent) -> None:
-    from imagen.cli.screen.screen import table
+    from imagen.cli.screen.tables import table
 
     screen = shell.screen
     if sent.number:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import config_option, json_option, parse_seconds
+from imagen.cli.options.standard import config_option, json_option
+from imagen.cli.options.typed_values import parse_seconds
 from imagen.cli.shell import Shell
 from imagen.errors import CloudError, RequestError
 

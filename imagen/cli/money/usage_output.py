@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import Any
 
-from imagen.cli.screen.csv_line import csv_line
-from imagen.cli.screen.screen import json_text, table, width_of
+from imagen.cli.screen.screen import json_text
+from imagen.cli.screen.tables import csv_line, table, width_of
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.printable import printable, printable_line
 from imagen.domain.usage import UsageReport, UsageRow, UsageSum

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.options.options import parse_options
+from imagen.cli.options.typed_values import parse_options
 from imagen.cli.setup import completion
 
 if TYPE_CHECKING:

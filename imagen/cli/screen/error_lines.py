@@ -1,4 +1,4 @@
-"""The edge: every error as one line for people, one object for programs, and an exit code."""
+"""Reports every error: one line for people, one JSON object for programs, and an exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIT_UNEXPECTED = 1
 
 
 def report(shell: Shell, error: BaseException) -> int:
-    """Tell what went wrong, where it is looked for; returns the exit code."""
+    """Write the error to stderr, and with ``--json`` to stdout; returns the exit code."""
     match error:
         case Failed():
             _tell_failure(shell, error.error, error.facts)
@@ -49,7 +49,7 @@ def report(shell: Shell, error: BaseException) -> int:
 
 
 def tell(screen: Screen, message: str, hint: str = "") -> None:
-    """An error on stderr: a line, or a list where there are several to report at once."""
+    """Write an error to stderr; a message of several lines becomes a list of problems."""
     head = screen.paint("imagen:", "red", "bold")
     first, *more = printable(message).split("\n")
     if more:
@@ -92,7 +92,7 @@ def _report_interrupt(shell: Shell, error: Interrupted) -> int:
 
 
 def _report_unexpected(shell: Shell, error: BaseException) -> int:
-    # A message of somebody else's may hold anything, a secret included, so only its type is told.
+    # The message of a foreign error may contain a secret, so only its type is told.
     message = f"failed with {type(error).__name__}, which is a bug in imagen"
     hint = "see where with: IMAGEN_DEBUG=1"
     if shell.wants_json:

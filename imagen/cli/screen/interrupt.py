@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one stops cleanly and says how to go on, the second one at once."""
+"""Ctrl-C and SIGTERM: the first one stops cleanly and tells how to go on, the second at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: What a terminal understands as "show the cursor again", which a progress bar had hidden.
+#: The escape sequence that shows the cursor, which a progress bar hides.
 _SHOW_CURSOR = "\033[?25h"
 
 
 class Interrupted(BaseException):
-    """The command was told to stop. Not an ``Exception``: only the edge may catch it."""
+    """The command was told to stop. Not an ``Exception``, so that only ``main`` catches it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -32,14 +32,14 @@ class Interrupted(BaseException):
 
 @dataclass
 class Interrupt:
-    """What happened to this process so far, and what a command wants to happen.
+    """The signals of this process, and what a command does about them.
 
-    ``how_to_go_on`` is told to whoever interrupts; ``on_stop`` ends a blocking run, and is called
-    from a thread of its own. Without one the command is left where it stands.
+    ``how_to_go_on`` is the hint of an interrupted command, ``facts`` what ``--json`` says besides
+    the error. ``on_stop`` ends a blocking run, and is called from a thread of its own; without it
+    the signal raises ``Interrupted`` at once.
     """
 
     how_to_go_on: str = ""
-    #: What ``--json`` says besides the error: the job, once there is one.
     facts: dict[str, Any] = field(default_factory=dict)
     on_stop: Callable[[], None] | None = None
     signum: int = 0
@@ -56,7 +56,7 @@ class Interrupt:
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Let a signal call ``stop`` and the block end by itself.
+        """While the block runs, a signal calls ``stop`` and the block ends by itself.
 
         Raises:
             Interrupted: at the end of the block, when there was a signal.
@@ -73,7 +73,7 @@ class Interrupt:
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
         if self.signum:
-            # Leases and temporary files are found by whoever comes next.
+            # Other processes find the leases and temporary files that this one leaves.
             if sys.stderr.isatty():
                 os.write(2, _SHOW_CURSOR.encode())
             os._exit(128 + signum)

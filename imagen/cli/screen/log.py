@@ -1,4 +1,4 @@
-"""Where log records go: stderr; in sentences for people, in JSON lines for a worker's journal."""
+"""Writes log records to stderr: in sentences for people, in JSON lines for a worker's journal."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-#: What every record has; the rest was given as ``extra``.
+#: The attributes of every record; any other was given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def set_up_logging(shell: Shell, *, usual: str = "warning", for_journal: bool = False) -> None:
     """Send imagen's records of IMAGEN_LOG's level, or the ``usual`` one, to stderr.
 
-    Other libraries are heard from ``warning`` on only: they log addresses. ``for_journal`` makes
-    JSON lines where stderr is no terminal.
+    Other libraries log addresses, so only their warnings and errors are written. ``for_journal``
+    makes JSON lines where stderr is not a terminal.
 
     Raises:
         ConfigError: IMAGEN_LOG names no level.
@@ -40,7 +40,7 @@ def set_up_logging(shell: Shell, *, usual: str = "warning", for_journal: bool = 
         handler.addFilter(lambda record: not shell.is_over or record.levelno >= logging.ERROR)
     with_traceback = for_journal or bool(shell.env.get("IMAGEN_DEBUG"))
     handler.setFormatter(_JsonLines() if as_json else _Sentences(with_traceback=with_traceback))
-    # Set anew by each command, so that a process that runs several writes each record once.
+    # A process that runs several commands replaces the handler, and writes each record once.
     root, ours = logging.getLogger(), logging.getLogger("imagen")
     for old in [each for each in root.handlers if isinstance(each, _ScreenHandler)]:
         root.removeHandler(old)
@@ -50,7 +50,7 @@ def set_up_logging(shell: Shell, *, usual: str = "warning", for_journal: bool = 
 
 
 class _ScreenHandler(logging.Handler):
-    """Writes above a live display instead of through it."""
+    """Writes above a live display, not into it."""
 
     def __init__(self, shell: Shell) -> None:
         super().__init__()

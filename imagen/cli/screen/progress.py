@@ -1,4 +1,4 @@
-"""How far the drawing is: a live line on a terminal, now and then a plain one elsewhere."""
+"""Progress of a run: a live line on a terminal, elsewhere a plain line every five seconds."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def without_image(counts: JobCounts) -> str:
 
 
 class StepDisplay(Protocol):
-    """Hears of every progress event of a job, from any thread."""
+    """Shows the progress events of a job; called from any thread."""
 
     def step(self, done: int, total: int, *, phase: str = "") -> None: ...
 
 
 class PlainSteps:
-    """Says a phase that lasts, once; steps are not worth a line each."""
+    """Writes each phase that lasts, once, and no steps."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -56,11 +56,11 @@ class PlainSteps:
 
 @contextmanager
 def one_job(screen: Screen, title: str) -> Iterator[StepDisplay]:
-    """Shows one job's steps on a terminal, and leaves no trace of it; elsewhere a lasting phase."""
+    """Shows the steps of one job on a terminal, until it ends; elsewhere phases that last."""
     if not screen.is_terminal:
         yield PlainSteps(screen)
         return
-    # 60 ms to import: only where somebody sees it.
+    # 60 ms to import: only for a terminal.
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -70,7 +70,7 @@ def one_job(screen: Screen, title: str) -> Iterator[StepDisplay]:
         TextColumn("{task.fields[steps]}"),
         TimeElapsedColumn(),
     )
-    with _live(screen, *columns, transient=True) as progress:
+    with _live(screen, *columns) as progress:
         yield _Steps(progress, progress.add_task(title, total=None, steps=""))
 
 
@@ -80,16 +80,15 @@ class _Steps:
     task: TaskID
 
     def step(self, done: int, total: int, *, phase: str = "") -> None:
-        # None of the steps is over until the first is, however long that takes.
         steps = phase or (f"{done}/{total} steps" if done else "")
         self.progress.update(self.task, completed=done, total=total or None, steps=steps)
 
 
 class Meter:
-    """Shows how far ``total`` jobs are while the block runs; ``count`` asks the ledger.
+    """Shows, while the block runs, how many of ``total`` jobs are over.
 
-    The ledger knows what other processes did to the same jobs, too. ``phase`` says what goes on
-    while no job makes a step.
+    ``count`` counts them in the ledger, which knows what other processes did, too. ``phase`` says
+    what the jobs do while none of them makes a step.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class Meter:
             TextColumn("left", style="dim"),
             TextColumn("{task.fields[phase]}", style="dim", markup=False),
         )
-        with _live(self._screen, *columns, transient=True) as progress:
+        with _live(self._screen, *columns) as progress:
             task = progress.add_task("drawing", total=self._total, failed="", phase="")
             for count in self._counts(_LOOK_EVERY_S):
                 failed = without_image(count)
@@ -152,13 +151,13 @@ class Meter:
             self._screen.say(", ".join(filter(None, [line, self._phase()])))
 
     def _counts(self, every_s: float) -> Iterator[JobCounts]:
-        """A count now, and then every so often; seldom where counting itself takes long."""
+        """A count every ``every_s`` seconds, and less often when counting takes long."""
         while True:
             asked_s = time.monotonic()
             try:
                 count = self._count()
             except Exception:
-                # Whoever draws will meet the same trouble, and say so.
+                # The run meets the same error and reports it.
                 return
             took_s = time.monotonic() - asked_s
             yield count
@@ -179,13 +178,13 @@ def progress_line(counts: JobCounts, total: int, *, before: int, spent_s: float)
 
 
 @contextmanager
-def _live(screen: Screen, *columns: object, transient: bool) -> Iterator[Progress]:
+def _live(screen: Screen, *columns: object) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress
     from rich.text import Text
 
     console = Console(file=screen.err)
-    progress = Progress(*columns, console=console, transient=transient)  # type: ignore[arg-type]  # whoever calls passes columns
+    progress = Progress(*columns, console=console, transient=True)  # type: ignore[arg-type]  # rich's type is imported by the callers
 
     def above(text: str) -> None:
         progress.console.print(Text.from_ansi(text), soft_wrap=True)

@@ -7,8 +7,7 @@ import json
 import re
 import sys
 import threading
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -18,7 +17,7 @@ from imagen.domain.printable import printable, printable_json, printable_line
 _COLOUR = re.compile(r"\033\[[0-9;]*m")
 _KEPT = re.compile(r"(\033\[[0-9;]*m|\t)")
 _MOST_PATHS_TOLD = 20
-#: All of them but those by which Python writes bytes that are no UTF-8: see PEP 383.
+#: Lone surrogates, except those that stand for bytes that are not UTF-8 (PEP 383).
 _UNWRITABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "dim": 2, "bold": 1}
 
@@ -36,7 +35,7 @@ class Screen:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody watches: stderr is a terminal that can move its cursor."""
+        """Whether stderr is a terminal that can move its cursor."""
         return self.err.isatty() and self.env.get("TERM") != "dumb"
 
     @property
@@ -45,7 +44,7 @@ class Screen:
         return self.is_terminal and not self.env.get("NO_COLOR")
 
     def answer(self, text: str) -> None:
-        """A line on stdout: as it is for a program, without control characters for a terminal.
+        """Write a line to stdout; control characters are taken out for a terminal only.
 
         Raises:
             OutputFailed: it cannot be written.
@@ -63,7 +62,7 @@ class Screen:
                 raise output_failed(error) from error
 
     def answer_result(self, text: str, *, what: str) -> None:
-        """As ``answer``, for what a job came to; told on stderr where it cannot be written.
+        """As ``answer``, for the result of a job; written to stderr when stdout fails.
 
         Raises:
             OutputFailed: it cannot be written.
@@ -75,10 +74,10 @@ class Screen:
             raise
 
     def answer_json(self, content: Mapping[str, Any]) -> None:
-        """One JSON object on stdout; what JSON does not know becomes text.
+        """Write one JSON object to stdout; values that JSON does not have become text.
 
         Raises:
-            OutputFailed: it cannot be written; the paths in it have been told on stderr.
+            OutputFailed: it cannot be written; its paths were written to stderr.
         """
         try:
             self.answer(json_text(content, indent=2))
@@ -88,7 +87,7 @@ class Screen:
             raise
 
     def say(self, text: str) -> None:
-        """Lines on stderr, for people; lost where it cannot be written."""
+        """Write lines for people to stderr; lost when it cannot be written."""
         text = _without_controls(text)
         with self._lock:
             if self.above_display is not None:
@@ -98,7 +97,7 @@ class Screen:
                 _write_line(self.err, text)
 
     def clear_line(self) -> None:
-        """Take away what stands on the terminal's line, such as the ``^C`` that it echoes."""
+        """Remove the text of the terminal's current line, such as an echoed ``^C``."""
         if self.is_terminal:
             with contextlib.suppress(OSError):
                 self.err.write("\r\033[K")
@@ -118,29 +117,29 @@ class Screen:
 
 def _write_line(stream: TextIO, text: str) -> None:
     if not text.isascii():
-        # Bytes of a path that are no UTF-8 stand for themselves, other lone surrogates for nothing.
+        # Surrogates of PEP 383 are written as the bytes they stand for; others cannot be written.
         text = _UNWRITABLE.sub(lambda match: printable(match[0]), text)
     stream.write(text + "\n")
     stream.flush()
 
 
 def json_text(content: object, *, indent: int | None = None) -> str:
-    """The content as JSON, with escapes for what a terminal would obey."""
+    """The content as JSON; characters that control a terminal are escaped."""
     text = json.dumps(content, ensure_ascii=False, indent=indent, default=str)
     return printable_json(text)
 
 
 def _paths_in(content: Mapping[str, Any]) -> list[str]:
-    """The files that an answer about one job or several names."""
+    """The image files in an answer about one job or several."""
     jobs = content.get("jobs", [content])
     paths = (job.get("path") for job in jobs if "sidecar" in job)
     return [path for path in paths if path][:_MOST_PATHS_TOLD]
 
 
 def _without_controls(text: str) -> str:
-    """The text with nothing that a terminal would obey, but for our own colours and tabs.
+    """The text without characters that control a terminal, except imagen's colours and tabs.
 
-    Whatever text of others a command forgot to clean ends here.
+    A second line of defence: commands clean foreign text themselves.
     """
     if text.isprintable():
         return text
@@ -153,8 +152,8 @@ def _without_controls(text: str) -> str:
 def standard_screen(env: Mapping[str, str]) -> Screen:
     """The process's own streams, made safe for any file name."""
     for stream in (sys.stdout, sys.stderr):
-        # A path may hold bytes that are no UTF-8, and a locale may know no umlaut: neither is a
-        # reason to fail after the image was drawn.
+        # A path may hold bytes that are not UTF-8, and a locale may have no umlaut: neither may
+        # fail a command after the image was drawn.
         utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -165,46 +164,3 @@ def standard_screen(env: Mapping[str, str]) -> Screen:
 def paint(text: str, *colours: str) -> str:
     codes = ";".join(str(_COLOURS[colour]) for colour in colours)
     return f"\033[{codes}m{text}\033[0m"
-
-
-def width_of(text: str) -> int:
-    """Columns that the text takes in a terminal, colours left out."""
-    plain = text
-    while "\033[" in plain:
-        before, _, rest = plain.partition("\033[")
-        plain = before + rest.partition("m")[2]
-    return sum(_columns(character) for character in plain)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def clip(text: str, columns: int) -> str:
-    """The text, or as much of it as fits with an ellipsis."""
-    if width_of(text) <= columns:
-        return text
-    kept, used = "", 1
-    for character in text:
-        used += _columns(character)
-        if used > columns:
-            break
-        kept += character
-    return kept + "…"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned lines, two spaces between the columns, nothing behind the last one.
-
-    Cells are cleaned: they come from a ledger or a server.
-    """
-    lines = [[printable_line(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(width_of(line[column]) for line in lines) for column in range(len(header))]
-    return [
-        "  ".join(
-            cell + " " * (width - width_of(cell)) for cell, width in zip(line, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    ]

@@ -1,4 +1,4 @@
-"""The process's standard streams, made safe to use: closed, full, or with their reader gone."""
+"""Makes the process's standard streams safe: closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def output_failed(error: OSError) -> OutputFailed:
 
 
 class _Answers(io.FileIO):
-    """Standard output. What cannot be written is reported once, and then goes nowhere.
+    """Standard output. The first failed write raises ``OutputFailed``; later ones are discarded.
 
-    Not as an ``OSError``: click would end the process with 1 at a broken pipe, which means that a
-    job failed, and the interpreter would complain once more when it ends.
+    Not an ``OSError``: click would end the process with 1 at a broken pipe, which means that a
+    job failed, and the interpreter would report the error once more when it exits.
     """
 
     def write(self, data: Buffer) -> int:
@@ -45,7 +45,7 @@ class _Answers(io.FileIO):
 
 
 class _Messages(io.FileIO):
-    """Standard error. Messages that cannot be written are no reason to end anything."""
+    """Standard error. Messages that cannot be written are discarded."""
 
     def write(self, data: Buffer) -> int:
         try:
@@ -56,7 +56,7 @@ class _Messages(io.FileIO):
 
 
 def guard_streams() -> None:
-    """Make this process's standard streams safe; before anything is opened or written."""
+    """Make this process's standard streams safe; call it before any file is opened."""
     _fill_closed_descriptors()
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)))
@@ -65,9 +65,9 @@ def guard_streams() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """Open what was closed, so that no file of ours becomes standard output.
+    """Open closed descriptors, so that no other file becomes standard output.
 
-    The wrong way round for stdin and stdout: using them fails as it should.
+    stdin is opened for writing and stdout for reading, so that using them still fails.
     """
     for descriptor, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -77,7 +77,7 @@ def _fill_closed_descriptors() -> None:
 
 
 def _wrapped(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
-    """A text stream like the one that the interpreter made, nothing where it was closed."""
+    """A text stream like the one that the interpreter made; ``before`` is None if it was closed."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding="utf-8" if before is None else before.encoding,
@@ -87,7 +87,7 @@ def _wrapped(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
 
 
 def _discard_from_now_on(descriptor: int) -> None:
-    """Let what is still in buffers, and all that follows, go to the null device."""
+    """Redirect the descriptor, with what is still in buffers, to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)

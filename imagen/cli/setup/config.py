@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from imagen.cli.options.options import config_option, json_option
+from imagen.cli.options.standard import config_option, json_option
 from imagen.cli.shell import Shell
 from imagen.errors import ConfigError
 

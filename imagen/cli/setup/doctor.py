@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import config_option, json_option
+from imagen.cli.options.standard import config_option, json_option
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.printable import printable_line
 from imagen.errors import ImagenError

@@ -8,7 +8,7 @@ import sys
 import click
 
 from imagen import __version__
-from imagen.cli.options.options import json_option
+from imagen.cli.options.standard import json_option
 from imagen.cli.shell import Shell
 
 

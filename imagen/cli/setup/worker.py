@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.options import config_option
+from imagen.cli.options.standard import config_option
 from imagen.cli.screen.interrupt import Interrupted
 from imagen.cli.shell import Shell
 from imagen.errors import ConfigError, OutOfCredit

@@ -1,7 +1,7 @@
-"""Whether the process that will write an image may write it there, asked before it is drawn.
+"""Checks, before an image is drawn, that it can be written to its folder.
 
-Over the queue that process is the results worker of the submitting host, which may run as another
-user with another configuration; so it reports its folders in the workers table.
+Over the queue the results worker of the submitting host writes it, which may run as another user
+with another configuration; so it reports its folders in the workers table.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from imagen.services.leases.process_lock import dead_among
 
 @dataclass
 class DeliveryFolders:
-    """The folders of each process that may deliver here; no rule at all means any path."""
+    """The folders of each process that may deliver here; without any rule every path is allowed.
+
+    ``whose`` begins the message of a refusal; "" for the rules of this process.
+    """
 
     rules: Sequence[tuple[Path, ...]]
-    #: Whose rules they are, for the message; "" for this process's own.
     whose: str = ""
     _passed: set[Path] = field(default_factory=set)
 
@@ -35,7 +37,7 @@ class DeliveryFolders:
             RequestError: its path is outside the folders; says which they are.
         """
         path = Path(output.folder, output.name.replace("{ext}", "png"))
-        # A batch of 100,000 lines has few folders, and its names are new ones.
+        # A batch of 100,000 lines has few folders, and replaces no file.
         if path.parent in self._passed and not output.replace and not path.name.startswith("."):
             return
         for allowed_dirs in self.rules:
@@ -52,18 +54,18 @@ def delivery_folders(
     host: str,
     own: Sequence[Path] | None,
     within_s: float,
-    presence_folder: Path,
+    lock_folder: Path,
 ) -> DeliveryFolders:
-    """What the live results workers of ``host`` report; ``own`` where none does.
+    """The folders that the live results workers of ``host`` report; ``own`` where none does.
 
-    ``own`` is what this process's configuration says, None where it says nothing.
+    ``own`` is from the configuration of this process, None where every path is allowed.
     """
     workers = [
         worker
         for worker in live_workers(ledger, within_s=within_s)
         if worker.host == host and worker.role == "results" and worker.allowed_dirs is not None
     ]
-    gone = dead_among(presence_folder, [worker.owner for worker in workers])
+    gone = dead_among(lock_folder, [worker.owner for worker in workers])
     reported = {
         tuple(Path(folder) for folder in worker.allowed_dirs or ())
         for worker in workers
@@ -75,7 +77,7 @@ def delivery_folders(
 
 
 def own_folders(own: Sequence[Path] | None) -> DeliveryFolders:
-    """What this process may write itself."""
+    """The rules for images that this process writes; None allows every path."""
     return DeliveryFolders([] if own is None else [tuple(own)])
 
 

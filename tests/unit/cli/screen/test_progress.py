@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import threading
 
-from imagen.cli.screen.progress import Count, Meter, one_job, progress_line
+from imagen.cli.screen.progress import Meter, one_job, progress_line
 from imagen.cli.screen.screen import Screen
+from imagen.services.report.job_counts import JobCounts
 
 
 class Terminal(io.StringIO):
@@ -15,17 +16,17 @@ class Terminal(io.StringIO):
 
 
 def test_a_plain_line_tells_done_failed_rate_and_time_left():
-    line = progress_line(Count(500, 12), 1632, before=112, spent_s=100)
+    line = progress_line(JobCounts(500, 12), 1632, before=112, spent_s=100)
 
     assert line == "500 of 1,632 drawn, 12 failed, 4/s, about 4 min 40 s left"
 
 
 def test_a_plain_line_promises_nothing_before_anything_is_drawn():
-    assert progress_line(Count(0, 0), 10, before=0, spent_s=5) == "0 of 10 drawn"
+    assert progress_line(JobCounts(0, 0), 10, before=0, spent_s=5) == "0 of 10 drawn"
 
 
 def test_canceled_jobs_are_counted_apart_from_failed_ones():
-    count = Count(5, 2, 3)
+    count = JobCounts(5, 2, 3)
 
     assert count.over == 10
     assert progress_line(count, 10, before=10, spent_s=5) == "5 of 10 drawn, 2 failed, 3 canceled"
@@ -33,7 +34,7 @@ def test_canceled_jobs_are_counted_apart_from_failed_ones():
 
 def test_a_file_gets_no_control_characters():
     err = io.StringIO()
-    with Meter(Screen(io.StringIO(), err, {}), total=3, count=lambda: Count(1, 0)):
+    with Meter(Screen(io.StringIO(), err, {}), total=3, count=lambda: JobCounts(1, 0)):
         pass
 
     assert err.getvalue() == ""
@@ -43,9 +44,9 @@ def test_a_terminal_sees_how_far_it_is_and_gets_its_line_back():
     err = Terminal()
     asked = threading.Event()
 
-    def count() -> Count:
+    def count() -> JobCounts:
         asked.set()
-        return Count(2, 1)
+        return JobCounts(2, 1)
 
     screen = Screen(Terminal(), err, {"TERM": "xterm"})
     with Meter(screen, total=4, count=count):
@@ -58,7 +59,7 @@ def test_a_terminal_sees_how_far_it_is_and_gets_its_line_back():
 
 
 def test_a_meter_ends_quietly_where_the_ledger_cannot_be_asked():
-    def count() -> Count:
+    def count() -> JobCounts:
         raise OSError("gone")
 
     with Meter(Screen(io.StringIO(), Terminal(), {}), total=4, count=count):
@@ -95,7 +96,7 @@ def test_a_batch_shows_what_all_its_jobs_wait_for():
         return "loading flux1-dev"
 
     screen = Screen(Terminal(), err, {"TERM": "xterm", "COLUMNS": "120"})
-    with Meter(screen, total=4, count=lambda: Count(0, 0), phase=phase):
+    with Meter(screen, total=4, count=lambda: JobCounts(0, 0), phase=phase):
         assert asked.wait(10)
 
     assert "loading flux1-dev" in err.getvalue()

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from imagen.cli.screen.screen import Screen, clip, table, width_of
+from imagen.cli.screen.screen import Screen
 from imagen.domain.printable import printable
 
 
@@ -27,16 +27,6 @@ def test_emoji_and_line_ends_stay_as_they_are():
     family = "👩\u200d👧\n日本語"
 
     assert printable(family) == family
-
-
-def test_wide_characters_take_two_columns():
-    assert width_of("日本") == 4
-    assert width_of("\033[31mred\033[0m") == 3
-    assert clip("日本語", 5) == "日本…"
-
-
-def test_a_table_aligns_its_columns_and_ends_without_blanks():
-    assert table(("A", "B"), [("日本", ""), ("x", "yy")]) == ["A     B", "日本", "x     yy"]
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

@@ -19,11 +19,11 @@ HOST = "desk"
 @pytest.fixture
 def report(desk: Any, tmp_path: Path) -> Any:
     """A live worker's row; the owner's id is returned."""
-    presences = []
+    locks = []
 
     def report(*folders: Path, role: str = "results", host: str = HOST, number: int = 1) -> str:
         owner = f"{host}:{role}:{number}"
-        presences.append(enter(tmp_path / "owners", owner))
+        locks.append(enter(tmp_path / "owners", owner))
         allowed = [str(folder) for folder in folders] if role == "results" else None
         report_worker(
             desk.ledger, owner, host=host, role=role, queues=[], backends=[], allowed_dirs=allowed
@@ -31,15 +31,15 @@ def report(desk: Any, tmp_path: Path) -> Any:
         return owner
 
     yield report
-    for presence in presences:
-        presence.leave()
+    for lock in locks:
+        lock.leave()
 
 
 @pytest.fixture
 def folders(desk: Any, tmp_path: Path) -> Any:
     def folders(own: list[Path] | None = None) -> DeliveryFolders:
         return delivery_folders(
-            desk.ledger, host=HOST, own=own, within_s=30, presence_folder=tmp_path / "owners"
+            desk.ledger, host=HOST, own=own, within_s=30, lock_folder=tmp_path / "owners"
         )
 
     return folders

@@ -1,4 +1,4 @@
-"""What an image file knows about itself, from its own bytes: ours, or another generator's."""
+"""The view of an image file: what its own bytes say, written by imagen or another generator."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from imagen.images.verify import read_header
 from imagen.output import metadata
 from imagen.output.metadata.foreign import parse_graph, parse_parameters, read_texts
 
-#: Other programs' images may be larger than any of ours; the whole file is read into memory.
+#: Images of other programs may be larger than those of imagen; the file is read into memory.
 _MAX_FILE_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """An image file; ``record`` is empty where the file does not tell how it was made.
+class ImageView:
+    """An image file; ``record`` is empty where the file does not say how it was made.
 
     Attributes:
-        source: who wrote the record: ``imagen``, ``comfyui``, ``a1111`` (the form that many other
-            programs write, too), or "".
-        texts: what ComfyUI's and A1111's texts say, as they stand there, by name.
+        source: the program that wrote the record: ``imagen``, ``comfyui``, ``a1111`` (a form that
+            other programs write, too), or "".
+        texts: the unparsed texts of ComfyUI and A1111, by name.
     """
 
     path: Path
@@ -39,9 +39,23 @@ class Look:
     record: Mapping[str, Any] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """The documented keys."""
+        return {
+            "file": str(self.path),
+            "format": self.format,
+            "width": self.width,
+            "height": self.height,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "source": self.source or None,
+            "record": dict(self.record),
+            "texts": dict(self.texts),
+        }
 
-def look_at(path: Path) -> Look:
-    """What the image at ``path`` knows about itself. No pixel is decoded.
+
+def view_image(path: Path) -> ImageView:
+    """What the image at ``path`` says about itself. No pixel is decoded.
 
     Raises:
         RequestError: it cannot be read, or is not an image, or is cut off.
@@ -53,7 +67,7 @@ def look_at(path: Path) -> Look:
     except BrokenImage as error:
         raise RequestError(f"{path}: {error}", "name a PNG, JPEG or WebP file") from None
     source, record = _record(data, texts)
-    return Look(
+    return ImageView(
         path=path,
         format=info.format,
         width=info.width,

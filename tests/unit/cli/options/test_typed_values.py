@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.cli.options.options import parse_options, parse_seconds, parse_since, parse_timeout
+from imagen.cli.options.typed_values import parse_options, parse_seconds, parse_since, parse_timeout
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
