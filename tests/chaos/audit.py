@@ -20,7 +20,7 @@ from imagen.ledger.store.outgoing_tables import imagen_usage
 from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.output import metadata
 from imagen.queue.broker.routing import KEY_PREFIX
-from imagen.services.leases.reconcile import Reconciler
+from imagen.wiring.parts import make_reconciler
 from tests.processes.environment import Environment
 
 _MOST_NAMED = 5
@@ -53,13 +53,12 @@ class Audit:
 
 def reconcile_once(environment: Environment) -> None:
     """Do now what reconcilers do each minute; files are aged, as they spare those just written."""
-    imagen = environment.imagen()
-    folder = imagen.ledger.artifact_folder
+    folder = environment.ledger.artifact_folder
     if folder is not None and folder.is_dir():
         for path in folder.iterdir():
             old_s = time.time() - 3600
             os.utime(path, (old_s, old_s))
-    reconciler: Reconciler = imagen._reconciler()
+    reconciler = make_reconciler(environment.process(), environment.ledger)
     reconciler.tick()
     reconciler.leave()
 

@@ -184,7 +184,7 @@ def test_a_worker_hears_of_a_cancel_by_an_event_long_before_its_heartbeat(tmp_pa
         worker = environment.start_ready("gpu")
         env = {**environment.variables(), "PATH": os.environ["PATH"]}
         job_id = _run("generate", "a fox", env=env).stdout.strip()
-        ledger = environment.imagen().ledger
+        ledger = environment.ledger
         wait_until(
             lambda: count_states(ledger, EVERYTHING) == {JobState.RUNNING: 1}, what="it is drawn"
         )

@@ -22,8 +22,11 @@ import requests
 
 from imagen.domain.job import Wakeup
 from imagen.ledger.jobs.submit import submit_job
+from imagen.ledger.store.engine import Ledger
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
-from imagen.wiring.bootstrap import Imagen, open_imagen
+from imagen.wiring.parts import opened_ledger, opened_registry, submit_context
+from imagen.wiring.process import Process, open_process
+from imagen.wiring.queue_parts import make_queue_publisher
 from tests.servers.redis_and_postgres import RedisServer
 
 pytestmark = pytest.mark.e2e
@@ -229,32 +232,35 @@ def test_a_failed_job_is_a_failure_in_flower_with_its_reason(office: Office):
 
 
 @pytest.fixture
-def asking(office: Office) -> Iterator[Imagen]:
+def asking(office: Office) -> Iterator[tuple[Process, Ledger]]:
     """This process as one that asks for images."""
-    imagen = open_imagen(None, office.env)
-    yield imagen
-    imagen.close()
+    process = open_process(None, office.env)
+    with opened_ledger(process) as ledger:
+        yield process, ledger
 
 
-def _wake(imagen: Imagen, job_id: str) -> None:
+def _wake(asking: tuple[Process, Ledger], job_id: str) -> None:
     label = "strict 64x64 a-red-fox-in-fresh-snow"
-    imagen.queue_publisher.wake_workers("gpu", [Wakeup(UUID(job_id), label)])
+    make_queue_publisher(*asking).wake_workers("gpu", [Wakeup(UUID(job_id), label)])
 
 
-def _submit_quietly(imagen: Imagen, folder: Path, backend: str) -> str:
+def _submit_quietly(asking: tuple[Process, Ledger], folder: Path, backend: str) -> str:
     """Accept a job without a message for it; its id."""
     ask = RequestInput(
         prompt="a fox", backend=backend, size="64x64", output=str(folder / "quiet.png")
     )
-    context = imagen.submit_context()
-    draft = make_draft(
-        resolve(ask, context, imagen.registry), ask, context, now=datetime.now().astimezone()
-    )
-    submit_job(imagen.ledger, draft)
+    process, ledger = asking
+    context = submit_context(process)
+    with opened_registry(process, ledger) as registry:
+        resolved = resolve(ask, context, registry)
+    draft = make_draft(resolved, ask, context, now=datetime.now().astimezone())
+    submit_job(ledger, draft)
     return str(draft.id)
 
 
-def test_a_wakeup_too_many_leaves_a_failure_in_flower_a_failure(office: Office, asking: Imagen):
+def test_a_wakeup_too_many_leaves_a_failure_in_flower_a_failure(
+    office: Office, asking: tuple[Process, Ledger]
+):
     before = office.task("strict")
 
     _wake(asking, office.jobs["strict"])
@@ -274,7 +280,7 @@ def test_a_wakeup_too_many_leaves_a_failure_in_flower_a_failure(office: Office, 
 
 
 def test_a_wakeup_that_draws_another_job_tells_the_end_under_that_jobs_id(
-    office: Office, asking: Imagen
+    office: Office, asking: tuple[Process, Ledger]
 ):
     before = office.task("strict")
     other = _submit_quietly(asking, office.folder, "mock")

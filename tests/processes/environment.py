@@ -6,8 +6,10 @@ import json
 import os
 import signal
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,10 +22,13 @@ from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import upgrade
 from imagen.queue.broker.routing import KEY_PREFIX
+from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.services.submit.prompt_file import PromptLine
 from imagen.services.submit.resolve import RequestInput
 from imagen.services.submit.submit_batch import BatchIdentity, BatchRun, SubmittedBatch
-from imagen.wiring.bootstrap import Imagen, open_imagen
+from imagen.wiring.parts import opened_ledger, opened_registry, submit_context, unchecked_ledger
+from imagen.wiring.process import Process, open_process
+from imagen.wiring.queue_parts import make_queue_publisher
 from tests.processes.fork_server import ForkServer
 from tests.processes.forked_worker import DIE_AT, SKEW_S
 from tests.processes.kill_points import KillPoint
@@ -73,7 +78,8 @@ class Environment:
     secrets: Mapping[str, str] = field(default_factory=dict)
     processes: list[WorkerProcess] = field(default_factory=list)
     submitted: int = 0
-    _opened: dict[str, Imagen] = field(default_factory=dict)
+    _own: dict[str, Process] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
     _fork_server: ForkServer = field(default_factory=lambda: ForkServer(ROOT))
 
     def __enter__(self) -> Self:
@@ -82,9 +88,8 @@ class Environment:
         self._write_config(self.config_path, self.backends)
         for host, backends in self.backends_of.items():
             self._write_config(self.folder / f"{host}.yaml", backends)
-        ledger = self.imagen().open_ledger()
-        upgrade(ledger)
-        ledger.close()
+        with unchecked_ledger(self.process()) as ledger:
+            upgrade(ledger)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,8 +97,7 @@ class Environment:
             if worker.is_alive:
                 worker.kill()
         self._fork_server.close()
-        for imagen in self._opened.values():
-            imagen.close()
+        self._stack.close()
 
     @property
     def output(self) -> Path:
@@ -134,15 +138,19 @@ class Environment:
             **self.secrets,
         }
 
-    def imagen(self, host: str = HOST) -> Imagen:
+    def process(self, host: str = HOST) -> Process:
         """This process as one of ``host``."""
-        if host not in self._opened:
-            self._opened[host] = open_imagen(None, self.variables(host))
-        return self._opened[host]
+        if host not in self._own:
+            self._own[host] = open_process(None, self.variables(host))
+        return self._own[host]
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
-        return self.imagen().ledger
+        return self._stack.enter_context(opened_ledger(self.process()))
+
+    @cached_property
+    def publisher(self) -> CeleryPublisher:
+        return make_queue_publisher(self.process(), self.ledger)
 
     # Workers.
 
@@ -199,20 +207,17 @@ class Environment:
 
         All get the same seed where one is given.
         """
-        imagen = self.imagen(host)
-        run = BatchRun(
-            imagen.ledger,
-            imagen.submit_context(),
-            imagen.registry,
-            RequestInput(prompt="", backend=backend, size=size, seed=seed),
-            datetime.now().astimezone(),
-        )
+        process = self.process(host)
+        request = RequestInput(prompt="", backend=backend, size=size, seed=seed)
+        now = datetime.now().astimezone()
         lines = []
         for prompt in prompts:
             self.submitted += 1
             lines.append(PromptLine(self.submitted, self.submitted, prompt))
         key = f"name:{name or f'batch {self.submitted}'}"
-        return run.submit(lines, BatchIdentity(key, name or "chaos"))
+        with opened_registry(process, self.ledger) as registry:
+            run = BatchRun(self.ledger, submit_context(process), registry, request, now)
+            return run.submit(lines, BatchIdentity(key, name or "chaos"))
 
     def states(self) -> dict[JobState, int]:
         """How many jobs are in each state; states without jobs are left out."""

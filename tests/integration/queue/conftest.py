@@ -13,11 +13,15 @@ import pytest
 import redis
 
 from imagen.domain.job import Job, JobState
+from imagen.domain.scope import Scope
 from imagen.errors import LedgerUnavailable
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.queries.jobs import get_job
+from imagen.services.draw.job_listener import JobListener
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.services.submit.wakeups import wakeup_for
+from imagen.wiring.executors import queue_executor
+from imagen.wiring.parts import held_lock, opened_registry, submit_context
 from tests.processes.environment import Environment
 from tests.waiting import wait_until
 
@@ -40,19 +44,28 @@ class QueueEnvironment(Environment):
 
     def submit_one(self, prompt: str = "a fox", *, backend: str = "", wake: bool = True) -> UUID:
         """Accept one interactive job, as ``imagen generate`` does."""
-        imagen = self.imagen()
+        process = self.process()
         request = RequestInput(prompt=prompt, backend=backend, size="64x64")
-        resolved = resolve(request, imagen.submit_context(), imagen.registry)
-        draft = make_draft(
-            resolved, request, imagen.submit_context(), now=datetime.now().astimezone()
-        )
-        submit_job(imagen.ledger, draft)
+        context = submit_context(process)
+        with opened_registry(process, self.ledger) as registry:
+            resolved = resolve(request, context, registry)
+        draft = make_draft(resolved, request, context, now=datetime.now().astimezone())
+        submit_job(self.ledger, draft)
         if wake:
-            imagen.queue_publisher.wake_workers(draft.queue, [wakeup_for(draft)])
+            self.publisher.wake_workers(draft.queue, [wakeup_for(draft)])
         return draft.id
 
+    def wait(self, scope: Scope, *, timeout_s: float, listener: JobListener | None = None) -> bool:
+        """Wait for jobs while workers draw them, as a command does."""
+        process = self.process()
+        with (
+            held_lock(process, outbox=self.ledger) as lock,
+            queue_executor(process, self.ledger, lock, listener=listener) as executor,
+        ):
+            return executor.run(scope, timeout_s=timeout_s)
+
     def job(self, job_id: UUID) -> Job:
-        job = get_job(self.imagen().ledger, job_id)
+        job = get_job(self.ledger, job_id)
         assert job is not None
         return job
 

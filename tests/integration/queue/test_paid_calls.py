@@ -18,15 +18,15 @@ LEASE_S = 30.0
 def held_run(make_environment, clock):
     """A job that this process holds, as its backend sees it, and the clock it goes by."""
     environment = make_environment()
-    imagen = environment.imagen()
+    ledger = environment.ledger
     environment.submit(["a fox"])
-    heartbeat = Heartbeat(imagen.ledger, "me", LEASE_S, LEASE_S / 3, clock)
-    claim = claim_job(imagen.ledger, Claimant("me", ["gpu"], LEASE_S))
+    heartbeat = Heartbeat(ledger, "me", LEASE_S, LEASE_S / 3, clock)
+    claim = claim_job(ledger, Claimant("me", ["gpu"], LEASE_S))
     with heartbeat.holding([claim], claimed_at_s=clock.boottime_s()) as [lease]:
         yield (
-            LedgerRun(imagen.ledger, lease, heartbeat, imagen.queue_publisher, clock),
+            LedgerRun(ledger, lease, heartbeat, environment.publisher, clock),
             clock,
-            imagen.ledger,
+            ledger,
         )
 
 

@@ -86,7 +86,7 @@ def test_a_worker_whose_messages_are_of_another_ledger_does_not_start(
     environment, make_environment, capsys
 ):
     other: Environment = make_environment()
-    elsewhere = other.imagen().queue_publisher
+    elsewhere = other.publisher
     publisher = CeleryPublisher(
         make_app(environment.redis_url),
         connect(environment.redis_url),

@@ -48,7 +48,7 @@ def test_a_waiting_command_delivers_its_own_job_where_no_results_worker_runs(mak
     environment.start_ready("gpu")
     job_id = environment.submit_one()
 
-    is_done = environment.imagen().queue_executor().run(Scope(job_ids=(job_id,)), timeout_s=30)
+    is_done = environment.wait(Scope(job_ids=(job_id,)), timeout_s=30)
 
     assert is_done
     assert Path(environment.job(job_id).output_path).exists()
@@ -61,11 +61,7 @@ def test_a_waiting_command_leaves_delivery_to_the_results_worker_of_its_host(mak
     ears = Ears()
     job_id = environment.submit_one()
 
-    is_done = (
-        environment.imagen()
-        .queue_executor(listener=ears)
-        .run(Scope(job_ids=(job_id,)), timeout_s=30)
-    )
+    is_done = environment.wait(Scope(job_ids=(job_id,)), timeout_s=30, listener=ears)
 
     assert is_done
     assert Path(environment.job(job_id).output_path).exists()
@@ -77,11 +73,7 @@ def test_a_wait_says_which_worker_is_missing_and_gives_up_in_time(make_environme
     ears = Ears()
     job_id = environment.submit_one()
 
-    is_done = (
-        environment.imagen()
-        .queue_executor(listener=ears)
-        .run(Scope(job_ids=(job_id,)), timeout_s=6)
-    )
+    is_done = environment.wait(Scope(job_ids=(job_id,)), timeout_s=6, listener=ears)
 
     assert not is_done
     assert ears.missing == ["gpu"]
@@ -94,10 +86,9 @@ def test_a_wait_ends_although_redis_was_down_when_the_image_came(make_environmen
     )
     environment.start_ready("gpu")
     job_id = environment.submit_one()
-    executor = environment.imagen().queue_executor()
     answers: list[bool] = []
     waiting = threading.Thread(
-        target=lambda: answers.append(executor.run(Scope(job_ids=(job_id,)), timeout_s=40))
+        target=lambda: answers.append(environment.wait(Scope(job_ids=(job_id,)), timeout_s=40))
     )
     waiting.start()
     environment.wait_for(job_id, JobState.RUNNING)
@@ -156,7 +147,7 @@ def test_a_long_wait_stays_in_the_row_and_out_of_every_workers_memory(make_envir
 def test_a_retry_is_seen_as_one_by_whoever_listens_to_celery(make_environment, tmp_path):
     shaky = {"type": "mock", "fail_first": 1, "state_dir": str(tmp_path / "tries")}
     environment = make_environment(backends={"shaky": shaky})
-    app = environment.imagen().queue_publisher.app
+    app = environment.publisher.app
     seen: list[dict[str, Any]] = []
     stop = threading.Event()
 
@@ -221,7 +212,7 @@ def test_a_batch_hears_the_progress_of_its_running_jobs_and_nothing_else_of_them
     ears = Ears()
     submitted = environment.submit(["a fox", "an owl", "a hare"])
 
-    is_done = environment.imagen().queue_executor(listener=ears).run(submitted.scope, timeout_s=60)
+    is_done = environment.wait(submitted.scope, timeout_s=60, listener=ears)
 
     assert is_done
     heard = [each for each in ears.events if isinstance(each, dict)]

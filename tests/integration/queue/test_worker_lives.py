@@ -167,7 +167,7 @@ def test_a_host_without_a_results_worker_piles_up_no_messages(make_environment):
         # As if two seconds had gone by a hundred times.
         for _ in range(100):
             client.delete(f"imagen:drain.{HOST}")
-            environment.imagen().queue_publisher.wake_results(HOST)
+            environment.publisher.wake_results(HOST)
 
     assert environment.count_messages(f"results.{HOST}") <= 10
 
