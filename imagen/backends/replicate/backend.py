@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import BaseModel
 
 from imagen.backends.adapter import AdapterContext
 from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.predictions import Prediction
 from imagen.backends.replicate.api.rate_gate import RateGate, Tick
 from imagen.backends.replicate.health import check_health
-from imagen.backends.replicate.models.known_models import DEFAULT_TIMEOUT_S, ModelSpec
+from imagen.backends.replicate.models.model_spec import DEFAULT_TIMEOUT_S, ModelSpec
 from imagen.backends.replicate.models.prices import derive_cost, estimate_cost, price_of
 from imagen.backends.replicate.models.request_plan import (
     RequestPlan,
@@ -20,40 +22,18 @@ from imagen.backends.replicate.models.request_plan import (
 )
 from imagen.backends.replicate.models.secret_inputs import SecretInputs
 from imagen.backends.replicate.models.spec_lookup import SpecLookup
-from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed
-from imagen.backends.replicate.purchase.create import PredictionCreator
-from imagen.backends.replicate.purchase.download import (
-    Downloader,
-    DownloadFailed,
-    OutputUnusable,
-    output_urls,
-)
-from imagen.backends.replicate.purchase.find_lost import CreateCall
-from imagen.backends.replicate.purchase.follow import (
-    Deadlines,
-    FollowedPrediction,
-    PredictionFollower,
-)
-from imagen.backends.replicate.purchase.outcome import details_of, require_success, why_no_url
+from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed, cancel_prediction
+from imagen.backends.replicate.purchase.list_search import CreateCall
+from imagen.backends.replicate.purchase.outcome import details_of
+from imagen.backends.replicate.purchase.purchase import Purchases
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health, Work
 from imagen.domain.job import AttemptState
-from imagen.domain.protocols import Run
+from imagen.domain.protocols import Backend, Run
 from imagen.domain.request import ImageRequest
-from imagen.errors import (
-    BackendUnavailable,
-    JobCanceled,
-    OutcomeUnknown,
-    OutputRefused,
-    RateLimited,
-)
-from imagen.http.deadline import boottime_s
+from imagen.errors import BackendUnavailable, ConfigError, OutcomeUnknown, RateLimited
 
-# On top of both deadlines, so that Replicate's own cancel never comes before ours.
-_CANCEL_RESERVE_S = 60.0
-_FETCH_AGAIN_S = 15.0
-_CANCEL_AGAIN_S = 10.0
 _LOOK_AGAIN_S = 15.0
 
 
@@ -72,37 +52,26 @@ class ReplicateBackend:
         self._client = Client(settings, context.env)
         gate = RateGate(self._client, context.limiter, settings)
         self._specs = SpecLookup(self._client, gate, settings, name=name)
-        known = self._specs.known()
-        self._deadlines = Deadlines(
-            start_s=settings.start_timeout_s,
-            run_s=settings.timeout_s or (known.timeout_s if known else DEFAULT_TIMEOUT_S),
-        )
-        # The safety net for predictions that nobody watches any more.
-        self._cancel_after_s = sum(
-            (self._deadlines.start_s, self._deadlines.run_s, _CANCEL_RESERVE_S)
-        )
-        self._watcher = PredictionFollower(
-            self._client, gate, settings, name=name, durations=context.durations
-        )
-        self._buyer = PredictionCreator(
+        known = self._specs.known
+        self._purchases = Purchases(
             self._client,
             gate,
             settings,
             name=name,
+            run_timeout_s=settings.timeout_s or (known.timeout_s if known else DEFAULT_TIMEOUT_S),
             attempts=context.attempts,
-            cancel_after_s=self._cancel_after_s,
+            durations=context.durations,
         )
-        self._downloader = Downloader(settings)
         self._closing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<ReplicateBackend {self.name!r} {self._settings.model}>"
 
     def fit(self, request: ImageRequest) -> Fitted:
-        spec = self._specs.known()
+        spec = self._specs.known
         self._secrets.refuse_as_options(request.options, spec)
         if spec is None:
-            # The model's own schema is not here yet, and asking for it is not for submission.
+            # The inputs of this model are not known before a worker asks Replicate for them.
             require_safe_seed(request.seed)
             steps = request.steps if request.steps is not None else self._settings.default_steps
             return Fitted(replace(request, steps=steps))
@@ -124,23 +93,24 @@ class ReplicateBackend:
         spec = self._spec(run, tick)
         self._secrets.refuse_as_options(request.options, spec)
         plan = self._plan(request, spec)
-        followed = self._followed(plan, run, tick)
         drawn = plan.request
-        work = Work(self._settings.model, drawn.steps, drawn.width, drawn.height)
-        try:
-            prediction = self._watcher.wait(followed, self._deadlines, work=work, tick=tick)
-        except JobCanceled:
-            self._stop(followed, run)
-            raise
-        require_success(
-            prediction,
-            self._which(prediction),
-            private=self._private(plan),
-            cancel_after_s=self._cancel_after_s - _CANCEL_RESERVE_S,
+        prediction, data = self._purchases.buy(
+            self._create_call(plan),
+            run,
+            tick,
+            work=Work(self._settings.model, drawn.steps, drawn.width, drawn.height),
+            bill=lambda prediction: self._bill(prediction, plan),
         )
-        run.billed(self._bill(prediction, plan))
-        # No tick from here on: a cancel must not throw away what is paid for and in hand.
-        return self._drawn(plan, prediction, self._fetch_image(followed, prediction, tick))
+        return Drawn(
+            data=data,
+            model=self._settings.model,
+            seed=drawn.seed if "seed" in plan.inputs else None,
+            steps=drawn.steps,
+            cost=self._bill(prediction, plan).cost,
+            details=details_of(prediction, {**plan.inputs, **self._secrets.shown}),
+            warnings=plan.warnings,
+            negative=drawn.negative,
+        )
 
     def check(self) -> Health:
         if self._secrets.missing:
@@ -150,7 +120,7 @@ class ReplicateBackend:
 
     def cancel(self, external_id: str) -> Bill | None:
         try:
-            ended = self._watcher.cancel(external_id)
+            ended = cancel_prediction(self._client, external_id)
         except CancelUnconfirmed as exc:
             raise BackendUnavailable(
                 f"the cancel of prediction {external_id} of backend {self.name!r}"
@@ -167,20 +137,20 @@ class ReplicateBackend:
     def close(self) -> None:
         with self._closing:
             self._client.close()
-            self._downloader.close()
+            self._purchases.close()
 
     def _spec(self, run: Run, tick: Tick) -> ModelSpec:
-        """The model's spec, which Replicate is asked for where the table has none.
+        """The model's spec, read from Replicate where the table has none.
 
         Raises:
-            OutcomeUnknown: it cannot be asked now, and an earlier worker may have sent the call.
+            OutcomeUnknown: it cannot be read now, and an earlier worker may have sent the call.
         """
         try:
             return self._specs.get(tick)
         except BackendUnavailable as exc:
             if run.previous is None or run.previous.state is AttemptState.STARTED:
                 raise
-            # "Nothing was begun" is true of this run only: taken at its word, it would begin anew.
+            # Passed on, the error would say that nothing was sent, and the job would be drawn anew.
             wait_s = exc.retry_after_s if isinstance(exc, RateLimited) else 0.0
             raise OutcomeUnknown(
                 f"an earlier call may have been paid for, and cannot be looked for: {exc.message}",
@@ -198,88 +168,29 @@ class ReplicateBackend:
             secret=self._settings.input_env,
         )
 
-    def _order(self, plan: RequestPlan) -> CreateCall:
-        settings = self._settings
-        path = f"/models/{settings.owner_and_name}/predictions"
-        secrets = self._secrets.values(backend=self.name)
-        body: dict[str, Any] = {"input": {**plan.inputs, **secrets}}
-        if settings.version:
-            path, body = "/predictions", {**body, "version": settings.model}
+    def _create_call(self, plan: RequestPlan) -> CreateCall:
+        settings, request = self._settings, plan.request
+
+        def make_body() -> dict[str, Any]:
+            inputs = {**plan.inputs, **self._secrets.values(backend=self.name)}
+            version = {"version": settings.model} if settings.version else {}
+            return {"input": inputs, **version}
+
+        by_name = f"/models/{settings.owner_and_name}/predictions"
         return CreateCall(
-            path=path,
-            body=body,
+            path="/predictions" if settings.version else by_name,
+            make_body=make_body,
             model=settings.owner_and_name,
             version=settings.version,
             inputs=plan.inputs,
-            private=self._private(plan),
+            private=(
+                *(request.prompt, request.styled_prompt, request.negative),
+                *self._secrets.held,
+            ),
         )
 
-    def _private(self, plan: RequestPlan) -> tuple[str, ...]:
-        """What no message may quote, whoever says it."""
-        request = plan.request
-        return (request.prompt, request.styled_prompt, request.negative, *self._secrets.held)
-
-    def _followed(self, plan: RequestPlan, run: Run, tick: Tick) -> FollowedPrediction:
-        """The attempt's prediction, its id committed: an earlier worker's, found, or created."""
-        previous = run.previous
-        if previous is not None and previous.external_id:
-            # An age that is not told is taken as none: an unknown id is waited for the longest.
-            return FollowedPrediction(
-                previous.external_id, boottime_s() - (previous.intent_age_s or 0.0)
-            )
-        prediction = self._buyer.obtain(self._order(plan), run, tick)
-        return FollowedPrediction(prediction.id, boottime_s(), prediction)
-
-    def _stop(self, followed: FollowedPrediction, run: Run) -> None:
-        """Cancel on the job's behalf; one that had succeeded before is paid for, and on record.
-
-        Raises:
-            OutcomeUnknown: it may go on, so it is not called canceled.
-        """
-        try:
-            ended = self._watcher.cancel(followed.id, is_new=followed.is_new)
-        except CancelUnconfirmed as exc:
-            raise OutcomeUnknown(
-                f"the cancel of prediction {followed.id} of {self._settings.model}"
-                f" is not confirmed: {exc}",
-                "it may go on and cost; it is canceled again",
-                _CANCEL_AGAIN_S,
-            ) from None
-        if ended is not None and ended.status == "succeeded":
-            run.billed(self._bill(ended))
-
-    def _fetch_image(
-        self, followed: FollowedPrediction, prediction: Prediction, tick: Tick
-    ) -> bytes:
-        """The image's bytes. Fresh URLs are asked for once when the first ones fail."""
-        try:
-            return self._fetch_output(prediction, tick)
-        except DownloadFailed:
-            prediction = self._watcher.fetch(followed, tick)
-        try:
-            return self._fetch_output(prediction, tick)
-        except DownloadFailed as exc:
-            raise OutcomeUnknown(
-                f"{self._which(prediction)} is drawn, but: {exc}",
-                "it is not drawn again, but fetched by its id within the hour",
-                _FETCH_AGAIN_S,
-            ) from None
-
-    def _fetch_output(self, prediction: Prediction, tick: Tick) -> bytes:
-        which = self._which(prediction)
-        urls = output_urls(prediction.output)
-        if not urls:
-            raise why_no_url(prediction, which)
-        try:
-            return self._downloader.fetch(urls[0], tick)[0]
-        except OutputUnusable as exc:
-            raise OutputRefused(
-                f"{which} is drawn, but its output cannot be taken: {exc}",
-                exc.hint or "it is paid for; imagen jobs retry only fetches it again",
-            ) from None
-
     def _bill(self, prediction: Prediction, plan: RequestPlan | None = None) -> Bill:
-        """What a prediction that succeeded costs; without a plan by what it tells of itself."""
+        """What a prediction that succeeded costs; without a plan, by what it says of itself."""
         inputs = (plan.inputs if plan else prediction.inputs) or {}
         estimated = UNKNOWN_COST
         if plan is not None:
@@ -293,18 +204,23 @@ class ReplicateBackend:
             steps=plan.request.steps if plan else None,
         )
 
-    def _which(self, prediction: Prediction) -> str:
-        return f"prediction {prediction.id} of {self._settings.model}"
 
-    def _drawn(self, plan: RequestPlan, prediction: Prediction, data: bytes) -> Drawn:
-        request = plan.request
-        return Drawn(
-            data=data,
-            model=self._settings.model,
-            seed=request.seed if "seed" in plan.inputs else None,
-            steps=request.steps,
-            cost=self._bill(prediction, plan).cost,
-            details=details_of(prediction, {**plan.inputs, **self._secrets.shown}),
-            warnings=plan.warnings,
-            negative=request.negative,
-        )
+@dataclass(frozen=True)
+class ReplicateAdapter:
+    """See ``imagen.backends.adapter.Adapter``."""
+
+    default_queue: str = "cloud"
+    settings_type: type[BaseModel] = ReplicateSettings
+
+    def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
+        """The backend called ``name``; no I/O.
+
+        Raises:
+            ConfigError: the model is known not to take the settings' steps or inputs.
+        """
+        if not isinstance(settings, ReplicateSettings):
+            raise ConfigError(f"backend {name!r}: these are not settings of type replicate")
+        return ReplicateBackend(name, settings, context)
+
+
+adapter = ReplicateAdapter()

@@ -1,1 +1,1 @@
-"""Replicate's HTTP API: calls, answers, downloads."""
+"""Replicate's HTTP API: calls, their limits, and what its answers mean."""

@@ -1,7 +1,7 @@
-"""Replicate's HTTP API, one call at a time: nothing is retried here, and nothing is redirected.
+"""One call to Replicate's HTTP API; no call is repeated here, and no redirect is followed.
 
-The token is read from the environment for each call, put into the header of a call to
-``base_url``, and kept nowhere else: not in a session, an attribute or a message.
+The token is read from the environment for each call and stands in the header of a call to
+``base_url`` only: never in a session, an attribute or a message.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from imagen.http.exchange import Limits, Unanswered, exchange
 from imagen.http.reading import read_http_date, read_json
 from imagen.http.session import new_session
 
-# An answer may carry an image as a data URL; anything larger is no answer of this API.
+# An answer may carry an image as a data URL; a larger one is refused.
 _MAX_ANSWER_BYTES = 96 * 1024 * 1024
 _HOSTS = 4
 _CONNECTIONS = 64
 _CONNECT_TIMEOUT_S = 10.0
-# No visible space and no line break: requests would repeat a bad header's value in its error.
+# Without spaces and line breaks: the error of requests for a bad header quotes its value.
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
-    """A whole answer: ``body`` is the parsed JSON, or None where it was none."""
+    """A whole answer: ``body`` is the parsed JSON, None where the answer is not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class ApiAnswer:
 
 
 class Client:
-    """Calls to one account. Threads share it; each call blocks at most its ``timeout_s``."""
+    """Calls with one account's token. Threads share it; a call blocks for its ``timeout_s``."""
 
     def __init__(self, settings: ReplicateSettings, env: Mapping[str, str]) -> None:
         self._settings = settings
@@ -57,15 +57,15 @@ class Client:
         self._clock_ahead_s: float | None = None
 
     @property
-    def place(self) -> str:
-        """Where predictions live: ids are unique below it, whichever token is used."""
+    def server(self) -> str:
+        """The server whose prediction ids are unique, whichever token is used."""
         return self._settings.base_url
 
     def token(self) -> str:
         """The API token.
 
         Raises:
-            CredentialError: the variable is unset, empty, or holds what no header can carry.
+            CredentialError: the variable is unset or empty, or no HTTP header can hold its value.
         """
         name = self._settings.api_token_env
         token = self._env.get(name, "").strip()
@@ -83,8 +83,8 @@ class Client:
         """The answer to a GET below ``/v1``, whatever its status.
 
         Raises:
-            Unanswered: none came in time.
-            CredentialError: there is no token.
+            Unanswered: no whole answer came in time.
+            CredentialError: there is no usable token.
         """
         return self._call("GET", path, params=params, timeout_s=timeout_s)
 
@@ -97,21 +97,21 @@ class Client:
         send_by_s: float = math.inf,
         headers: Mapping[str, str] | None = None,
     ) -> ApiAnswer:
-        """The answer to a POST below ``/v1``; as ``get``. ``body`` None sends none at all.
+        """The answer to a POST below ``/v1``; raises as ``get``. None as ``body`` sends no body.
 
-        ``send_by_s`` is on ``boottime_s``'s clock: past it the body is not handed out any more,
-        so a process that was stopped on its way here sends nothing when it wakes up.
+        ``send_by_s`` is a time of ``boottime_s``. After it no byte of the body is sent, so a
+        process that was suspended before it sent the body sends nothing when it resumes.
         """
         if boottime_s() > send_by_s:
             raise _too_late()
         if body is None:
             return self._call("POST", path, headers=headers, timeout_s=timeout_s)
-        data = _Body(json.dumps(body).encode(), send_by_s=send_by_s)
+        data = _TimedBody(json.dumps(body).encode(), send_by_s=send_by_s)
         headers = {"Content-Type": "application/json", **(headers or {})}
         return self._call("POST", path, data=data, headers=headers, timeout_s=timeout_s)
 
     def server_now(self) -> datetime:
-        """The provider's time: this host's clock, corrected by the last answer's ``Date``."""
+        """Replicate's time: this host's clock, corrected by the ``Date`` of the last answer."""
         return datetime.now(UTC) + timedelta(seconds=self._clock_ahead_s or 0.0)
 
     @property
@@ -128,11 +128,10 @@ class Client:
         *,
         timeout_s: float,
         params: Mapping[str, str] | None = None,
-        data: _Body | None = None,
+        data: _TimedBody | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ApiAnswer:
         token = self.token()
-        auth = _Bearer(token)
         limits = Limits(min(_CONNECT_TIMEOUT_S, timeout_s / 2), timeout_s, timeout_s)
         try:
             answer = exchange(
@@ -144,16 +143,16 @@ class Client:
                 params=params,
                 data=data,
                 headers=headers,
-                auth=auth,
+                auth=_Bearer(token),
             )
-        except _Late:
+        except _SendDeadlinePassed:
             raise _too_late() from None
         except Unanswered as exc:
             # Headers without the body create nothing.
-            was_sent = data.was_handed_out if data else True
+            was_sent = data.was_read if data else True
             raise Unanswered(exc.reason, was_sent=was_sent) from None
         self._note_time(answer.headers)
-        # Answers are quoted in messages: one that repeats the token must not show it.
+        # Messages quote answers, and an answer may quote the token.
         raw = answer.raw.replace(token.encode(), b"[token]")
         return ApiAnswer(answer.status, answer.headers, read_json(raw))
 
@@ -164,7 +163,7 @@ class Client:
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Signs one request. Being given at all, it also keeps ``~/.netrc`` out of it."""
+    """Adds the token to one request; requests reads ``~/.netrc`` only without such an object."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -178,30 +177,30 @@ def _too_late() -> Unanswered:
     return Unanswered("the call came too late to be sent", was_sent=False)
 
 
-class _Late(Exception):
-    """The moment to send had passed."""
+class _SendDeadlinePassed(Exception):
+    """The body was asked for after ``send_by_s``."""
 
 
-class _Body:
-    """A request body that knows whether it was asked for: headers alone create nothing."""
+class _TimedBody:
+    """A request body that is handed out until ``send_by_s`` only, and knows whether it was."""
 
     def __init__(self, data: bytes, *, send_by_s: float) -> None:
         self._data = data
         self._rest = data
         self._send_by_s = send_by_s
-        self.was_handed_out = False
+        self.was_read = False
 
     def __len__(self) -> int:
         return len(self._data)
 
-    # Only for requests to see a stream in it; urllib3 uses ``read``.
+    # requests takes an object with ``__iter__`` for a stream; urllib3 then calls ``read``.
     def __iter__(self) -> Iterator[bytes]:
         yield self.read()
 
     def read(self, size: int = -1) -> bytes:
-        if not self.was_handed_out and boottime_s() > self._send_by_s:
-            raise _Late
-        self.was_handed_out = True
+        if not self.was_read and boottime_s() > self._send_by_s:
+            raise _SendDeadlinePassed
+        self.was_read = True
         size = len(self._rest) if size < 0 else size
         piece, self._rest = self._rest[:size], self._rest[size:]
         return piece

@@ -1,4 +1,4 @@
-"""A prediction as Replicate tells it, read leniently: its own documents disagree about it."""
+"""A prediction in Replicate's answers, read leniently, as Replicate's documents disagree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from imagen.http.reading import read_iso_time
 
 #: Source: the OpenAPI document and replicate.com/docs/topics/predictions/lifecycle (read
-#: 2026-11). Any other status counts as unfinished, under the deadline.
+#: 2026-11). Any other status counts as unfinished; the deadline ends it.
 TERMINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
 _WORD = re.compile(r"[A-Za-z0-9][\w.:-]{0,127}", re.ASCII)
 _LARGEST_NUMBER = 2**53
@@ -20,7 +20,7 @@ _LARGEST_NUMBER = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One prediction. Times are the provider's; ``inputs`` is None where it is not told."""
+    """One prediction. Times are Replicate's; ``inputs`` is None where the answer has none."""
 
     id: str
     status: str
@@ -41,14 +41,14 @@ class Prediction:
 
     @property
     def took_s(self) -> float | None:
-        """Seconds from creation to completion, by the provider's clock."""
+        """Seconds from creation to completion, by Replicate's clock."""
         if self.created_at is None or self.completed_at is None:
             return None
         return (self.completed_at - self.created_at).total_seconds()
 
 
 def read_prediction(body: Any) -> Prediction | None:
-    """The prediction in an answer's body, or None where there is none that can be read."""
+    """The prediction in an answer's body; None where there is no readable one."""
     if not isinstance(body, Mapping) or not _is_word(body.get("id")):
         return None
     inputs, error = body.get("input"), body.get("error")
@@ -69,7 +69,7 @@ def read_prediction(body: Any) -> Prediction | None:
 
 
 def _is_word(value: Any) -> bool:
-    """Whether it can be an id: ids stand in paths and in the ledger, and so in both as they are."""
+    """Whether the value can stand in a URL path and in the ledger without any quoting."""
     return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
@@ -78,7 +78,7 @@ def _word(value: Any) -> str:
 
 
 def _numbers(metrics: Any) -> Mapping[str, Any]:
-    """The metrics that are numbers: they are kept in the ledger and in the image."""
+    """The metrics that are plausible numbers; they are stored in the ledger and the image."""
     if not isinstance(metrics, Mapping):
         return {}
     return {
@@ -113,7 +113,7 @@ _TRANSIENT = re.compile(
 
 
 def classify_failure(error: str) -> FailureKind:
-    """What the text of a failed prediction means; one without a text is worth another try."""
+    """What the text of a failed prediction means; one without a text counts as transient."""
     if _MODERATION.search(error):
         return FailureKind.MODERATION
     if not error.strip() or _TRANSIENT.search(error):

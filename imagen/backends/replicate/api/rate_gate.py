@@ -1,4 +1,4 @@
-"""Waiting that stays awake: for time to pass, and for a turn under the shared rate limit."""
+"""Waits that call a tick every second: for time to pass, and for the shared rate limit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from imagen.errors import RateLimited
 from imagen.http.deadline import boottime_s
 
 CallKind = Literal["create", "call", "poll"]
-#: Called at least once a second while something waits; raises to end the wait.
+#: Called at least once a second during each wait; raises to end the wait.
 Tick = Callable[[], None]
 
 _TICK_S = 1.0
-# So that a minute's budget is not spent in its first second. Twice the average rate leaves room
-# for bursts, which Replicate allows.
+# The limit per second is twice the average of the limit per minute: bursts, which Replicate
+# allows, go through, but a minute's calls are not all made in its first second.
 _SMOOTHING = 2
-# Polls leave the rest of an account's calls to creating, looking up and canceling.
+# The share of an account's calls that polls may use; the rest is for creates, lists and cancels.
 _POLL_SHARE = 0.8
 
 
 def pause(seconds: float, tick: Tick) -> None:
-    """Sleep, with a tick at the start of every second of it."""
+    """Sleep, and call ``tick`` at the start of every second of it."""
     ends_s = boottime_s() + seconds
     while (left_s := ends_s - boottime_s()) > 0:
         tick()
@@ -34,7 +34,7 @@ def pause(seconds: float, tick: Tick) -> None:
 
 
 class RateGate:
-    """The way out to Replicate: every call passes it, so that a 429 stays the exception."""
+    """Waits until a call fits the account's rate limits, which all workers share."""
 
     def __init__(self, client: Client, limiter: Limiter, settings: ReplicateSettings) -> None:
         self._client = client
@@ -52,11 +52,11 @@ class RateGate:
 
         Raises:
             RateLimited: it would not fit within ``patience_s``.
-            CredentialError: there is no token.
+            CredentialError: there is no usable token.
         """
         gives_up_s = boottime_s() + self._patience_s
         if kind == "create":
-            # Read again after each pause: another thread may have been told to wait longer.
+            # Read again after each pause: a 429 to another thread may have made the wait longer.
             while (held_s := self._creates_held_until_s - boottime_s()) > 0:
                 if boottime_s() + held_s > gives_up_s:
                     raise RateLimited("Replicate asked this account to wait", "", held_s)
@@ -66,10 +66,10 @@ class RateGate:
             self._wait_for_turn("call", gives_up_s, tick)
 
     def hold_creates(self, seconds: float) -> None:
-        """Replicate said 429 to one create call: the others of this process wait as well.
+        """Keep this process's create calls back, because one of them was answered with a 429.
 
-        Not for longer than ``patience_s``, where each asks for itself: such a wait may be a
-        mistake, and one answer must not put off every job of the account.
+        A wait longer than ``patience_s`` is ignored: it may be a mistake, and one answer must not
+        delay every job of the account.
         """
         if seconds <= self._patience_s:
             held_until_s = boottime_s() + seconds
@@ -89,7 +89,7 @@ class RateGate:
     def _key(self, kind: CallKind) -> str:
         # Limits are per account. A hash of the token tells accounts apart without showing it.
         account = hashlib.sha256(self._client.token().encode()).hexdigest()[:12]
-        return f"replicate:{self._client.place}:{account}:{kind}"
+        return f"replicate:{self._client.server}:{account}:{kind}"
 
 
 def _limits(per_minute: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What an answer that is not a yes means: Replicate's statuses as imagen's errors."""
+"""Replicate's error answers as imagen's errors."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _RESETS_IN = re.compile(r"resets in\s*~?\s*([0-9]+(?:\.[0-9]+)?)\s*s", re.IGNORE
 
 
 def is_unclear(answer: ApiAnswer) -> bool:
-    """The answer to a create call leaves open whether it created anything.
+    """Whether a create call with this answer, without a readable id, may have created anything.
 
-    A 504 was seen to have created and billed; a 408 or a torn success can have.
+    One that was answered with a 504 was seen to have created and billed a prediction.
     """
     return answer.status >= 500 or answer.status == 408 or answer.is_success
 
@@ -39,9 +39,9 @@ def is_unclear(answer: ApiAnswer) -> bool:
 def refusal_of(
     answer: ApiAnswer, settings: ReplicateSettings, *, name: str, private: tuple[str, ...] = ()
 ) -> ImagenError:
-    """The error for an answer below 500 that says no; nothing was created.
+    """The error for an answer below 500 that refuses the call; such a call created nothing.
 
-    ``private`` are texts that must not be quoted, such as the prompt.
+    ``private`` are texts that the message must not quote, such as the prompt.
     """
     status, detail = answer.status, quote_detail(answer, private)
     said = f": {detail}" if detail else ""
@@ -75,13 +75,21 @@ def refusal_of(
     return BackendRejected(f"Replicate answered {status} for backend {name!r}{said}")
 
 
+def unreachable(settings: ReplicateSettings, *, name: str, reason: str) -> BackendUnavailable:
+    """The error for a call that was not sent, or that changes nothing."""
+    return BackendUnavailable(
+        f"backend {name!r} not reachable at {settings.base_url}: {reason}",
+        "nothing was sent; is this host online?",
+    )
+
+
 def _forbidden(settings: ReplicateSettings, *, name: str, said: str) -> ImagenError:
     if said:
         return BackendRejected(
             f"Replicate does not allow backend {name!r} to draw with {settings.model} (403){said}",
             f"may the account of {settings.api_token_env} use this model?",
         )
-    # Replicate gives its reasons: without one it was a firewall or a proxy on the way.
+    # Replicate always gives a reason, so this answer is a firewall's or a proxy's.
     return BackendUnavailable(
         f"backend {name!r}: {settings.base_url} answered 403 without a reason",
         "does a firewall or a proxy stand before it?",
@@ -89,16 +97,16 @@ def _forbidden(settings: ReplicateSettings, *, name: str, said: str) -> ImagenEr
 
 
 def quote_detail(answer: ApiAnswer, private: tuple[str, ...]) -> str:
-    """What the answer says of its reason, fields first, in one bounded line."""
+    """The reason in an error answer, by field where it names fields, in one bounded line."""
     body = answer.body if isinstance(answer.body, Mapping) else {}
     return quote("; ".join(_details(body)), private)
 
 
 def quote(text: str, private: tuple[str, ...]) -> str:
-    """A foreign text in one bounded line, with every private text taken out."""
+    """A text of Replicate's in one bounded line, with every private text taken out."""
     for secret in sorted(filter(None, private), key=len, reverse=True):
         text = text.replace(secret, "[…]")
-    # Neither a terminal nor a database takes all that a server may write.
+    # Control characters disturb terminals, and PostgreSQL refuses NUL.
     printable = "".join(char if char.isprintable() else " " for char in text[:_MAX_READ_CHARS])
     text = " ".join(printable.split())
     return text if len(text) <= _MAX_DETAIL_CHARS else text[:_MAX_DETAIL_CHARS] + "…"
@@ -114,7 +122,7 @@ def _details(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_retry_after_s(answer: ApiAnswer) -> float | None:
-    """The longest wait that a 429 names anywhere, in seconds; nothing where it names none."""
+    """The longest wait in seconds that a 429 names anywhere; None where it names none."""
     body = answer.body if isinstance(answer.body, Mapping) else {}
     named = _RESETS_IN.search(str(body.get("detail", "")))
     waits = [

@@ -1,4 +1,4 @@
-"""What Replicate charges, as data with the date it was read, and what follows from it."""
+"""What Replicate charges, as data with the day it was read, and what an image costs by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from imagen.backends.replicate.settings import PriceSettings, ReplicateSettings
+from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Cost
 
 STALE_AFTER_DAYS = 120
@@ -19,9 +19,9 @@ _LARGEST_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PriceRule:
-    """US dollars per unit; the units that do not apply are 0.
+    """US dollars per unit; units that do not apply are 0.
 
-    ``source`` is how a cost made of it is signed, such as ``price table of 2026-09-06``.
+    ``source`` stands in each cost made of it, such as ``price table of 2026-09-06``.
     """
 
     source: str
@@ -43,9 +43,9 @@ _CATALOGUE = date(2026, 9, 1)
 _METRICS = date(2026, 9, 29)
 
 #: Sources: the ``billingConfig`` of each model's page at replicate.com (schnell and those of
-#: 2026-09-24), a catalogue that names the model page as its source ("autumn 2026", so entered
-#: as the earliest day that can mean), real metrics (2026-09-29). Models whose published prices
-#: contradict each other (krea-dev, fill-dev, klein-9b, dev-lora) are left out: unknown is unknown.
+#: 2026-09-24), a catalogue that names the model page as its source ("autumn 2026", entered as
+#: the earliest such day), real metrics (2026-09-29). Models whose published prices contradict
+#: each other (krea-dev, fill-dev, klein-9b, dev-lora) are left out.
 PRICES: Mapping[str, PriceRule] = {
     "black-forest-labs/flux-schnell": _rule(_SCHNELL, per_image="0.003"),
     "black-forest-labs/flux-dev": _rule(_BILLING, per_image="0.025"),
@@ -67,41 +67,30 @@ PRICES: Mapping[str, PriceRule] = {
     "black-forest-labs/flux-2-klein-4b": _rule(_BILLING, per_output_megapixel="0.001"),
 }
 
-# Inputs that hold pictures: where one is given, a price per input megapixel cannot be foreseen.
+# Inputs that hold pictures, whose megapixels are not known before the call.
 _PICTURE_INPUTS = ("image", "images", "input_image", "input_images", "image_prompt")
 
 
 def price_of(settings: ReplicateSettings) -> PriceRule | None:
-    """The rule for a backend: its own ``price``, else the table's, else nothing."""
+    """The rule for a backend: its own ``price``, else the table's, else None."""
     own = settings.price
     if own is None:
         return None if settings.version else PRICES.get(settings.owner_and_name)
-    signed = f"price in the configuration, of {own.read_on}" if own.read_on else None
-    return _rule_of_settings(own, signed or "price in the configuration")
-
-
-def _rule_of_settings(own: PriceSettings, source: str) -> PriceRule:
-    return PriceRule(
-        source=source,
-        read_on=own.read_on,
-        per_image=own.per_image,
-        per_run=own.per_run,
-        per_output_megapixel=own.per_output_megapixel,
-        per_input_megapixel=own.per_input_megapixel,
-    )
+    since = f", of {own.read_on}" if own.read_on else ""
+    return PriceRule(f"price in the configuration{since}", **own.model_dump())
 
 
 def stale_since(rule: PriceRule | None, today: date) -> date | None:
-    """The day a rule was read on, if that was more than 120 days ago."""
-    if rule is None or rule.read_on is None:
-        return None
-    return rule.read_on if (today - rule.read_on).days > STALE_AFTER_DAYS else None
+    """The day a rule was read, if that was more than 120 days ago, else None."""
+    read_on = rule.read_on if rule is not None else None
+    is_stale = read_on is not None and (today - read_on).days > STALE_AFTER_DAYS
+    return read_on if is_stale else None
 
 
 def estimate_cost(
     rule: PriceRule | None, inputs: Mapping[str, Any], *, width: int, height: int
 ) -> Cost:
-    """What one image should cost; unknown where a needed count is.
+    """What one image should cost; unknown where a count that is needed is unknown.
 
     Megapixels are rounded up, as Replicate does for input ones (2.25 was billed as 3); how it
     rounds output ones is not published.
@@ -111,11 +100,11 @@ def estimate_cost(
     if rule.per_input_megapixel and any(inputs.get(name) for name in _PICTURE_INPUTS):
         return UNKNOWN_COST
     megapixels = math.ceil(width * height / _MEGAPIXEL)
-    return Cost(_sum(rule, images=1, output=megapixels, input_=0), rule.source)
+    return Cost(_sum(rule, images=1, output=megapixels), rule.source)
 
 
 def derive_cost(rule: PriceRule | None, metrics: Mapping[str, Any], *, estimated: Cost) -> Cost:
-    """What a finished prediction cost: by its own billed counts where it names them."""
+    """What a finished prediction cost, by the counts in its metrics where it names them all."""
     if rule is None:
         return estimated
     images = _count(metrics, "image_count", "image_output_count")
@@ -134,22 +123,17 @@ def derive_cost(rule: PriceRule | None, metrics: Mapping[str, Any], *, estimated
 
 
 def _sum(
-    rule: PriceRule, *, images: int | Decimal, output: int | Decimal, input_: int | Decimal
+    rule: PriceRule, *, images: int | Decimal, output: int | Decimal, input_: int | Decimal = 0
 ) -> Decimal:
-    return (
-        rule.per_run
-        + rule.per_image * images
-        + rule.per_output_megapixel * output
-        + rule.per_input_megapixel * input_
-    )
+    megapixels = rule.per_output_megapixel * output + rule.per_input_megapixel * input_
+    return rule.per_run + rule.per_image * images + megapixels
 
 
 def _count(metrics: Mapping[str, Any], *names: str) -> Decimal | None:
-    for name in names:
-        value = metrics.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+    """The first of ``names`` that holds a plausible count: no column for money holds a larger."""
+    for value in map(metrics.get, names):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        # Beyond that it is a mistake, and no column for money holds what would follow from it.
         if 0 <= value <= _LARGEST_COUNT:
             return Decimal(str(value))
     return None

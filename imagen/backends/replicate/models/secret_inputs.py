@@ -1,4 +1,4 @@
-"""Inputs of a model that are secrets: from the environment into the call, and nowhere else."""
+"""Inputs of a model that are secrets: read from the environment for the call, never stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagen.backends.replicate.models.known_models import ModelSpec
+from imagen.backends.replicate.models.model_spec import ModelSpec
 from imagen.domain.secret_names import SET, is_secret_name
 from imagen.errors import CredentialError, SecretOption
 
@@ -16,7 +16,7 @@ class SecretInputs:
     """The inputs of one backend that ``input_env`` names.
 
     Attributes:
-        variables: the variable that holds each input's value.
+        variables: by input, the environment variable that holds its value.
         env: the environment of this process.
     """
 
@@ -30,16 +30,16 @@ class SecretInputs:
 
     @property
     def shown(self) -> dict[str, str]:
-        """The inputs as they are recorded."""
+        """The inputs as they are recorded, without their values."""
         return dict.fromkeys(self.variables, SET)
 
     @property
     def held(self) -> tuple[str, ...]:
-        """The values that are set here, so that messages can leave them out."""
+        """The values that are set here; no message may quote them."""
         return tuple(value for name in self.variables.values() if (value := self.env.get(name)))
 
     def values(self, *, backend: str) -> dict[str, str]:
-        """The inputs with their values, for the call alone.
+        """The inputs with their values, for the create call alone.
 
         Raises:
             CredentialError: a variable is not set.
@@ -52,21 +52,22 @@ class SecretInputs:
         return {name: self.env[variable] for name, variable in self.variables.items()}
 
     def refuse_as_options(self, options: Mapping[str, Any], spec: ModelSpec | None) -> None:
-        """Nothing, unless an option would hold a secret; ``spec`` where it is known already.
+        """Raises SecretOption for an option that holds a secret, as options are stored.
 
-        Raises:
-            SecretOption: it would be stored with the job and the image.
+        ``spec`` is None as long as the model's inputs are not known.
         """
-        held = [
+        secrets = tuple(
             name
             for name in options
             if name in self.variables or is_secret_name(name) or is_secret_input(name, spec)
-        ]
-        if held:
-            raise refusal(held[0], tuple(held), variable=self.variables.get(held[0]))
+        )
+        if secrets:
+            raise secret_refusal(secrets[0], secrets, variable=self.variables.get(secrets[0]))
 
 
-def refusal(name: str, names: tuple[str, ...], *, variable: str | None = None) -> SecretOption:
+def secret_refusal(
+    name: str, names: tuple[str, ...], *, variable: str | None = None
+) -> SecretOption:
     """Why a secret is not taken as an option, and what to configure instead."""
     hint = (
         f"export it as {variable}, which input_env names"
@@ -82,6 +83,6 @@ def refusal(name: str, names: tuple[str, ...], *, variable: str | None = None) -
 
 
 def is_secret_input(name: str, spec: ModelSpec | None) -> bool:
-    """Whether the model itself calls this input a secret; no where it is not known yet."""
+    """Whether the model's schema marks this input as a secret; False without a schema."""
     known = spec.inputs.get(name) if spec is not None else None
     return known is not None and known.is_secret

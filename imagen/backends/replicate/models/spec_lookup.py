@@ -1,4 +1,4 @@
-"""Which inputs a backend's model takes: from the table, or from Replicate itself and remembered."""
+"""The inputs of a backend's model: from the built-in table, or from Replicate once an hour."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from imagen.backends.replicate.api.client import ApiAnswer, Client
+from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.rate_gate import RateGate, Tick
-from imagen.backends.replicate.api.refusals import refusal_of
-from imagen.backends.replicate.models.known_models import ModelSpec, known_spec
-from imagen.backends.replicate.models.model_spec import spec_of_version
-from imagen.backends.replicate.models.request_plan import check_value, require_free_input
-from imagen.backends.replicate.models.secret_inputs import refusal
+from imagen.backends.replicate.api.refusals import refusal_of, unreachable
+from imagen.backends.replicate.models.input_values import check_value, require_settable
+from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.model_spec import ModelSpec, spec_of_version
+from imagen.backends.replicate.models.secret_inputs import secret_refusal
 from imagen.backends.replicate.settings import ReplicateSettings
-from imagen.errors import BackendRejected, BackendUnavailable, ConfigError, RequestError
+from imagen.errors import BackendRejected, ConfigError, RequestError
 from imagen.http.deadline import boottime_s
 from imagen.http.exchange import Unanswered
 
@@ -33,57 +33,51 @@ class SpecLookup:
         self._settings = settings
         self._name = name
         self._lock = threading.Lock()
-        self._live: tuple[float, ModelSpec] | None = None
-        known = self.known()
-        if known is not None:
-            require_usable(settings, known, name=name)
-
-    def known(self) -> ModelSpec | None:
-        """The table's spec; nothing for another model, or for a version of one."""
-        return None if self._settings.version else known_spec(self._settings.owner_and_name)
+        self._fetched: tuple[float, ModelSpec] | None = None
+        #: The table's spec; None for another model, or for a version of one.
+        self.known = None if settings.version else MODELS.get(settings.owner_and_name)
+        if self.known is not None:
+            require_usable(settings, self.known, name=name)
 
     def get(self, tick: Tick) -> ModelSpec:
         """The spec to draw by; asks Replicate once an hour where the table has none.
 
         Raises:
-            BackendUnavailable, CredentialError, RateLimited: it could not be asked.
+            BackendUnavailable, CredentialError, RateLimited: Replicate could not be asked.
             BackendRejected: there is no such model, or it tells no inputs.
             ConfigError: the settings' inputs are none of the model's.
         """
-        known = self.known()
-        if known is not None:
-            return known
+        if self.known is not None:
+            return self.known
         with self._lock:
-            live = self._live
-        if live is not None and boottime_s() - live[0] < _REMEMBERED_S:
-            return live[1]
+            fetched = self._fetched
+        if fetched is not None and boottime_s() - fetched[0] < _REMEMBERED_S:
+            return fetched[1]
         spec = self._fetch(tick)
         require_usable(self._settings, spec, name=self._name)
         with self._lock:
-            self._live = (boottime_s(), spec)
+            self._fetched = (boottime_s(), spec)
         return spec
 
     def _fetch(self, tick: Tick) -> ModelSpec:
-        version = self._settings.version
-        path = f"/models/{self._settings.owner_and_name}"
+        settings = self._settings
+        path = f"/models/{settings.owner_and_name}"
         model = self._ask(path, tick)
-        described = (
-            self._ask(f"{path}/versions/{version}", tick)
-            if version
-            else model.get("latest_version")
-        )
-        # A model that is silent about being official is taken at its owner's word.
-        is_official = version is not None or model.get("is_official") is not False
+        version = model.get("latest_version")
+        if settings.version:
+            version = self._ask(f"{path}/versions/{settings.version}", tick)
+        # A model that does not say whether it is official may be called by its name.
+        is_official = settings.version is not None or model.get("is_official") is not False
         spec = None
-        if isinstance(described, Mapping):
-            spec = spec_of_version(described, is_official=is_official)
+        if isinstance(version, Mapping):
+            spec = spec_of_version(version, is_official=is_official)
         if spec is None:
-            raise BackendRejected(f"Replicate tells no inputs of {self._settings.model}")
+            raise BackendRejected(f"Replicate tells no inputs of {settings.model}")
         if not spec.is_official:
-            hash_ = spec.version or "VERSION"
             raise BackendRejected(
-                f"{self._settings.model} is not an official model, so its version must be named",
-                f"set model of backend {self._name!r} to {self._settings.owner_and_name}:{hash_}",
+                f"{settings.model} is not an official model, so its version must be named",
+                f"set model of backend {self._name!r} to"
+                f" {settings.owner_and_name}:{spec.version or 'VERSION'}",
             )
         return spec
 
@@ -92,41 +86,29 @@ class SpecLookup:
         try:
             answer = self._client.get(path, timeout_s=_TIMEOUT_S)
         except Unanswered as exc:
-            raise self._unavailable(exc.reason) from None
+            raise unreachable(self._settings, name=self._name, reason=exc.reason) from None
         if answer.is_success and isinstance(answer.body, Mapping):
             return answer.body
-        raise self._refusal(answer)
-
-    def _refusal(self, answer: ApiAnswer) -> Exception:
         if answer.status >= 500 or answer.is_success:
-            return self._unavailable(f"it answered {answer.status}")
-        return refusal_of(answer, self._settings, name=self._name)
-
-    def _unavailable(self, reason: str) -> BackendUnavailable:
-        return BackendUnavailable(
-            f"backend {self._name!r} not reachable at {self._settings.base_url}: {reason}",
-            "nothing was sent; is this host online?",
-        )
+            reason = f"it answered {answer.status}"
+            raise unreachable(self._settings, name=self._name, reason=reason)
+        raise refusal_of(answer, self._settings, name=self._name)
 
 
 def require_usable(settings: ReplicateSettings, spec: ModelSpec, *, name: str) -> None:
     """Raises ConfigError where the settings' steps or inputs are none of the model's."""
+    what = "input"
     try:
+        for key in (*settings.input, *settings.input_env):
+            require_settable(key, spec, model=settings.model)
         for key, value in settings.input.items():
-            require_free_input(key, spec, model=settings.model)
             if spec.inputs[key].is_secret:
-                raise refusal(key, ())
-            check_value(key, value, spec, settings.model)
-        for key in settings.input_env:
-            require_free_input(key, spec, model=settings.model)
+                raise secret_refusal(key, ())
+            check_value(key, value, spec, model=settings.model)
+        if settings.default_steps is not None:
+            what = "default_steps"
+            if spec.steps_input is None:
+                raise RequestError(f"{settings.model} takes no default_steps")
+            check_value(spec.steps_input, settings.default_steps, spec, model=settings.model)
     except RequestError as exc:
-        raise ConfigError(f"backend {name!r}, input: {exc.message}", exc.hint) from None
-    steps = settings.default_steps
-    if steps is None:
-        return
-    if spec.steps_input is None:
-        raise ConfigError(f"backend {name!r}: {settings.model} takes no default_steps")
-    try:
-        check_value(spec.steps_input, steps, spec, settings.model)
-    except RequestError as exc:
-        raise ConfigError(f"backend {name!r}, default_steps: {exc.message}", exc.hint) from None
+        raise ConfigError(f"backend {name!r}, {what}: {exc.message}", exc.hint) from None

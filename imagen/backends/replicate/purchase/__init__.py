@@ -1,1 +1,1 @@
-"""One paid prediction: created once, followed, canceled."""
+"""One paid prediction: found or created once, followed, canceled, its image fetched."""

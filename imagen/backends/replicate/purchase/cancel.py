@@ -1,4 +1,4 @@
-"""Cancels a prediction, and does not call it canceled before Replicate says that it has ended."""
+"""Cancels a prediction, and repeats the cancel until Replicate says that it has ended."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ _FIRST_BACKOFF_S = 0.1
 
 
 class CancelUnconfirmed(Exception):
-    """A cancel that may not have stopped anything; says why."""
+    """The prediction may still be running; the message says why this is not known."""
 
     def __init__(self, reason: str, *, is_unknown: bool = False) -> None:
         super().__init__(reason)
         self.is_unknown = is_unknown
 
 
-def cancel_prediction(client: Client, prediction_id: str, *, is_new: bool) -> Prediction | None:
-    """The prediction once it has ended; None where Replicate knows no such id.
+def cancel_prediction(
+    client: Client, prediction_id: str, *, is_new: bool = False
+) -> Prediction | None:
+    """The prediction once it has ended; None where Replicate does not know the id.
 
-    Asks for the cancel and then for the prediction, again and again, for at most 10 s. Calling
-    twice is safe: one that has ended stays as it is.
+    Sends the cancel and then reads the prediction, repeatedly, for at most 10 s. Calling twice
+    is safe: a prediction that has ended stays as it is.
 
     Args:
-        is_new: created so lately that an unknown id may be one that is not known yet.
+        is_new: created so recently that Replicate may not know the id yet.
 
     Raises:
         CancelUnconfirmed: it had not ended by then, as far as Replicate told.
@@ -56,24 +58,26 @@ def cancel_prediction(client: Client, prediction_id: str, *, is_new: bool) -> Pr
 def _cancel_once(client: Client, prediction_id: str, gives_up_s: float) -> Prediction:
     """The prediction, if it has ended after this call; else raises CancelUnconfirmed."""
     path = f"/predictions/{prediction_id}"
-    # Without a body: Replicate's contract has none, and its validator answers 415 to one.
-    # Observed with its OpenAPI document of 2026-04 behind Prism 5.14.2.
-    told = client.post(f"{path}/cancel", None, timeout_s=_left_s(gives_up_s))
-    # What the GET says counts, whatever the cancel was answered: it may have ended before.
+    # Without a body: Replicate's OpenAPI document has none, and a validator answers 415 to one.
+    # Observed with its version of 2026-04 behind Prism 5.14.2.
+    canceled = client.post(f"{path}/cancel", None, timeout_s=_left_s(gives_up_s))
+    # The GET decides, whatever the cancel was answered: the prediction may have ended before.
     answer = client.get(path, timeout_s=_left_s(gives_up_s))
     prediction = read_prediction(answer.body) if answer.is_success else None
     if prediction is not None and prediction.is_terminal:
         return prediction
-    raise CancelUnconfirmed(_why(told, answer, prediction), is_unknown=answer.status == 404)
+    raise CancelUnconfirmed(
+        _describe(canceled, answer, prediction), is_unknown=answer.status == 404
+    )
 
 
 def _left_s(gives_up_s: float) -> float:
     return max(gives_up_s - boottime_s(), 0.5)
 
 
-def _why(told: ApiAnswer, answer: ApiAnswer, prediction: Prediction | None) -> str:
-    if not told.is_success:
-        return f"Replicate answered {told.status} to it"
+def _describe(canceled: ApiAnswer, answer: ApiAnswer, prediction: Prediction | None) -> str:
+    if not canceled.is_success:
+        return f"Replicate answered {canceled.status} to it"
     if prediction is None:
         return f"the prediction cannot be read ({answer.status})"
     return f"the prediction is still {prediction.status or 'under way'}"

@@ -1,189 +1,161 @@
-"""Finds, in the provider's list, what a create call with a lost answer may have created."""
+"""Gives an attempt whose create call had no answer a prediction from Replicate's list.
+
+Why this is right is argued in ``imagen.backends.replicate.purchase.create``.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
-from imagen.backends.replicate.api.client import ApiAnswer, Client
-from imagen.backends.replicate.api.predictions import Prediction, read_prediction
-from imagen.backends.replicate.api.rate_gate import RateGate, Tick, pause
-from imagen.errors import OutcomeUnknown, RateLimited
+from imagen.backends.replicate.api.patient_reader import PatientReader
+from imagen.backends.replicate.api.predictions import Prediction
+from imagen.backends.replicate.api.rate_gate import Tick, pause
+from imagen.backends.replicate.purchase.list_search import (
+    LOOK_FIRST_HINT,
+    CreateCall,
+    PredictionSearch,
+    SearchResult,
+)
+from imagen.backends.replicate.settings import ReplicateSettings
+from imagen.domain.protocols import AlreadyOwned, AttemptIndex, Run
+from imagen.errors import JobCanceled, OutcomeUnknown
 from imagen.http.deadline import boottime_s
-from imagen.http.exchange import Unanswered
 
-_CALL_TIMEOUT_S = 30.0
-_FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 15.0
-# 100 a page at 600 creates a minute is six pages a minute; an hour of it is the most there is.
-_MAX_PAGES = 500
-_LOOK_AGAIN_S = 30.0
-_HINT = "look at https://replicate.com/predictions before: imagen jobs retry"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateCall:
-    """What is to be created: the call's path, its body, and how to recognise the result.
-
-    The body may hold secrets, which ``inputs`` never do: no list tells them.
-    """
-
-    path: str
-    body: Mapping[str, Any] = field(repr=False)
-    model: str
-    version: str | None
-    inputs: Mapping[str, Any]
-    #: Texts that no message may quote.
-    private: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def listed_inputs(self) -> Mapping[str, Any]:
-        """The inputs that the provider's list tells: it leaves out files given as data URLs.
-
-        Source: Replicate's staff in replicate/inpainter#1 (read 2026-11).
-        """
-        return {name: value for name, value in self.inputs.items() if not _holds_file(value)}
-
-    @property
-    def key(self) -> str:
-        """Equal for orders that the provider's list cannot tell apart."""
-        told = json.dumps([self.model, self.version, self.listed_inputs], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+# Replicate's ``Date`` is in whole seconds, and an intent's age has grown since it was read.
+_CLOCK_MARGIN_S = 60.0
+# Inputs are erased one hour after the creation. Source: replicate.com/docs/topics/predictions/
+# data-retention (read 2026-11). In the last two minutes of it the list is not relied on.
+_ERASED_AFTER_S = 3600.0
+_ERASED_MARGIN_S = 120.0
+_LOCKS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What one walk through the list showed.
+class LostPredictionFinder:
+    """Searches the list for open attempts of one backend. Threads share it."""
 
-    Attributes:
-        matches: predictions of this very order, the oldest first.
-        erased: ids of predictions of the same model whose input is gone: any may be ours.
-    """
-
-    matches: tuple[Prediction, ...]
-    erased: tuple[str, ...]
-
-
-class PredictionSearch:
-    """Walks the list of predictions. Slow, and only used when an answer was lost."""
-
-    def __init__(self, client: Client, gate: RateGate, *, patience_s: float) -> None:
-        self._client = client
-        self._gate = gate
-        self._patience_s = patience_s
+    def __init__(
+        self,
+        reader: PatientReader,
+        settings: ReplicateSettings,
+        *,
+        name: str,
+        attempts: AttemptIndex,
+    ) -> None:
+        self._client = reader.client
+        self._settings = settings
+        self._name = name
+        self._attempts = attempts
+        self._search = PredictionSearch(reader)
+        # Equal calls are searched for one at a time. Others that share a lock by chance only wait.
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def find(
-        self, order: CreateCall, *, since: datetime, until: datetime | None, tick: Tick
-    ) -> SearchResult:
-        """Predictions of ``order`` created from ``since`` (to ``until``), the provider's time.
+        self, call: CreateCall, run: Run, tick: Tick, *, intended_s: float, final_s: float
+    ) -> Prediction | None:
+        """The prediction that the attempt owns from now on; None where it may send a call.
+
+        Waits until ``final_s``, when the list is final for this attempt. A cancel does not shorten
+        that wait: a prediction taken earlier might be another attempt's, which would then send a
+        call too many. Both times are ``boottime_s``'s.
 
         Raises:
-            OutcomeUnknown: the list could not be read to its end.
+            OutcomeUnknown: the list cannot tell.
+            JobCanceled: raised by ``tick`` before, and no prediction was found. (One that was
+                found is returned, and the follower's next tick then cancels it.)
+            LeaseLost: from ``tick`` or ``run``.
         """
-        matches: dict[str, Prediction] = {}
-        erased: dict[str, None] = {}
-        for listed in self._walk(since, until, tick):
-            if not _is_of_model(listed, order):
-                continue
-            prediction = self._with_inputs(listed, tick)
-            if prediction.inputs is None or prediction.is_removed:
-                erased[prediction.id] = None
-            elif _holds(prediction.inputs, order.listed_inputs):
-                matches[prediction.id] = prediction
-        return SearchResult(tuple(sorted(matches.values(), key=_age_key)), tuple(erased))
+        canceled: JobCanceled | None = None
 
-    def sync_clock(self, tick: Tick) -> None:
-        """Learn the provider's time, if no answer has told it yet."""
-        if not self._client.knows_server_time:
-            self._get("/account", {}, tick)
-
-    def _walk(self, since: datetime, until: datetime | None, tick: Tick) -> Iterator[Prediction]:
-        params = {"created_after": since.isoformat()}
-        if until is not None:
-            params["created_before"] = until.isoformat()
-        for _ in range(_MAX_PAGES):
-            page = self._get("/predictions", params, tick).body
-            results = page.get("results") if isinstance(page, Mapping) else None
-            if not isinstance(results, list):
-                raise OutcomeUnknown(
-                    "Replicate's list of predictions could not be read", _HINT, _LOOK_AGAIN_S
-                )
-            yield from filter(None, map(read_prediction, results))
-            following = page.get("next")
-            if not isinstance(following, str) or not following:
-                return
-            # Only the cursor is taken from it: the token goes to no host that an answer names.
-            params = _query_of(following)
-        raise OutcomeUnknown("Replicate's list of predictions is too long to look through", _HINT)
-
-    def _with_inputs(self, listed: Prediction, tick: Tick) -> Prediction:
-        if listed.inputs is not None or listed.is_removed:
-            return listed
-        return read_prediction(self._get(f"/predictions/{listed.id}", {}, tick).body) or listed
-
-    def _get(self, path: str, params: Mapping[str, str], tick: Tick) -> ApiAnswer:
-        """The successful answer to a GET, asked for until ``patience_s`` is over."""
-        gives_up_s = boottime_s() + self._patience_s
-        backoff_s = _FIRST_BACKOFF_S
-        while True:
+        def uncanceled_tick() -> None:
+            nonlocal canceled
             try:
-                self._gate.wait("call", tick)
-                answer = self._client.get(path, params, timeout_s=_CALL_TIMEOUT_S)
-                if answer.is_success and answer.body is not None:
-                    return answer
-                reason, is_final = f"it answered {answer.status}", _is_final(answer)
-            except (Unanswered, RateLimited) as exc:
-                reason, is_final = str(exc), False
-            if is_final or boottime_s() + backoff_s > gives_up_s:
-                raise OutcomeUnknown(
-                    "an answer of Replicate was lost, and its list of predictions cannot be"
-                    f" read: {reason}",
-                    _HINT,
-                    _LOOK_AGAIN_S,
-                )
-            pause(backoff_s, tick)
-            backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
+                tick()
+            except JobCanceled as exc:
+                canceled = exc
 
+        try:
+            pause(final_s - boottime_s(), uncanceled_tick)
+            with self._only_search(call, uncanceled_tick):
+                found = self._take(call, run, uncanceled_tick, intended_s=intended_s)
+        except OutcomeUnknown:
+            if canceled is None:
+                raise
+            found = None
+        if canceled is not None and found is None:
+            raise canceled
+        return found
 
-def _query_of(url: str) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(urlsplit(url).query))
-    except ValueError:
+    @contextmanager
+    def _only_search(self, call: CreateCall, tick: Tick) -> Iterator[None]:
+        lock = self._locks[int(call.key[:8], 16) % _LOCKS]
+        while not lock.acquire(timeout=1.0):
+            tick()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _take(
+        self, call: CreateCall, run: Run, tick: Tick, *, intended_s: float
+    ) -> Prediction | None:
+        """Take the oldest match without an owner; None where two walks show that there is none."""
+        self._search.sync_clock(tick)
+        intended_at = self._client.server_now() - timedelta(seconds=boottime_s() - intended_s)
+        settle_s = self._settings.settle_s
+        since = intended_at - timedelta(seconds=_CLOCK_MARGIN_S + settle_s)
+        # A short walk first: what this very call created is close to its intent, and the oldest
+        # match of a walk that begins at ``since`` is the oldest of all.
+        until = intended_at + timedelta(
+            seconds=self._settings.post_timeout_s + settle_s + _CLOCK_MARGIN_S
+        )
+        result = self._search.find(call, since=since, until=until, tick=tick)
+        found = self._take_oldest(result, run)
+        seen: set[str] = set()
+        while found is None:
+            self._require_recent(intended_s)
+            result = self._search.find(call, since=since, until=None, tick=tick)
+            found = self._take_oldest(result, run)
+            shown = {match.id for match in result.matches}
+            if found is None and shown <= seen:
+                self._require_recent(intended_s)
+                self._require_nothing_erased(result, since)
+                return None
+            seen |= shown
+        return found
+
+    def _take_oldest(self, result: SearchResult, run: Run) -> Prediction | None:
+        server = self._client.server
+        owned = self._attempts.owned(server, tuple(match.id for match in result.matches))
+        for match in result.matches:
+            if match.id in owned:
+                continue
+            try:
+                run.adopted(match.id, place=server)
+            except AlreadyOwned:
+                continue
+            return match
+        return None
+
+    def _require_recent(self, intended_s: float) -> None:
+        """Raises OutcomeUnknown where the list may have lost the inputs of this call."""
+        if boottime_s() - intended_s > _ERASED_AFTER_S - _ERASED_MARGIN_S:
+            raise OutcomeUnknown(
+                f"an answer of Replicate to backend {self._name!r} was lost too long ago:"
+                " it erases inputs after an hour",
+                LOOK_FIRST_HINT,
+            )
+
+    def _require_nothing_erased(self, result: SearchResult, since: datetime) -> None:
+        """Raises OutcomeUnknown where a prediction without inputs and owner may be this call's."""
+        erased = result.erased
+        if not erased or set(erased) <= self._attempts.owned(self._client.server, erased):
+            return
         raise OutcomeUnknown(
-            "Replicate's list of predictions could not be read", _HINT, _LOOK_AGAIN_S
-        ) from None
-
-
-def _is_final(answer: ApiAnswer) -> bool:
-    return 300 <= answer.status < 500 and answer.status not in (408, 425, 429)
-
-
-def _is_of_model(prediction: Prediction, order: CreateCall) -> bool:
-    if prediction.model and prediction.model.partition(":")[0].lower() != order.model.lower():
-        return False
-    # Official models answer "hidden" (sometimes "dp-…") for their version.
-    is_told = len(prediction.version) == 64
-    return order.version is None or not is_told or prediction.version == order.version
-
-
-def _holds_file(value: Any) -> bool:
-    if isinstance(value, str):
-        return value[:5].lower() == "data:"
-    if isinstance(value, Mapping):
-        return any(map(_holds_file, value.values()))
-    return isinstance(value, list) and any(map(_holds_file, value))
-
-
-def _holds(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Whether a prediction was made with our inputs; defaults may have been filled in."""
-    return all(name in theirs and theirs[name] == value for name, value in ours.items())
-
-
-def _age_key(prediction: Prediction) -> tuple[float, str]:
-    created_at = prediction.created_at
-    return (created_at.timestamp() if created_at else 0.0, prediction.id)
+            f"Replicate lists a prediction of {self._settings.model} made after"
+            f" {since:%Y-%m-%d %H:%M} UTC whose input is erased, so it may be the lost one:"
+            f" {erased[0]}",
+            LOOK_FIRST_HINT,
+        )

@@ -1,34 +1,35 @@
-"""What the end of a prediction means: an image to fetch, or one of imagen's errors."""
+"""What the end of a prediction means: the URL of an image, or one of imagen's errors."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from imagen.backends.replicate.api.predictions import FailureKind, Prediction, classify_failure
 from imagen.backends.replicate.api.refusals import quote
-from imagen.backends.replicate.purchase.download import describe_output
 from imagen.errors import (
     ArtifactLost,
     BackendRejected,
     BackendUnavailable,
     ContentRejected,
-    ImagenError,
     JobTimeout,
     OutputRefused,
 )
+
+_URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def require_success(
     prediction: Prediction, which: str, *, private: tuple[str, ...], cancel_after_s: float
 ) -> None:
-    """Return when the prediction succeeded, or else raise what its end means to the queue.
+    """Return if the prediction succeeded, else raise what its end means for the job.
 
     Args:
         which: the prediction, as messages name it.
         private: texts that must not be quoted, such as the prompt.
-        cancel_after_s: an age in seconds from which on Replicate cancels by itself.
+        cancel_after_s: from this age on Replicate may have canceled it by itself.
     """
     if prediction.status == "succeeded":
         return
@@ -46,31 +47,55 @@ def require_success(
     if failure is FailureKind.MODERATION:
         raise ContentRejected(f"{which} was refused by moderation: {said}", "word it otherwise")
     if failure is FailureKind.TRANSIENT:
-        # Failed runs are not billed, so drawing anew spends nothing twice.
+        # Failed runs are not billed, so a repeat pays for one prediction only.
         raise BackendUnavailable(f"{which} failed: {said or 'no reason given'}", "try again")
     raise BackendRejected(f"{which} failed: {said}")
 
 
-def why_no_url(prediction: Prediction, which: str) -> ImagenError:
-    """The error for a prediction that succeeded and whose output names no file."""
+def require_url(prediction: Prediction, which: str) -> str:
+    """The URL of the image of a prediction that succeeded.
+
+    Raises:
+        ArtifactLost, ContentRejected, OutputRefused: its output names no file.
+    """
+    urls = output_urls(prediction.output)
+    if urls:
+        return urls[0]
     if prediction.is_removed:
-        return ArtifactLost(
+        raise ArtifactLost(
             f"{which} was drawn, but Replicate has erased the image (it keeps it for an hour)",
             "to pay for another one: imagen jobs retry",
         )
     if prediction.output == []:
         # The open FLUX models leave out what their safety checker refused, and succeed.
-        return ContentRejected(
-            f"{which} gave no image: moderation left it out", "word it otherwise"
-        )
-    return OutputRefused(
-        f"{which} gave {describe_output(prediction.output)} instead of an image",
+        raise ContentRejected(f"{which} gave no image: moderation left it out", "word it otherwise")
+    raise OutputRefused(
+        f"{which} gave {_describe_output(prediction.output)} instead of an image",
         "it is paid for; does this model draw?",
     )
 
 
+def output_urls(output: Any) -> tuple[str, ...]:
+    """The URLs in a prediction's output: a string, a list of them, or an object with one."""
+    if isinstance(output, Mapping) and isinstance(output.get("images"), list):
+        output = output["images"]
+    urls = []
+    for item in output if isinstance(output, list) else [output]:
+        url = item.get("url") or item.get("image") if isinstance(item, Mapping) else item
+        if isinstance(url, str) and _URL.match(url):
+            urls.append(url)
+    return tuple(urls)
+
+
+def _describe_output(output: Any) -> str:
+    for kind, words in ((str, "text"), (Mapping, "an object without an image"), (list, "a list")):
+        if isinstance(output, kind):
+            return words
+    return "nothing" if output is None else "a value"
+
+
 def details_of(prediction: Prediction, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What the sidecar needs besides the request, without the prompts: it may stand in images."""
+    """What the sidecar shows besides the request; without prompts, as images may contain it."""
     details: dict[str, Any] = {
         "prediction_id": prediction.id,
         "input": {
@@ -87,7 +112,7 @@ def details_of(prediction: Prediction, inputs: Mapping[str, Any]) -> dict[str, A
 
 
 def _shorten(value: Any) -> Any:
-    """A picture given inline is told by its hash."""
+    """The value, with each picture in a data URL replaced by its hash."""
     if isinstance(value, list):
         return [_shorten(one) for one in value]
     if isinstance(value, str) and value.startswith("data:"):

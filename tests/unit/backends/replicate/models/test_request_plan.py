@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.models.known_models import MODELS, InputField, ModelSpec
+from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.model_spec import InputField, ModelSpec
 from imagen.backends.replicate.models.request_plan import MAX_SAFE_SEED, RequestPlan, plan_request
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.backends.replicate.models.known_models import MODELS, InputField, ModelSpec
+from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.model_spec import InputField, ModelSpec
 from imagen.backends.replicate.models.sizes import choose_size
 from imagen.domain.size import Size
 

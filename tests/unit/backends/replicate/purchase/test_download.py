@@ -11,9 +11,9 @@ from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.backends.replicate.purchase.download import (
     Downloader,
     OutputUnusable,
-    output_urls,
     read_data_url,
 )
+from imagen.backends.replicate.purchase.outcome import output_urls
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.errors import (

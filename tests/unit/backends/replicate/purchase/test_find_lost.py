@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from imagen.backends.replicate.backend import ReplicateBackend
-from imagen.backends.replicate.purchase.find_lost import CreateCall
+from imagen.backends.replicate.purchase.list_search import CreateCall
 from imagen.domain.request import ImageRequest
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.fakes.replicate.book import Book, BookRun, Killed
@@ -96,7 +96,7 @@ def test_rows_that_differ_in_their_file_alone_each_get_one_prediction_of_their_o
 
 def test_orders_that_the_list_cannot_tell_apart_are_looked_up_one_at_a_time() -> None:
     def key_of(**inputs: object) -> str:
-        return CreateCall("/p", {}, model="a/b", version=None, inputs=inputs).key
+        return CreateCall("/p", dict, model="a/b", version=None, inputs=inputs).key
 
     assert key_of(prompt="x", image=PICTURE) == key_of(prompt="x", image=f"{PICTURE}AA")
     assert key_of(prompt="x", images=[PICTURE]) == key_of(prompt="x")
