@@ -17,7 +17,7 @@ REFUSES = """
 default_backend: gone
 backends:
   gone: {type: mock, fail_first: 1000000}
-workers: {unavailable_patience_s: 0.3}
+workers: {unavailable_patience_s: 0.3, check_s: 60}
 """
 BEHIND_A_BROKER = {"IMAGEN_BROKER_URL": "redis://127.0.0.1:1/0"}
 
