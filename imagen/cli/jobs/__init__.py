@@ -1,1 +1,1 @@
-"""``imagen jobs``: what became of accepted jobs, and telling them what to do next."""
+"""``imagen jobs``: lists accepted jobs, waits for them, and cancels, resumes or retries them."""

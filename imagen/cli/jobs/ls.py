@@ -33,7 +33,7 @@ _COLOURS = {
     "canceled": "yellow",
 }
 _HEADER = ("ID", "STATE", "BACKEND", "SIZE", "AGE", "PROMPT", "RESULT")
-#: Narrower than this, they say nothing.
+#: The least widths at which these columns are still useful.
 _LEAST_RESULT_COLUMNS = 30
 _LEAST_PROMPT_COLUMNS = 12
 
@@ -149,13 +149,13 @@ def _result(job: Job) -> str:
 
 
 def _seen_from_here(path: str) -> str:
-    """Relative where it lies below the working directory."""
+    """The path, relative when it is below the working directory."""
     here = os.getcwd() + os.sep
     return path.removeprefix(here)
 
 
 def _fitted(rows: Sequence[tuple[str, ...]], *, columns: int) -> list[str]:
-    """The table in so many columns: the result is clipped first, then the prompt, then all."""
+    """The table in so many columns of text: clips the result first, then the prompt, then lines."""
     *others, prompts, results = (
         max(width_of(row[column]) for row in (_HEADER, *rows)) for column in range(len(_HEADER))
     )

@@ -88,7 +88,7 @@ def _lines(details: JobDetails) -> list[str]:
 
 
 def _size(facts: Mapping[str, Any]) -> str:
-    """What is drawn, and what was asked for where that is another size."""
+    """The size that is drawn, with the requested one where it differs."""
     size = f"{facts['width']}x{facts['height']}"
     asked = facts["requested_size"]
     return size if asked == size else f"{size}, asked for {asked}"

@@ -1,4 +1,4 @@
-"""What the shell offers on Tab: names from the configuration, ids from the ledger.
+"""Shell completion: names from the configuration, ids from the ledger.
 
 Completion prints nothing into the line that is being typed, so every error here is suppressed.
 """

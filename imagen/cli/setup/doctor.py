@@ -1,4 +1,4 @@
-"""``imagen doctor``: looks at everything a drawing needs, and says what to mend."""
+"""``imagen doctor``: examines everything a drawing needs, and says what to mend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imagen.services.report.diagnose import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "broken": "red"}
-#: What is broken when only backends are that nobody asked for.
+#: The exit code when something is broken.
 _EXIT_BROKEN = 5
 
 

@@ -1,4 +1,4 @@
-"""``imagen worker``: draws whatever waits, until told to stop."""
+"""``imagen worker``: draws waiting jobs until it is stopped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _serve_queue(role: str | None, *, concurrency: int | None, config: str | Non
 def _serve_ledger(
     shell: Shell, role: str | None, *, concurrency: int | None, config: str | None
 ) -> None:
-    """Serve the ledger itself: nothing else needs to run."""
+    """Draw what waits in the ledger, in this process; no other program needs to run."""
     from imagen.wiring.local_worker import local_worker, worker_threads
 
     with shell.backends(config) as (process, ledger, registry):
@@ -72,7 +72,7 @@ def _serve_ledger(
                 while True:
                     _draw_until_stopped(shell, process, new_executor)
             except Interrupted:
-                # Stopping is how a worker ends: a service manager must not see a failure in it.
+                # A worker that is stopped has not failed: service managers look at the exit code.
                 log.info("worker_stopped")
 
 
@@ -81,8 +81,9 @@ def _draw_until_stopped(
     process: Process,
     new_executor: Callable[[], AbstractContextManager[LocalExecutor]],
 ) -> None:
-    """Draw until a signal comes, or an account is empty: then its backend is paused by now, and
-    the others' jobs go on.
+    """Draw until a signal comes or an account has no credit left.
+
+    In the second case its backends are paused by then, and the next call draws for the others.
 
     Raises:
         Interrupted: there was a signal; what ran is finished, or given back.

@@ -1,4 +1,4 @@
-"""The copy of an image that goes to the cloud: the very bytes of its file, and its row."""
+"""The copy of an image that is uploaded: the same bytes as its file, and its row."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Copy:
         return slugify(self.job.request.prompt)
 
     def row(self, storage_path: str) -> dict[str, Any]:
-        """The row of ``imagen.images``; its id is the job's, so sending it twice is one row."""
+        """The row of ``imagen.images``; its id is the job's, so sending it twice gives one row."""
         request, attempt = self.job.request, self.attempt
         record = record_of(self.job, attempt)
         return {
@@ -84,7 +84,7 @@ def make_copy(ledger: Ledger, job: Job, attempt: Attempt) -> Copy:
         ArtifactLost: neither can be seen from here, or the file was changed.
     """
     artifact = load_artifacts(ledger, [job.id]).get(job.id) or _from_file(job)
-    # Packing a file that is finished already gives the same bytes again.
+    # Packing a finished file again gives the same bytes.
     finished = finish_image(Claim(job, attempt, owner=""), artifact)
     finished.target = Path(job.output_path or "")
     return Copy(

@@ -1,4 +1,4 @@
-"""Where items of the outbox go: usage rows to their table, copies to Supabase Storage."""
+"""The sinks of the outbox: the usage table, and Supabase Storage for copies of images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _USAGE_COLUMNS = (
 
 
 def missing_usage_columns(rest: RestClient) -> tuple[str, ...]:
-    """Those of our columns that the usage table lacks; looks at the table of images, too.
+    """The columns that the usage table lacks; also checks that the table of images is there.
 
     Raises:
         CloudError: a table cannot be reached with this key.
@@ -40,7 +40,7 @@ def missing_usage_columns(rest: RestClient) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class UsageOverRest:
-    """Sends usage rows to a project's ``mai.imagen_usage``; the attempt's id makes them one."""
+    """Sends usage rows to a project's ``mai.imagen_usage``, which holds one per attempt id."""
 
     rest: RestClient
 
@@ -71,25 +71,24 @@ class UsageOverRest:
 
 
 class UsageInLedger:
-    """Accepts usage rows that wait in the outbox of a ledger that is the project's database.
+    """Accepts usage items where the ledger is the project's database and has the rows already.
 
-    They were put there while the ledger was taken for another database. The row itself is written
-    with the delivery.
+    Such items were added while the ledger was configured as a separate database.
     """
 
     def send(self, item: OutboxItem) -> None:
-        """Nothing is left to do."""
+        """Do nothing: the delivery wrote the row."""
 
 
 @dataclass(frozen=True)
 class CloudCopies:
-    """Sends images: first the object, then its row, so that a row always has its object."""
+    """Uploads images: first the object, then its row, so that a row always has its object."""
 
     ledger: Ledger
     storage: Storage
     #: Writes the row of ``imagen.images``.
     put_row: Callable[[Mapping[str, Any]], None]
-    #: Whose the images of jobs are that were submitted without an owner.
+    #: The owner of images whose jobs were submitted without one.
     owner_user_id: str = ""
 
     def send(self, item: OutboxItem) -> None:
@@ -114,7 +113,7 @@ class CloudCopies:
 
 
 def image_rows_over(rest: RestClient) -> Callable[[Mapping[str, Any]], None]:
-    """Writes image rows over REST; the job's id makes two of the same one."""
+    """Writes image rows over REST; the same job again replaces its row."""
 
     def put(row: Mapping[str, Any]) -> None:
         rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, row, on_conflict="id", merge=True)

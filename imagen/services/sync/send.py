@@ -1,7 +1,7 @@
-"""Empties the outbox: usage rows and cloud copies go where they belong, sooner or later.
+"""Empties the outbox: sends usage rows and copies of images to their sinks.
 
-Best effort, never lossy: whatever a sink says, the item stays until it arrived. Any process that
-sees the bytes may send it, on any day, and twice is the same as once.
+An item stays in the outbox until it has arrived, whatever errors its sink answers with. Any process
+that can read the image may send it at any time, and sending it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _LONGEST_WAIT_S = 3600.0
 
 
 class Sink(Protocol):
-    """Somewhere that items of one kind go to."""
+    """Takes the outbox items of one kind."""
 
     def send(self, item: OutboxItem) -> None:
-        """Deliver one item; sending it again changes nothing.
+        """Send one item; sending it again changes nothing.
 
         Raises:
             CloudError: it did not arrive; ``only_this`` tells whether others may.
@@ -48,7 +48,7 @@ class Sink(Protocol):
 
 @dataclass
 class SyncReport:
-    """What a drain did: items that arrived and that did not, and why not, by sink."""
+    """How many items arrived and how many did not; ``reasons`` says by sink why."""
 
     sent: int = 0
     failed: int = 0
@@ -57,14 +57,14 @@ class SyncReport:
 
 @dataclass(frozen=True)
 class Sync:
-    """Sends what waits in the outbox through the sinks that are configured here."""
+    """Sends outbox items through the sinks that this process is configured for."""
 
     ledger: Ledger
     owner: str
     clock: Clock
-    #: By the outbox's name of the sink; one that is missing is not configured.
+    #: By their names in the outbox; a sink that is not configured is left out.
     sinks: Mapping[str, Sink]
-    #: What is missing, for people: "set SUPABASE_URL", or what is wrong with it.
+    #: Why a sink is left out, for people: "set SUPABASE_URL", or what is wrong with its value.
     missing: str = ""
     should_stop: Callable[[], bool] = lambda: False
 
@@ -98,7 +98,7 @@ class Sync:
         return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
 
     def _send_all(self, items: list[OutboxItem], report: SyncReport, ends_s: float | None) -> None:
-        # Why a whole sink refuses: the rest of the round would be refused for the same reason.
+        # Sinks that refuse every item, with the reason: the rest of the round is not tried there.
         closed: dict[str, str] = {}
         for number, item in enumerate(items):
             if self._is_over(ends_s):
@@ -112,14 +112,14 @@ class Sync:
             report.reasons[item.sink] = reason
             wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(item.tries, 16))
             put_off(self.ledger, item, self.owner, wait_s=wait_s, reason=reason)
-            # No warning: a command tells it in a sentence of its own.
+            # At info level: commands print the reason themselves.
             log.info(
                 "outbox_item_put_off",
                 extra={"job_id": str(item.job.id), "sink": item.sink, "why": reason},
             )
 
     def _send(self, item: OutboxItem, closed: dict[str, str]) -> str | None:
-        """Nothing when it arrived, else why not."""
+        """None when it arrived, else the reason why not."""
         sink = self.sinks.get(item.sink)
         if sink is None:
             return closed.setdefault(item.sink, f"not configured here; {self.missing}")
