@@ -14,7 +14,7 @@ from functools import partial
 from imagen.domain.protocols import Clock
 from imagen.domain.scope import Scope
 from imagen.errors import LedgerUnavailable
-from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s, unfinished_places
+from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s, queues_of
 from imagen.ledger.store.engine import Ledger
 from imagen.local.local_publisher import LocalPublisher, SleepingThreads
 from imagen.local.run_threads import RunThreads
@@ -116,9 +116,7 @@ class LocalExecutor:
         self, scope: Scope, threads: RunThreads, *, forever: bool
     ) -> list[Callable[[], None]]:
         """What each thread is to do, drawing threads for queues with jobs of the scope only."""
-        queues = set(self.threads_by_queue)
-        if not forever:
-            queues = {place.queue for place in unfinished_places(self.ledger, scope)}
+        queues = list(self.threads_by_queue) if forever else queues_of(self.ledger, scope)
         work = [partial(self.deliver_work.run, scope, threads)]
         if self.send_work is not None:
             work.append(partial(self.send_work.run, threads))

@@ -196,12 +196,13 @@ def _tell_orphaned_jobs(runner: JobRunner, draft: JobDraft) -> None:
     """Without workers, jobs that an earlier command left are drawn only on request."""
     if runner.process.has_broker:
         return
-    from imagen.services.report.orphaned_jobs import count_orphaned_jobs
+    from imagen.services.report.orphaned_jobs import MOST_COUNTED, count_orphaned_jobs
 
     number = count_orphaned_jobs(runner.ledger, host=runner.process.host, without=draft.id)
     if not number:
         return
-    jobs = f"{number:,} jobs of earlier commands wait"
+    more = " or more" if number == MOST_COUNTED else ""
+    jobs = f"{number:,}{more} jobs of earlier commands wait"
     if number == 1:
         jobs = "1 job of an earlier command waits"
     runner.shell.screen.say(f"{jobs}; draw with: imagen jobs resume --all, or imagen worker")

@@ -1,13 +1,23 @@
-"""Jobs that have not ended: whether there are any, what they wait for, which were orphaned."""
+"""Jobs that have not ended: whether there are any, what they wait for, which no process holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, Select, and_, func, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    func,
+    not_,
+    null,
+    select,
+    union_all,
+)
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import Scope
@@ -17,7 +27,7 @@ from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now, now_plus, seconds_since
 
-_UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
 
 
 def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
@@ -29,7 +39,7 @@ def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
 def _unfinished(scope: Scope) -> Select[Any] | CompoundSelect[Any]:
     """One unfinished job of the scope, found without reading those that are finished."""
     if scope.job_ids is not None or scope.batch_id is not None:
-        unfinished = jobs.c.state.in_(_UNFINISHED)
+        unfinished = jobs.c.state.in_(UNFINISHED)
         return select(jobs.c.id).where(scope_clause(scope), unfinished).limit(1)
     # Each of these is a partial index.
     conditions = (
@@ -54,33 +64,49 @@ def running_ids(ledger: Ledger, scope: Scope, *, limit: int) -> list[UUID]:
         return list(connection.scalars(statement))
 
 
-@dataclass(frozen=True, slots=True)
-class Standstill:
-    """Where some unfinished jobs are: the same backend, queue, state and last error."""
-
-    backend: str
-    queue: str
-    state: JobState
-    error_code: str | None
-
-
-def unfinished_places(ledger: Ledger, scope: Scope) -> list[Standstill]:
-    """Where the unfinished jobs of the scope are, each place once."""
-    columns = (jobs.c.backend, jobs.c.queue, jobs.c.state, jobs.c.error_code)
+def queues_of(ledger: Ledger, scope: Scope, states: Sequence[JobState] = UNFINISHED) -> list[str]:
+    """The queues of the scope's jobs in those states, in alphabetical order."""
     statement = (
-        select(*columns)
-        .where(scope_clause(scope), jobs.c.state.in_(_UNFINISHED))
-        .group_by(*columns)
-        # The databases disagree about whether NULL comes first.
-        .order_by(*columns[:3], func.coalesce(jobs.c.error_code, ""))
+        select(jobs.c.queue)
+        .where(scope_clause(scope), jobs.c.state.in_(states))
+        .distinct()
+        .order_by(jobs.c.queue)
     )
     with ledger.read() as connection:
-        rows = connection.execute(statement).all()
-    return [Standstill(row.backend, row.queue, JobState(row.state), row.error_code) for row in rows]
+        return list(connection.scalars(statement))
+
+
+def queued_backends(ledger: Ledger, scope: Scope, among: Iterable[str]) -> set[str]:
+    """Those backends ``among`` some that a queued job of the scope needs."""
+    with ledger.read() as connection:
+        return {name for name in among if _is_any(connection, _queued(scope, [name]))}
+
+
+def blocked_backend(ledger: Ledger, scope: Scope, unusable: Collection[str]) -> str | None:
+    """One of the ``unusable`` backends where every unfinished job of the scope waits for such.
+
+    None where any job may still be drawn or delivered, and where none is unfinished.
+    """
+    blocked = _queued(scope, unusable)
+    unfinished = and_(scope_clause(scope), jobs.c.state.in_(UNFINISHED))
+    with ledger.read() as connection:
+        if _is_any(connection, and_(unfinished, not_(blocked))):
+            return None
+        name: str | None = connection.scalar(select(func.min(jobs.c.backend)).where(blocked))
+    return name
+
+
+def _queued(scope: Scope, backends: Collection[str]) -> ColumnElement[bool]:
+    is_queued = jobs.c.state == JobState.QUEUED
+    return and_(scope_clause(scope), is_queued, jobs.c.backend.in_(backends))
+
+
+def _is_any(connection: Connection, condition: ColumnElement[bool]) -> bool:
+    return connection.execute(select(jobs.c.id).where(condition).limit(1)).first() is not None
 
 
 def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
-    """Seconds until the first waiting job of the scope is due; nothing when none waits for that.
+    """Seconds until the first waiting job of the scope is due; None when none waits for that.
 
     One that is due already waits for something else, such as the end of a pause.
     """
@@ -96,31 +122,23 @@ def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
     return None if age is None else max(0.0, -float(age))
 
 
-_WAITING = (JobState.QUEUED, JobState.GENERATED)
+#: Orphaned jobs are counted up to here.
+MOST_COUNTED = 1_000
 
 
 def count_orphaned(ledger: Ledger, *, host: str, without: Sequence[UUID] = ()) -> int:
-    """How many unfinished jobs of ``host`` no process holds, but for the jobs ``without``.
+    """How many unfinished jobs of ``host`` no process holds, up to ``MOST_COUNTED``.
 
     0 while any process draws or delivers there: a running batch keeps thousands of jobs waiting.
     """
-    is_held = jobs.c.lease_expires_at > now_plus()
+    here = jobs.c.delivery_host == host
+    is_held = and_(jobs.c.lease_owner.is_not(null()), jobs.c.lease_expires_at > now_plus())
+    unfinished = and_(here, jobs.c.state.in_(UNFINISHED), jobs.c.id.not_in(without))
+    some = select(jobs.c.id).where(unfinished).limit(MOST_COUNTED).subquery()
     with ledger.read() as connection:
-        held = connection.execute(
-            select(jobs.c.id)
-            .where(jobs.c.lease_owner.is_not(None), jobs.c.delivery_host == host, is_held)
-            .limit(1)
-        ).first()
-        if held is not None:
+        if _is_any(connection, and_(here, is_held)):
             return 0
-        number = connection.scalar(
-            select(func.count()).where(
-                jobs.c.state.in_([*_WAITING, JobState.RUNNING]),
-                jobs.c.delivery_host == host,
-                jobs.c.id.not_in(without),
-            )
-        )
-    return number or 0
+        return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
 def submitted_jobs(ledger: Ledger, scope: Scope) -> list[tuple[UUID, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.worker_rows import Worker, live_workers, unreachable_backends
-from imagen.ledger.queries.unfinished_jobs import unfinished_places
+from imagen.ledger.queries.unfinished_jobs import queues_of
 from imagen.ledger.store.engine import Ledger
 from imagen.services.leases import process_lock
 
@@ -33,10 +33,10 @@ class WorkerWatch:
         """The queues in which jobs of ``scope`` wait and that none of ``alive`` serves, each once
         in the life of this object."""
         served = {queue for worker in alive for queue in worker.queues}
-        for place in unfinished_places(self.ledger, scope):
-            if place.state is JobState.QUEUED and place.queue not in served | self._told:
-                self._told.add(place.queue)
-                yield place.queue
+        for queue in queues_of(self.ledger, scope, [JobState.QUEUED]):
+            if queue not in served | self._told:
+                self._told.add(queue)
+                yield queue
 
 
 def unreachable_reasons(alive: Sequence[Worker]) -> Mapping[str, str]:

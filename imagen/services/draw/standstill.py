@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.errors import BackendUnavailable, CredentialError, OutOfCredit
 from imagen.ledger.jobs.pauses import paused_backends, pauses_with_codes
-from imagen.ledger.queries.unfinished_jobs import unfinished_places
+from imagen.ledger.queries.unfinished_jobs import blocked_backend, queued_backends
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.circuit import Circuits
 from imagen.services.draw.job_listener import JobListener
@@ -36,11 +35,7 @@ class StandstillNews:
         if not reasons:
             self._said = {}
             return {}
-        waiting = {
-            place.backend
-            for place in unfinished_places(self.ledger, scope)
-            if place.state is JobState.QUEUED
-        }
+        waiting = queued_backends(self.ledger, scope, reasons)
         met = {name: reason for name, reason in reasons.items() if name in waiting}
         news = {name: reason for name, reason in met.items() if self._said.get(name) != reason}
         self._said = {name: why for name, why in self._said.items() if name in reasons} | met
@@ -75,7 +70,7 @@ class StandstillReporter:
 
 
 def require_usable_account(ledger: Ledger, scope: Scope) -> None:
-    """Nothing while any unfinished job of ``scope`` may still be drawn.
+    """Returns while any unfinished job of ``scope`` may still be drawn.
 
     Raises:
         OutOfCredit, CredentialError: the backend of each of them is paused for that reason.
@@ -86,14 +81,9 @@ def require_usable_account(ledger: Ledger, scope: Scope) -> None:
         for name, each in pauses_with_codes(ledger).items()
         if each[0] in (OutOfCredit.code, CredentialError.code)
     }
-    if not pauses:
+    backend = blocked_backend(ledger, scope, pauses) if pauses else None
+    if backend is None:
         return
-    places = unfinished_places(ledger, scope)
-    if not places or any(
-        place.state is not JobState.QUEUED or place.backend not in pauses for place in places
-    ):
-        return
-    backend = places[0].backend
     code, reason = pauses[backend]
     message = f"backend {backend!r} is paused: {reason}"
     how = f"imagen backends resume {backend}"
@@ -105,7 +95,7 @@ def require_usable_account(ledger: Ledger, scope: Scope) -> None:
 def require_reachable_backend(
     ledger: Ledger, scope: Scope, circuits: Circuits, *, patience_s: float
 ) -> None:
-    """Nothing while any unfinished job of ``scope`` may still be drawn by this process.
+    """Returns while any unfinished job of ``scope`` may still be drawn by this process.
 
     Raises:
         BackendUnavailable: each of them waits for a backend that has refused every drawing for
@@ -117,14 +107,9 @@ def require_reachable_backend(
         for each in circuits.all_open()
         if circuits.away_for_s(each.backend) >= patience_s
     }
-    if not gone:
+    name = blocked_backend(ledger, scope, gone) if gone else None
+    if name is None:
         return
-    places = unfinished_places(ledger, scope)
-    if not places or any(
-        place.state is not JobState.QUEUED or place.backend not in gone for place in places
-    ):
-        return
-    name = places[0].backend
     raise BackendUnavailable(
         f"backend {name!r} could not be used for {patience_s:g} s: {gone[name].why}",
         "the jobs wait; a longer patience: workers.unavailable_patience_s",

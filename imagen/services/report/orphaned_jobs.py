@@ -10,11 +10,15 @@ from imagen.errors import ImagenError
 from imagen.ledger.queries import unfinished_jobs
 from imagen.ledger.store.engine import Ledger
 
+#: Orphaned jobs are counted up to here.
+MOST_COUNTED = unfinished_jobs.MOST_COUNTED
+
 
 def count_orphaned_jobs(ledger: Ledger, *, host: str, without: UUID) -> int:
-    """How many unfinished jobs of ``host`` no process holds, the job ``without`` left out.
+    """How many unfinished jobs of ``host`` no process holds, up to ``MOST_COUNTED``.
 
-    0 while any process draws or delivers there: a running batch keeps thousands of jobs waiting.
+    The job ``without`` is left out. 0 while any process draws or delivers there: a running batch
+    keeps thousands of jobs waiting.
     """
     return unfinished_jobs.count_orphaned(ledger, host=host, without=[without])
 

@@ -23,7 +23,7 @@ from imagen.ledger.outbox.outbox import claim_outgoing, hosts_to_send
 from imagen.ledger.queries.batches import batch_names, find_batch
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.jobs import Filter, attempts_of, list_jobs
-from imagen.ledger.queries.unfinished_jobs import unfinished_places
+from imagen.ledger.queries.unfinished_jobs import queues_of
 from imagen.ledger.queries.usage_rows import read_usage
 from imagen.ledger.queries.usage_sums import sum_usage
 from imagen.ledger.queries.waiting_jobs import hosts_to_deliver, waiting_jobs
@@ -89,7 +89,7 @@ def test_no_list_of_the_ledger_has_an_order_with_ties(desk: Any) -> None:
 
     list_jobs(ledger, Filter())
     attempts_of(ledger, job_id)
-    unfinished_places(ledger, EVERYTHING)
+    queues_of(ledger, EVERYTHING)
     waiting_jobs(ledger, "gpu", skip=0, limit=5)
     hosts_to_deliver(ledger)
     hosts_to_send(ledger)
