@@ -1,1 +1,1 @@
-"""Adapters: each turns a request into an image at one kind of server."""
+"""Adapters: each draws requests on one kind of server."""

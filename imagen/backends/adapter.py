@@ -1,4 +1,4 @@
-"""What an adapter is: the door through which every backend type comes in, ours and others'."""
+"""The protocol of adapters: built-in and third-party backend types implement it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagen.domain.protocols import AttemptIndex, Backend, Durations, Limiter
 
 @dataclass(frozen=True)
 class AdapterContext:
-    """What an adapter may need from outside its own sub-block of the configuration."""
+    """What an adapter may use besides its own sub-block of the configuration."""
 
     env: Mapping[str, str]
     limiter: Limiter
@@ -22,7 +22,7 @@ class AdapterContext:
 
 
 class Adapter(Protocol):
-    """The code of a backend type: what an ``imagen.backends`` entry point names.
+    """The code of a backend type, which an ``imagen.backends`` entry point names.
 
     Attributes:
         default_queue: the queue of its jobs unless the configuration names another;
@@ -34,7 +34,7 @@ class Adapter(Protocol):
     settings_type: type[BaseModel]
 
     def build(self, name: str, settings: BaseModel, context: AdapterContext) -> Backend:
-        """The backend called ``name``. No I/O: a missing token is for ``check`` and ``generate``.
+        """The backend called ``name``. No I/O: ``check`` and ``generate`` report a missing token.
 
         Raises:
             ConfigError: the settings contradict each other.

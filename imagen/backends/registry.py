@@ -1,4 +1,4 @@
-"""The configured backends by name, built when they are first asked for."""
+"""The configured backends by name, each built when it is first used."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_an_unfitted_request_is_fitted_and_says_so(
 def test_a_fitted_request_is_warned_about_in_the_same_words(
     backend: ComfyUIBackend, fox: ImageRequest
 ) -> None:
-    # Each sentence is recorded and told once, whoever said it first.
+    # Each sentence is recorded and shown once, whichever call gave it first.
     fitted = backend.fit(replace(fox, steps=9, negative="text"))
 
     drawn = backend.generate(fitted.request, RecordingRun())

@@ -152,7 +152,7 @@ def test_a_server_that_never_takes_the_prompt_is_unavailable(
     assert fake.executions == []
 
 
-def test_a_post_nobody_can_tell_about_is_unknown(
+def test_a_post_that_cannot_be_looked_up_is_unknown(
     make_backend: MakeBackend, fake: FakeComfyUI, fox: ImageRequest
 ) -> None:
     fake.inject("post_lost")
@@ -240,7 +240,7 @@ def test_a_prompt_that_is_lost_again_and_again_is_given_up(
     assert len(fake.submissions) == 3
 
 
-def test_somebody_elses_interrupt_is_no_failure_of_the_job(
+def test_an_interrupt_by_another_client_does_not_fail_the_job(
     backend: ComfyUIBackend, fake: FakeComfyUI, fox: ImageRequest
 ) -> None:
     fake.inject("interrupted")

@@ -163,12 +163,12 @@ def test_who_waits_behind_a_stuck_prompt_is_told_as_well(
 
 @pytest.fixture
 def foreign_prompt(fake: FakeComfyUI) -> str:
-    """Another client's prompt, in execution for as long as nobody interrupts it."""
+    """Another client's prompt, in execution until it is interrupted."""
     fake.inject("freeze")
     graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
-    fake.engine.put(Prompt(0, "somebody-elses", graph, {"client_id": "x"}, ["2"]))
+    fake.engine.put(Prompt(0, "another-clients", graph, {"client_id": "x"}, ["2"]))
     fake.wait_until(lambda: fake.engine.queue()["queue_running"])
-    return "somebody-elses"
+    return "another-clients"
 
 
 def test_another_clients_long_prompt_ahead_is_waited_for_and_never_called_stuck(
@@ -207,7 +207,7 @@ def test_a_wait_behind_another_clients_prompt_says_how_many_whose_and_since_when
 
     told = next(phase for phase in run.phases if "waiting" in phase)
     assert re.fullmatch(
-        r"waiting behind 1 other, first prompt somebody of another client since \d\d:\d\d UTC", told
+        r"waiting behind 1 other, first prompt another- of another client since \d\d:\d\d UTC", told
     )
 
 

@@ -51,7 +51,7 @@ def test_a_first_status_greets_who_connects(events: EventSocket) -> None:
     assert events.wait(5.0) == PromptEvent("queue")
 
 
-def test_it_connects_by_itself_when_somebody_waits(events: EventSocket) -> None:
+def test_waiting_for_an_event_connects(events: EventSocket) -> None:
     assert events.wait(5.0) == PromptEvent("queue")
     assert events.is_open
 
