@@ -58,7 +58,7 @@ class ComfyUIBackend:
         """The request as the workflow will draw it.
 
         Raises:
-            RequestError: an option is unknown or is no value of its kind; steps out of range.
+            RequestError: an option is unknown or not of its type; steps out of range.
             ConfigError: the user's workflow file cannot be used.
         """
         try:
@@ -241,7 +241,7 @@ class ComfyUIAdapter:
         """A backend that has not contacted its server yet.
 
         Raises:
-            ConfigError: the workflow is unknown, or has no place for something that is set.
+            ConfigError: the workflow is unknown, or takes no value for something that is set.
         """
         assert isinstance(settings, ComfyUISettings)
         return ComfyUIBackend(name, settings, context.env, timings=Timings())

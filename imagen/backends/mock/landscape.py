@@ -1,7 +1,7 @@
-"""Hills under a sun or a moon: what the mock backend draws, in integers from end to end.
+"""The mock backend's landscape: hills under a sun or a moon, drawn in integers only.
 
-Pillow's polygons, filters and blends count in floating point, whose last bit differs between
-processors. So hills are masks made column by column, and discs are drawn too large and averaged:
+Pillow's polygons, filters and blends use floating point, whose last bit differs between
+processors. So hills are masks made column by column, and discs are drawn larger and averaged:
 Pillow does both in integers.
 """
 
@@ -29,7 +29,7 @@ def draw_landscape(width: int, height: int, rng: random.Random, palette: Palette
     if palette.is_night:
         _draw_stars(picture, palette, rng)
     _draw_light(picture, palette, rng)
-    # The picture lies on its side for the hills, so that a column of it is one run of bytes.
+    # The picture is transposed for the hills, so that a column of it is one run of bytes.
     picture = picture.transpose(Image.Transpose.TRANSPOSE)
     count = _RIDGES if min(width, height) >= _SMALLEST_WITH_ALL else _FEW_RIDGES
     for number in range(count):
@@ -83,7 +83,7 @@ def _draw_ridge(
     period = max(8, side * (44 + nearness * 28 // 100) // 100)
     tops = [base * _SUBPIXELS - (swing * rise >> 4) for rise in _hills(width, period, rng)]
     colour = mix(palette.far, palette.near, nearness, of=100)
-    # Mist: each ridge grows paler towards its foot, which sets off the next one.
+    # Mist: each ridge is paler towards its foot, so that the next one stands out.
     foot = mix(colour, palette.sky_bottom, 36 - nearness // 4, of=100)
     above = max(0, min(tops) // _SUBPIXELS)
     column = bytes(colour) * above + fade(colour, foot, max(2, side * 30 // 100))
@@ -119,7 +119,7 @@ def _ease(period: int) -> tuple[int, ...]:
 
 
 def _mask(tops: list[int], height: int) -> Image.Image:
-    """A mask on its side: each column is filled from its top down, its edge pixel in part."""
+    """A transposed mask: each column is filled from its top down, its edge pixel in part."""
     air, ground = bytes(height), b"\xff" * height
     columns: list[bytes] = []
     for top in tops:

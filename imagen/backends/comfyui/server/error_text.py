@@ -105,7 +105,7 @@ def input_spec(info: Mapping[str, Any], name: str) -> object:
 def offered_values(config: object) -> list[str] | None:
     """The choices of a node input as ``/object_info`` describes it, or None if it has none.
 
-    Older servers have the list itself in the first place, newer ones ``COMBO`` and the list
+    Older servers have the list itself as the first item, newer ones ``COMBO`` and the list
     under ``options``.
     """
     if not isinstance(config, (list, tuple)) or not config:

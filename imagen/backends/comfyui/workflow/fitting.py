@@ -19,8 +19,8 @@ def fit_request(request: ImageRequest, workflow: Workflow, settings: ComfyUISett
     """The request with its defaults, and a warning for each change and each value not used.
 
     Raises:
-        RequestError: an option is unknown, is no value of its kind or would have the server open
-            a file; steps out of range.
+        RequestError: an option is unknown, not of its type, or makes the server open a file;
+            steps out of range.
     """
     size, size_warnings = _fit_size(request.size, workflow)
     steps, step_warnings = _fit_steps(request.steps, workflow, settings)
