@@ -28,7 +28,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
         "imagen.services.deliver.file_writer:sync_files",
         "imagen.services.deliver.file_writer:sync_folder",
     ),
-    "link files": ("imagen.services.deliver.file_writer:place",),
+    "link files": ("imagen.services.deliver.file_writer:move_into_place",),
     "succeeded": ("imagen.ledger.jobs.delivery:record_succeeded",),
     "drop the bytes": ("imagen.services.deliver.deliver:drop_files",),
     "look after": (

@@ -249,11 +249,6 @@ class CloudError(ImagenError):
         self.retryable = retryable
         self.only_this = only_this
 
-    @property
-    def why(self) -> str:
-        """One sentence for people; no key, no prompt and no row's content is ever in it."""
-        return self.message
-
 
 class WorkerCrashed(ImagenError):
     code = "worker_crashed"
@@ -273,7 +268,7 @@ class GaveUpWaiting(ImagenError):
 
 
 def all_error_types() -> dict[str, type[ImagenError]]:
-    """Every error class by its code, to get the exit code of a failed job from its row."""
+    """Every error class by its code."""
     found: dict[str, type[ImagenError]] = {}
     pending: list[type[ImagenError]] = [ImagenError]
     while pending:
@@ -283,7 +278,6 @@ def all_error_types() -> dict[str, type[ImagenError]]:
     return found
 
 
-def exit_code_of(code: str | None) -> int:
-    """The exit code for a job that failed with ``code``; 1 where the code is not ours."""
-    cls = all_error_types().get(code or "")
-    return cls.exit_code if cls else 1
+def error_type(code: str | None) -> type[ImagenError]:
+    """The class of a failed job's error, by the code in its row; ImagenError for any other."""
+    return all_error_types().get(code or "", ImagenError)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from imagen.cloud.http import CloudHttp, read_body
 from imagen.cloud.refusal import not_supabase
 from imagen.cloud.rest_refusals import NAME, missing_column_of, rest_refusal
-from imagen.cloud.rows import Row, encode_row
 from imagen.cloud.settings import SupabaseSettings
 from imagen.http.exchange import HttpAnswer
 
+#: A column's name and value each.
+Row = Mapping[str, Any]
 #: A column, an operator of PostgREST's (``eq``, ``gte``, ``lt``, ``is`` …), and a value.
 Filter = tuple[str, str, object]
 
 # Statements may take 8 s there: observed on PostgREST 12.0.2 with Supabase's roles.
 _READ_TIMEOUT_S = 20.0
+# PostgREST refuses NUL with 22P05 and half a surrogate pair with PGRST102. Rows quote texts of
+# backends and files, which are not cleaned as prompts are.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class RestClient:
@@ -162,3 +171,27 @@ def _quoted(value: object) -> str:
 
 def _text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime | date) else str(value)
+
+
+def encode_row(row: Row) -> bytes:
+    """A JSON array of the one row. Dates become ISO text, Decimals numbers, ids text.
+
+    What cannot be stored is left out of a text, and is null as a number.
+    """
+    return json.dumps([_storable(row)], allow_nan=False).encode()
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("", value)
+    if isinstance(value, Mapping):
+        return {_storable(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_storable(item) for item in value]
+    if isinstance(value, Decimal | float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    return value

@@ -14,15 +14,15 @@ from imagen.errors import ConfigError, CredentialError
 from imagen.http.loopback import is_loopback_url
 
 URL_VARIABLE = "SUPABASE_URL"
-#: The first that is set counts.
+#: The first that is set is used.
 KEY_VARIABLES = ("SUPABASE_SERVICE_KEY", "MAI_SUPABASE_KEY")
 
-# No space and no line break: requests would repeat a bad header's value in its own complaint.
+# No space and no line break: requests quotes a bad header's value in its error.
 _KEY = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _API_PATH = re.compile(r"/(rest|storage|auth)/v1$")
 _HOSTED = re.compile(r"([a-z0-9]+)\.supabase\.(co|in|red)")
 _KEYS_HINT = "copy the secret key (sb_secret_…) from the project's settings, API Keys"
-# Names that no public certificate can be had for.
+# Names for which no public certificate is issued.
 _PRIVATE_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 
 
@@ -44,17 +44,17 @@ class SupabaseSettings:
 
     @property
     def is_local(self) -> bool:
-        """The project runs on this machine: no proxy is asked for the way."""
+        """The project runs on this machine: its requests use no proxy."""
         return is_loopback_url(self.url)
 
 
 def names_project(env: Mapping[str, str]) -> bool:
-    """Whether any of the variables is set: a project is meant to be used."""
+    """Whether any of the variables is set, so that a project is to be used."""
     return len(missing_variables(env)) < len((URL_VARIABLE, KEY_VARIABLES[0]))
 
 
 def missing_variables(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables still to be set before there is a project to talk to."""
+    """The variables that are still to be set."""
     missing = () if env.get(URL_VARIABLE, "").strip() else (URL_VARIABLE,)
     return missing if _key_variable(env) else (*missing, KEY_VARIABLES[0])
 
@@ -94,7 +94,7 @@ def _key_variable(env: Mapping[str, str]) -> str:
 
 
 def _checked_url(url: str) -> str:
-    # Pasted values come with the API's path or a slash at their end.
+    # Pasted values often end with the API's path or a slash.
     url = _API_PATH.sub("", url.rstrip("/"))
     hint = "for example: SUPABASE_URL=https://YOUR-PROJECT.supabase.co"
     try:
@@ -133,7 +133,7 @@ def _checked_key(key: str, variable: str) -> str:
 
 
 def _role_of(jwt: str) -> str:
-    """The role a JWT claims, or "" where it cannot be read; the server judges the rest."""
+    """The role that a JWT claims, "" where it cannot be read; the server checks the token."""
     try:
         payload = jwt.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

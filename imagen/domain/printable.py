@@ -1,4 +1,4 @@
-"""Text of others on its way to a terminal: what could move the cursor stands there as an escape."""
+"""Makes untrusted text safe for a terminal: control characters become escapes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 
 def printable(text: str) -> str:
-    """The text without what would move the cursor or turn the line around; line ends stay."""
+    """The text with control characters and bidirectional overrides escaped, except line ends."""
     if text.isprintable():
-        # Nearly always, and fifty times as fast to find out.
+        # The usual case, found fifty times as fast.
         return text
     return text.translate(_ESCAPES)
 
 
 def printable_line(text: str) -> str:
-    """The same on one line: a line end in it cannot begin a line of its own."""
+    """The same on one line: line ends become spaces."""
     return printable(text.replace("\n", " "))
 
 
@@ -26,7 +26,7 @@ def printable_json(text: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """What each character becomes, found out once for each: fast for megabytes of text."""
+    """A cache of what each character becomes: fast for megabytes of text."""
 
     def __init__(self, escape: Callable[[str], str]) -> None:
         super().__init__({ord("\n"): "\n"})

@@ -1,4 +1,4 @@
-"""Prompts as people type them: cleaned, bounded, and hashed for the usage table."""
+"""Cleans and bounds prompts, and hashes them for the usage table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean_prompt(text: str, *, what: str = "prompt") -> tuple[str, tuple[str, ...]]:
-    """The text as it is stored and drawn, and the warnings about what was taken out of it.
+    """The text as it is stored and drawn, and warnings about what was removed.
 
     Raises:
         RequestError: the text is longer than 32,000 bytes of UTF-8.

@@ -1,4 +1,4 @@
-"""What the services ask of the world: backends, messages, clocks."""
+"""Protocols of what the services call: backends, messages, limits, clocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Run(Protocol):
 
     @property
     def previous(self) -> Attempt | None:
-        """The same attempt as an earlier worker left it, or nothing when this is its first run."""
+        """The same attempt as an earlier worker left it; None in its first run."""
 
     def intend(self, *, timeout_s: float) -> None:
         """Commit, synced, that a paid call is about to be sent; call it right before sending.
@@ -44,27 +44,27 @@ class Run(Protocol):
         """
 
     def adopted(self, external_id: str, *, place: str = "") -> None:
-        """As ``submitted``, for what was found at the backend and may be somebody else's.
+        """As ``submitted``, for an id that was found at the backend and may be another attempt's.
 
         Raises:
-            AlreadyOwned, LeaseLost: as ``submitted``; nothing is committed without the lease.
+            AlreadyOwned, LeaseLost: as ``submitted``; without the lease it is not committed.
         """
 
     def billed(self, bill: Bill) -> None:
-        """Tell what the attempt costs, once the backend has drawn it; before the image is fetched.
+        """Report what the attempt costs once it is drawn, before its image is fetched.
 
         Where the attempt ends without its image, this goes into the usage table all the same.
-        Cheap: nothing is committed yet.
+        Cheap: it does not commit.
         """
 
     def progress(self, done: int, total: int, *, phase: str = "") -> None:
-        """Tell that ``done`` of ``total`` steps are over. Cheap; call it as often as you like.
+        """Report that ``done`` of ``total`` steps are over. Cheap; may be called often.
 
-        ``phase`` says in a few words what goes on while no step passes, such as
-        ``loading flux1-dev``; it is shown in place of the steps.
+        ``phase`` describes work between steps in a few words, such as ``loading flux1-dev``; it is
+        shown instead of the steps.
 
         Raises:
-            JobCanceled: somebody canceled the job; stop the backend and let this pass.
+            JobCanceled: the job was canceled; stop the backend and let this error pass.
             LeaseLost: another worker holds the job now; stop without touching the backend.
         """
 
@@ -77,49 +77,49 @@ class Backend(Protocol):
 
     #: Drawing again costs nothing, so an unknown outcome may simply be drawn again.
     repeat_is_free: bool
-    #: Backends with the same account share its credit; nothing where no money is involved.
+    #: Backends with the same account share its credit; None where it costs nothing.
     account: str | None
-    #: Whether its images go into the usage table; false for one that only pretends to draw.
+    #: Whether its images go into the usage table; false for a mock.
     is_metered: bool
 
     def fit(self, request: ImageRequest) -> Fitted:
         """The request as it will be drawn, defaults filled in; called at submission, no I/O.
 
         Raises:
-            RequestError: this backend cannot draw it, whatever is changed silently.
+            RequestError: this backend cannot draw it, even with other values.
         """
 
     def generate(self, request: ImageRequest, run: Run) -> Drawn:
         """One image. Blocks until it is drawn, refused, or out of time.
 
         Raises:
-            BackendError: see ``imagen.errors`` for which means what to the queue.
+            BackendError: ``imagen.errors`` says what each class means to the queue.
             JobCanceled, LeaseLost: passed through from ``run``.
         """
 
     def estimate(self, request: ImageRequest) -> Cost:
-        """What one image would cost, without asking anybody."""
+        """What one image would cost, by local knowledge alone."""
 
     def affinity(self, request: ImageRequest) -> str | None:
-        """The model that must be loaded, or nothing where it does not matter."""
+        """The model that must be loaded; None where that does not matter."""
 
     def check(self) -> Health:
-        """Whether it can draw now. Free of charge, under 5 s, raises nothing."""
+        """Whether it can draw now. Free of charge, under 5 s, never raises."""
 
     def cancel(self, external_id: str) -> Bill | None:
         """Stop a submitted attempt. Idempotent; an unknown id is no error.
 
-        Gives what the attempt costs where the image was drawn before it could be stopped.
+        Returns what the attempt costs where the image was drawn before it could be stopped.
 
         Raises:
-            BackendUnavailable: it is not known to have stopped; call this again.
+            BackendUnavailable: it may still run; call this again.
         """
 
     def forget(self, external_id: str) -> None:
         """The image is safe in the ledger, so the server may drop its copy. Best effort."""
 
     def close(self) -> None:
-        """Let go of connections. The backend is not used afterwards."""
+        """Close connections. The backend is not used afterwards."""
 
 
 class BackendLookup(Protocol):
@@ -152,34 +152,34 @@ class Durations(Protocol):
 
 
 class AttemptIndex(Protocol):
-    """Which provider ids already belong to an attempt: nobody may take another's prediction."""
+    """Which provider ids already belong to an attempt, so that no attempt takes another's."""
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
         """Those of ``external_ids`` at ``place`` that an attempt has already."""
 
 
 class Publisher(Protocol):
-    """Messages between processes. Each is a wake-up: losing or doubling one does no harm."""
+    """Messages between processes. Each is a wake-up: a lost or doubled one does no harm."""
 
     def wake_workers(self, queue: str, wakeups: Sequence[Wakeup]) -> None:
-        """Tell a queue that these jobs wait.
+        """Send a wake-up for each of these jobs.
 
         Raises:
-            BrokerUnavailable: the messages could not be sent; the jobs are safe all the same.
+            BrokerUnavailable: the messages could not be sent; the jobs are in the ledger.
         """
 
     def wake_results(self, host: str) -> None:
-        """Tell the results worker of ``host`` that a generated job waits; never raises."""
+        """Wake the results worker of ``host`` for a generated job; never raises."""
 
     def wake_outbox(self, host: str) -> None:
-        """Tell it that something is to be sent to Supabase; never raises."""
+        """Wake it for items to be sent to Supabase; never raises."""
 
     def announce(self, job: Job, event: Mapping[str, object]) -> None:
-        """Tell whoever waits for the job that something happened to it; never raises."""
+        """Publish an event of the job to the processes that wait for it; never raises."""
 
 
 class Clock(Protocol):
-    """Seconds that go on while the machine sleeps, and sleeping itself."""
+    """A clock that goes on while the machine is suspended, and sleeping."""
 
     def boottime_s(self) -> float: ...
 

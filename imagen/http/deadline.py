@@ -31,8 +31,8 @@ def boottime_s() -> float:
 class Deadline:
     """When an exchange must be over, and how long one silence in it may last.
 
-    ``was_sent`` turns true once a part of the request may have reached a server, and
-    ``has_begun`` once a part of the answer is here.
+    ``was_sent`` becomes true once a part of the request may have reached a server, and
+    ``has_begun`` once a part of the answer has arrived.
     """
 
     def __init__(self, whole_s: float, *, stall_s: float) -> None:
@@ -57,7 +57,7 @@ class Deadline:
         sock.settimeout(min(left_s, self._stall_s))
 
 
-# The connection is deep below the call that knows the deadline, and both are on one thread.
+# The connection is many calls below the one that knows the deadline, on the same thread.
 _current: ContextVar[Deadline | None] = ContextVar("imagen_http_deadline", default=None)
 
 

@@ -7,10 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagen.images.containers import jpeg, png, webp
-from imagen.images.verify import ImageFormat, inspect_image
-
-_CONTAINERS = {"png": png, "jpeg": jpeg, "webp": webp}
+from imagen.images.verify import ImageFormat, inspect_image, keep_visual
 
 # Modes that each encoder takes as they are; anything else is brought to RGB or RGBA first.
 _NATIVE_MODES: dict[ImageFormat, frozenset[str]] = {
@@ -39,7 +36,7 @@ def convert_image(data: bytes, to_format: ImageFormat) -> bytes:
     info = inspect_image(data)
     if info.format == to_format:
         return data
-    visual = _CONTAINERS[info.format].keep_visual(data)
+    visual = keep_visual(data, info.format)
     with Image.open(io.BytesIO(visual), formats=[info.format.upper()]) as opened:
         profile = opened.info.get("icc_profile")
         # A CMYK or grey profile does not fit pixels that have become RGB.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,23 +14,13 @@ from imagen.images.broken import BrokenImage, UnfitImage
 from imagen.images.containers import jpeg, png, webp
 from imagen.images.containers.png_pixels import check_pixels
 
-__all__ = [
-    "MAX_IMAGE_BYTES",
-    "MAX_IMAGE_PIXELS",
-    "BrokenImage",
-    "ImageFormat",
-    "ImageInfo",
-    "UnfitImage",
-    "inspect_image",
-    "read_header",
-    "sniff_format",
-]
-
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 #: Half as much again as the largest image that can be asked for. Pillow warns much later.
 MAX_IMAGE_PIXELS = 4096 * 4096 * 3 // 2
+
+_CONTAINERS = {"png": png, "jpeg": jpeg, "webp": webp}
 
 # What Pillow raises for bytes that it cannot decode.
 _DECODER_ERRORS = (
@@ -77,7 +66,10 @@ def inspect_image(data: bytes) -> ImageInfo:
         raise UnfitImage(
             f"the image is {info.width}x{info.height} pixels; the limit is {MAX_IMAGE_PIXELS:,}"
         )
-    _CHECKS[info.format](data, info)
+    if info.format == "png":
+        _check_png(data)
+    else:
+        _check_decodes(data, info)
     return info
 
 
@@ -104,11 +96,20 @@ def read_header(data: bytes) -> ImageInfo:
         BrokenImage: not PNG, JPEG or WebP, or cut off before its size is known.
     """
     image_format = sniff_format(data)
-    reader = {"png": png, "jpeg": jpeg, "webp": webp}[image_format]
-    return ImageInfo(image_format, *reader.read_size(data))
+    return ImageInfo(image_format, *_CONTAINERS[image_format].read_size(data))
 
 
-def _check_png(data: bytes, info: ImageInfo) -> None:  # noqa: ARG001  # the others need it
+def keep_visual(data: bytes, image_format: ImageFormat) -> bytes:
+    """The file reduced to the parts that decide how its pixels look.
+
+    Raises:
+        BrokenImage: the file is cut off or damaged.
+    """
+    visual: bytes = _CONTAINERS[image_format].keep_visual(data)
+    return visual
+
+
+def _check_png(data: bytes) -> None:
     for chunk in png.walk(data):
         png.check_crc(data, chunk)
         if chunk.kind == b"acTL" and int.from_bytes(chunk.body(data)[:4], "big") > 1:
@@ -116,20 +117,13 @@ def _check_png(data: bytes, info: ImageInfo) -> None:  # noqa: ARG001  # the oth
     check_pixels(data)
 
 
-def _check_jpeg(data: bytes, info: ImageInfo) -> None:
-    # Pillow would warn about a backend's EXIF, or open an MPO, neither of which matters here.
-    _check_decodes(jpeg.keep_visual(data), info)
-
-
-def _check_webp(data: bytes, info: ImageInfo) -> None:
-    if webp.is_animated(data):
-        raise UnfitImage("the WebP is animated; imagen keeps single images")
-    _check_decodes(webp.keep_visual(data), info)
-
-
 def _check_decodes(data: bytes, info: ImageInfo) -> None:
+    if info.format == "webp" and webp.is_animated(data):
+        raise UnfitImage("the WebP is animated; imagen keeps single images")
+    # Pillow would warn about a backend's EXIF, or open an MPO, neither of which matters here.
+    visual = keep_visual(data, info.format)
     try:
-        with Image.open(io.BytesIO(data), formats=[info.format.upper()]) as image:
+        with Image.open(io.BytesIO(visual), formats=[info.format.upper()]) as image:
             size, frames = image.size, getattr(image, "n_frames", 1)
             if size == (info.width, info.height) and frames == 1:
                 image.load()
@@ -159,10 +153,3 @@ def _describe(data: bytes) -> str:
     if data[4:8] == b"ftyp" or data.startswith(b"\x1aE\xdf\xa3"):
         return "a video"
     return f"{len(data):,} bytes of something else"
-
-
-_CHECKS: dict[ImageFormat, Callable[[bytes, ImageInfo], None]] = {
-    "png": _check_png,
-    "jpeg": _check_jpeg,
-    "webp": _check_webp,
-}

@@ -30,11 +30,6 @@ def build_sidecar(provenance: Provenance, *, file_name: str, sha256: str, size_b
         "size_bytes": size_bytes,
         "details": details,
     }
-    return encode_json(content, indent=2) + b"\n"
-
-
-def encode_json(content: dict[str, Any], *, indent: int | None = None) -> bytes:
-    """JSON in UTF-8; lone surrogates, which UTF-8 cannot hold, as JSON's own escapes."""
-    separators = None if indent else (",", ":")
-    text = json.dumps(content, ensure_ascii=False, indent=indent, separators=separators)
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    # Lone surrogates, which UTF-8 cannot hold, become JSON's own escapes.
     return text.encode("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ from imagen.errors import (
     ImagenError,
     RateLimited,
     all_error_types,
-    exit_code_of,
+    error_type,
 )
 
 _DRAWN = re.compile(r"^(?P<indent>[| `-]*)(?P<name>[A-Z]\w+)(?:.*exit (?P<exit>\d+)|.*)$", re.M)
@@ -78,7 +78,7 @@ def test_an_error_shows_its_message_and_then_what_to_type_next(cls):
 @every_error
 def test_an_error_is_found_by_its_code(cls):
     assert all_error_types()[cls.code] is cls
-    assert exit_code_of(cls.code) == cls.exit_code
+    assert error_type(cls.code) is cls
 
 
 def test_every_code_belongs_to_one_error_only():
@@ -102,9 +102,7 @@ def test_the_drawn_exit_codes_are_the_exit_codes():
 
 
 def test_an_unknown_code_means_that_a_job_failed():
-    assert exit_code_of("something_else") == 1
-    assert exit_code_of("") == 1
-    assert exit_code_of(None) == 1
+    assert {error_type(code).exit_code for code in ("something_else", "", None)} == {1}
 
 
 @every_error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 from imagen.images.broken import BrokenImage
-from imagen.images.verify import ImageFormat, ImageInfo, sniff_format
+from imagen.images.verify import ImageFormat, ImageInfo, keep_visual, sniff_format
 from imagen.output.metadata import jpeg_texts, png_texts, webp_texts
 from imagen.output.metadata.foreign import graphs_in
 from imagen.output.metadata.record import keep_safe, parse_record
@@ -19,9 +19,6 @@ class Texts(Protocol):
 
     def insert(self, data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:
         """The file with the record in it, in place of what an earlier call wrote."""
-
-    def strip(self, data: bytes) -> bytes:
-        """The file reduced to the parts that decide how its pixels look."""
 
     def find_texts(self, data: bytes) -> list[str]:
         """The texts in it that may be a record of imagen."""
@@ -53,9 +50,9 @@ def embed(
     """
     texts = _TEXTS[info.format]
     if mode == "none":
-        return texts.strip(data)
+        return keep_visual(data, info.format)
     if mode == "safe":
-        return texts.insert(texts.strip(data), info, keep_safe(record))
+        return texts.insert(keep_visual(data, info.format), info, keep_safe(record))
     if info.format == "webp":
         return webp_texts.insert(data, info, record, graphs_in(origin or data))
     return texts.insert(data, info, record)

@@ -34,10 +34,6 @@ def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:  #
     )
 
 
-def strip(data: bytes) -> bytes:
-    return jpeg.keep_visual(data)
-
-
 def find_texts(data: bytes) -> list[str]:
     """The records in the file's XMP segments."""
     return [find_record(body) for body in _bodies(data, _XMP_HEADER)]

@@ -32,10 +32,6 @@ def insert(data: bytes, info: ImageInfo, record: Mapping[str, Any]) -> bytes:  #
     return png.rebuild(data, keep=lambda chunk: not _is_ours(data, chunk), extra=extra)
 
 
-def strip(data: bytes) -> bytes:
-    return png.keep_visual(data)
-
-
 def find_texts(data: bytes) -> list[str]:
     """Every text under imagen's own key, as far as the budget goes."""
     return [text for _, text in _texts(data, {_RECORD_KEY})]

@@ -44,10 +44,6 @@ def _in_ascii(graph: str) -> str:
     return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], graph)
 
 
-def strip(data: bytes) -> bytes:
-    return webp.keep_visual(data)
-
-
 def find_texts(data: bytes) -> list[str]:
     """The records in the file's XMP chunks."""
     return [find_record(body) for body in _bodies(data, b"XMP ")]

@@ -12,7 +12,7 @@ from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, Retry
 
 from imagen.domain.job import Job, JobState
-from imagen.errors import ImagenError, LedgerUnavailable, all_error_types
+from imagen.errors import ImagenError, LedgerUnavailable, error_type
 from imagen.queue.broker.routing import (
     DELIVER_TASK,
     GENERATE_TASK,
@@ -137,7 +137,7 @@ def _result_without_job(job: Job | None) -> dict[str, Any]:
 
 
 def _recorded_error(job: Job) -> ImagenError:
-    return all_error_types().get(job.error_code or "", ImagenError)(job.error_message or "")
+    return error_type(job.error_code)(job.error_message or "")
 
 
 def _shown(error: ImagenError) -> ImagenError:

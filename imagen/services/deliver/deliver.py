@@ -15,7 +15,7 @@ from typing import TypeVar
 from imagen.domain.job import AttemptDisposition, Claim, Job, JobState
 from imagen.domain.protocols import Clock, Publisher
 from imagen.errors import DeliveryError, DiskFull, ImagenError
-from imagen.images.verify import BrokenImage
+from imagen.images.broken import BrokenImage
 from imagen.ledger.jobs import delivery as deliveries
 from imagen.ledger.jobs.artifacts import Artifact, drop_files
 from imagen.ledger.jobs.claim import Claimant

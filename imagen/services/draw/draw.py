@@ -152,7 +152,8 @@ def record_drawing(job: Job, drawn: Drawn) -> DrawingRecord:
 
 def _size_of(data: bytes) -> Size | None:
     # Brings Pillow, which a process that only submits has no use for.
-    from imagen.images.verify import BrokenImage, read_header  # noqa: PLC0415
+    from imagen.images.broken import BrokenImage  # noqa: PLC0415
+    from imagen.images.verify import read_header  # noqa: PLC0415
 
     try:
         header = read_header(data)

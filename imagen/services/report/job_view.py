@@ -9,7 +9,7 @@ from uuid import UUID
 
 from imagen.domain.drawing_record import DrawingRecord
 from imagen.domain.job import Attempt, Job, JobState, record_of
-from imagen.errors import ImagenError, all_error_types
+from imagen.errors import ImagenError, error_type
 from imagen.ledger.queries.jobs import attempts_of, get_job
 from imagen.ledger.store.engine import Ledger
 
@@ -85,5 +85,4 @@ def error_of(job: Job) -> ImagenError | None:
     """
     if job.state not in (JobState.FAILED, JobState.CANCELED):
         return None
-    cls = all_error_types().get(job.error_code or "", ImagenError)
-    return cls(job.error_message or f"job {job.id} is {job.state.value}")
+    return error_type(job.error_code)(job.error_message or f"job {job.id} is {job.state.value}")

@@ -14,7 +14,7 @@ from typing import Protocol
 from imagen.domain.protocols import Clock
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import CloudError, ImagenError, LedgerError
-from imagen.images.verify import BrokenImage
+from imagen.images.broken import BrokenImage
 from imagen.ledger.jobs.artifacts import drop_artifacts_of
 from imagen.ledger.outbox.outbox import (
     OutboxItem,

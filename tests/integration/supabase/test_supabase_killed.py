@@ -26,7 +26,7 @@ DELIVERY = [
     "imagen.ledger.jobs.delivery.record_targets",
     "imagen.services.deliver.file_writer.write_temp",
     "imagen.services.deliver.file_writer.sync_files",
-    "imagen.services.deliver.file_writer.place",
+    "imagen.services.deliver.file_writer.move_into_place",
     "imagen.services.deliver.file_writer.sync_folder",
     "imagen.ledger.jobs.delivery.record_succeeded",
     "imagen.services.deliver.deliver.drop_files",

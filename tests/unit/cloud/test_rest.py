@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tracemalloc
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from imagen.cloud.rest import encode_row
 from imagen.errors import CloudError
 from tests.fakes.supabase import Fault
 
@@ -233,3 +235,37 @@ def test_the_program_says_who_it_is_and_not_that_it_is_a_browser(fake, rest):
     put_usage(rest, [usage(1, attempt_id=uuid4())])
 
     assert fake.calls[0].headers["user-agent"].startswith("imagen/")
+
+
+def test_what_no_database_stores_is_left_out():
+    row = {
+        "prompt": "a\x00b\ud800c",
+        "sidecar": {"k\x00": ["\x00", math.nan]},
+        "cost": Decimal("NaN"),
+    }
+
+    assert json.loads(encode_row(row)) == [
+        {"prompt": "abc", "sidecar": {"k": ["", None]}, "cost": None}
+    ]
+
+
+def test_the_ledgers_values_become_json():
+    row = {
+        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "id": UUID(int=1),
+        "cost": Decimal("0.003000"),
+        "seed": 2**63 - 1,
+        "tags": (),
+        "steps": None,
+    }
+
+    assert json.loads(encode_row(row)) == [
+        {
+            "at": "2026-01-02T03:04:05+00:00",
+            "id": "00000000-0000-0000-0000-000000000001",
+            "cost": 0.003,
+            "seed": 2**63 - 1,
+            "tags": [],
+            "steps": None,
+        }
+    ]

@@ -67,7 +67,9 @@ def test_rest_down_is_told_with_its_address(fake, rest):
     error = refused(rest)
 
     assert error.retryable
-    assert error.why == f"the Supabase REST API at {fake.url} did not answer: connection refused"
+    assert (
+        error.message == f"the Supabase REST API at {fake.url} did not answer: connection refused"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_what_somebody_must_put_right_is_not_retryable(fake, rest, fault, words)
 
     error = refused(rest)
 
-    assert words in error.why
+    assert words in error.message
     assert not error.retryable
 
 
@@ -105,7 +107,7 @@ def test_a_wrong_key_is_told_as_one(fake, new_rest, postgrest, checks_keys, key)
 
     error = refused(new_rest(key))
 
-    assert "the key in SUPABASE_SERVICE_KEY" in error.why
+    assert "the key in SUPABASE_SERVICE_KEY" in error.message
     assert not error.retryable
     assert key not in str(error)
 
@@ -127,7 +129,7 @@ def test_a_schema_that_is_not_exposed_names_the_setting(fake, rest, postgrest, s
     with pytest.raises(CloudError) as caught:
         rest.missing_columns(schema, "anything", ["id"])
 
-    assert f"schema {schema!r} is not exposed" in caught.value.why
+    assert f"schema {schema!r} is not exposed" in caught.value.message
     assert "exposed schemas" in caught.value.hint
     assert not caught.value.retryable
     assert not caught.value.only_this
@@ -139,7 +141,7 @@ def test_missing_grants_are_told_with_what_to_grant(fake, rest, place):
 
     error = refused(rest)
 
-    assert "no rights on imagen.images" in error.why
+    assert "no rights on imagen.images" in error.message
     assert "grant usage on schema imagen" in error.hint
     assert not error.retryable
 
@@ -147,7 +149,7 @@ def test_missing_grants_are_told_with_what_to_grant(fake, rest, place):
 def test_a_key_of_lesser_rights_is_told(fake, new_rest):
     error = refused(new_rest(fake.anon_key))
 
-    assert "no rights" in error.why
+    assert "no rights" in error.message
     assert not error.retryable
 
 
@@ -156,7 +158,7 @@ def test_a_refusal_by_row_level_security_is_told_apart_from_grants(fake, rest):
 
     error = refused(rest)
 
-    assert "row-level security of imagen.images" in error.why
+    assert "row-level security of imagen.images" in error.message
     assert not error.retryable
 
 
@@ -170,7 +172,7 @@ def test_a_missing_table_is_told_whichever_way_it_is_spelled(fake, rest, postgre
         list(rest.select_pages("imagen", "images", ["id"], order=["id"]))
 
     for error in (on_insert, on_select.value):
-        assert error.why == "table imagen.images is not in the Supabase project"
+        assert error.message == "table imagen.images is not in the Supabase project"
         assert "imagen db" in error.hint
 
 
@@ -181,14 +183,14 @@ def test_a_missing_column_is_named(fake, rest, postgrest):
 
     error = refused(rest)
 
-    assert error.why == "table imagen.images in Supabase has no column 'storage_path'"
+    assert error.message == "table imagen.images in Supabase has no column 'storage_path'"
     assert "imagen db" in error.hint
 
 
 def test_a_missing_unique_index_is_told(fake, rest):
     fake.world.tables["imagen", "images"].unique = [("job_id",)]
 
-    assert "unique index" in refused(rest).why
+    assert "unique index" in refused(rest).message
 
 
 def test_a_row_that_is_too_large_is_only_its_own_problem(fake, rest):
@@ -196,7 +198,7 @@ def test_a_row_that_is_too_large_is_only_its_own_problem(fake, rest):
 
     error = refused(rest, sidecar={"text": "x" * 5000})
 
-    assert "larger" in error.why
+    assert "larger" in error.message
     assert error.only_this
     assert not error.retryable
 
@@ -207,7 +209,7 @@ def test_a_row_that_is_too_large_is_only_its_own_problem(fake, rest):
 def test_a_row_that_does_not_fit_is_only_its_own_problem(fake, rest, more):
     error = refused(rest, **more)
 
-    assert "does not fit table imagen.images" in error.why
+    assert "does not fit table imagen.images" in error.message
     assert error.only_this
     assert not error.retryable
 
@@ -257,5 +259,10 @@ def test_an_error_of_its_own_survives_the_queue():
 
     again = pickle.loads(pickle.dumps(error))
 
-    assert (again.why, again.hint, again.retryable, again.only_this) == ("why", "hint", True, True)
+    assert (again.message, again.hint, again.retryable, again.only_this) == (
+        "why",
+        "hint",
+        True,
+        True,
+    )
     assert not CloudError("why").retryable

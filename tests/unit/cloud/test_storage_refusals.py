@@ -66,7 +66,7 @@ def test_what_somebody_must_put_right_is_not_retryable(fake, storage, fault, wor
 
     error = refused(storage)
 
-    assert words in error.why
+    assert words in error.message
     assert not error.retryable
     assert fake.objects() == {}
 
@@ -77,7 +77,7 @@ def test_storage_down_is_told_with_its_address(fake, storage):
     error = refused(storage)
 
     assert error.retryable
-    assert error.why == f"Supabase Storage at {fake.url} did not answer: connection refused"
+    assert error.message == f"Supabase Storage at {fake.url} did not answer: connection refused"
     assert "SUPABASE_URL" in error.hint
 
 
@@ -88,7 +88,7 @@ def test_an_answer_that_never_comes_is_given_up(fake, new_storage):
     error = refused(new_storage(read_timeout_s=0.2))
 
     assert error.retryable
-    assert "timed out" in error.why
+    assert "timed out" in error.message
 
 
 @pytest.mark.parametrize("checks_keys", [True, False], ids=["gateway", "service"])
@@ -101,7 +101,7 @@ def test_a_wrong_key_is_told_as_one(fake, new_storage, checks_keys, key):
 
     error = refused(new_storage(key))
 
-    assert "SUPABASE_SERVICE_KEY" in error.why
+    assert "SUPABASE_SERVICE_KEY" in error.message
     assert not error.retryable
     assert not error.only_this
     assert key not in str(error)
@@ -138,7 +138,7 @@ def test_a_self_hosted_gateway_that_does_not_know_the_new_keys_is_told(fake, sto
 
     error = refused(storage)
 
-    assert "does not know keys" in error.why
+    assert "does not know keys" in error.message
     assert "service_role" in error.hint
 
 
@@ -150,14 +150,14 @@ def test_a_refusal_by_row_level_security_is_told(fake, storage, sends_codes):
 
     error = refused(storage)
 
-    assert "row-level security" in error.why
+    assert "row-level security" in error.message
     assert not error.retryable
 
 
 def test_a_key_without_the_right_to_make_the_bucket_is_told(fake, storage):
     fake.world.closed.add(("storage", "buckets"))
 
-    assert "row-level security" in refused(storage).why
+    assert "row-level security" in refused(storage).message
 
 
 @pytest.mark.parametrize("sends_codes", [True, False])
@@ -167,7 +167,7 @@ def test_an_image_above_the_projects_limit_is_only_its_own_problem(fake, storage
 
     error = refused(storage)
 
-    assert "413" in error.why
+    assert "413" in error.message
     assert error.only_this
     assert not error.retryable
 
@@ -177,7 +177,7 @@ def test_a_bucket_that_does_not_take_images_is_told(fake, storage):
 
     error = refused(storage)
 
-    assert "type of file" in error.why
+    assert "type of file" in error.message
     assert not error.only_this
 
 
@@ -194,4 +194,4 @@ def test_older_servers_without_codes_are_understood(fake, storage, sends_codes):
 def test_a_server_that_is_no_supabase_is_told(fake):
     # Everything outside /storage/v1 and /rest/v1 is unknown to the gateway.
     with closing(Storage(SupabaseSettings(f"{fake.url}/elsewhere", fake.key))) as storage:
-        assert "is not Supabase Storage" in refused(storage).why
+        assert "is not Supabase Storage" in refused(storage).message

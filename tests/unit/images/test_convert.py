@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
+from imagen.images.broken import BrokenImage
 from imagen.images.containers import png
 from imagen.images.convert import convert_image
-from imagen.images.verify import BrokenImage, ImageFormat, inspect_image
+from imagen.images.verify import ImageFormat, inspect_image
 
 Maker = Callable[..., bytes]
 FORMATS: tuple[ImageFormat, ...] = ("png", "jpeg", "webp")

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from imagen.images.broken import BrokenImage
 from imagen.images.containers import png, webp
-from imagen.images.verify import MAX_IMAGE_BYTES, BrokenImage, ImageInfo, inspect_image
+from imagen.images.verify import MAX_IMAGE_BYTES, ImageInfo, inspect_image
 
 FORMATS = ("png", "jpeg", "webp")
 

@@ -11,7 +11,8 @@ from imagen.backends.comfyui.server.history_entry import ImageFile
 from imagen.backends.comfyui.workflow.workflow import Workflow
 from imagen.domain.size import Size
 from imagen.errors import BackendUnavailable
-from imagen.images.verify import BrokenImage, inspect_image
+from imagen.images.broken import BrokenImage
+from imagen.images.verify import inspect_image
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from imagen.backends.replicate.api.rate_gate import Tick, pause
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.http.exchange import Limits, TooLarge, Unanswered, open_answer, read_bounded
 from imagen.http.session import new_session
-from imagen.images.verify import MAX_IMAGE_BYTES, BrokenImage, UnfitImage, inspect_image
+from imagen.images.broken import BrokenImage, UnfitImage
+from imagen.images.verify import MAX_IMAGE_BYTES, inspect_image
 
 _TRIES = 4
 _FIRST_BACKOFF_S = 0.25

@@ -299,7 +299,7 @@ def test_a_deliverer_that_lost_its_job_says_nothing_about_its_end(
         studio.reconciler("two").tick()
         raise DeliveryError("cannot save: input/output error")
 
-    monkeypatch.setattr("imagen.services.deliver.file_writer.place", lose)
+    monkeypatch.setattr("imagen.services.deliver.file_writer.move_into_place", lose)
 
     assert studio.deliver() == []
 

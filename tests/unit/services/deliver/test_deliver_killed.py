@@ -19,7 +19,7 @@ STEPS = [
     "imagen.ledger.jobs.delivery.record_targets",
     "imagen.services.deliver.file_writer.write_temp",
     "imagen.services.deliver.file_writer.sync_files",
-    "imagen.services.deliver.file_writer.place",
+    "imagen.services.deliver.file_writer.move_into_place",
     "imagen.services.deliver.file_writer.sync_folder",
     "imagen.ledger.jobs.delivery.record_succeeded",
     "imagen.services.deliver.deliver.drop_files",
@@ -146,7 +146,7 @@ def test_the_slow_twin_of_a_delivery_does_no_harm(
     """A process stops for a minute right before it links; another delivers; the first goes on."""
     studio = sqlite_studio
     job_id = studio.desk.generated()
-    real = resolve("imagen.services.deliver.file_writer.place")
+    real = resolve("imagen.services.deliver.file_writer.move_into_place")
     is_first = True
 
     def sleep_for_long(*args: Any, **options: Any) -> None:
@@ -157,7 +157,7 @@ def test_the_slow_twin_of_a_delivery_does_no_harm(
             assert studio.deliver("two")[0].state is JobState.SUCCEEDED
         real(*args, **options)
 
-    monkeypatch.setattr("imagen.services.deliver.file_writer.place", sleep_for_long)
+    monkeypatch.setattr("imagen.services.deliver.file_writer.move_into_place", sleep_for_long)
 
     studio.deliver("slow")
 

@@ -10,7 +10,7 @@ import pytest
 
 from imagen.domain.scope import Scope
 from imagen.errors import ArtifactLost, CloudError, ConfigError, LedgerUnavailable
-from imagen.images.verify import BrokenImage
+from imagen.images.broken import BrokenImage
 from imagen.ledger.jobs.delivery import Delivered, claim_deliveries, record_succeeded
 from imagen.ledger.outbox.backlog import backlog
 from imagen.ledger.outbox.outbox import count_pending, outgoing_owners
