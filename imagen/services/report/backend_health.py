@@ -29,7 +29,7 @@ class Alternative:
 
 
 def check_backends(
-    registry: Registry, names: Sequence[str], *, patience_s: float
+    registry: Registry, names: Sequence[str], *, patience_s: float = _CHECK_PATIENCE_S
 ) -> dict[str, Health | None]:
     """The health of each backend; None for those that take longer than ``patience_s`` seconds.
 
@@ -57,7 +57,7 @@ def require_usable_backend(registry: Registry, name: str) -> None:
         CredentialError: it is not configured.
         BackendUnavailable: it is not reachable, or not able to draw.
     """
-    health = check_backends(registry, [name], patience_s=_CHECK_PATIENCE_S)[name]
+    health = check_backends(registry, [name])[name]
     if health is None or health.is_ok:
         return
     reason = (health.reason or health.hint).removeprefix(f"backend {name!r} ")

@@ -15,9 +15,6 @@ from imagen.ledger.store.engine import Ledger
 from imagen.services.report.backend_health import check_backends
 from imagen.services.report.live_workers import describe_outages
 
-#: Seconds; a check takes at most 5.
-_PATIENCE_S = 6.0
-
 
 @dataclass(frozen=True, slots=True)
 class BackendView:
@@ -61,7 +58,7 @@ def view_backends(
     Raises:
         LedgerError: the ledger is away.
     """
-    checked = check_backends(registry, registry.names(), patience_s=_PATIENCE_S)
+    checked = check_backends(registry, registry.names())
     paused = paused_backends(ledger)
     outages = describe_outages(ledger, within_s=lease_s)
     return [

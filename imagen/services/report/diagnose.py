@@ -31,8 +31,6 @@ from imagen.services.sync.destinations import missing_usage_columns
 from imagen.services.sync.unsent import count_unsent
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
-#: Seconds; a check takes at most 5.
-_CHECK_PATIENCE_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
 
 def examine_backends(registry: Registry, *, default: str) -> list[Finding]:
     """Whether each configured backend can draw now; takes at most six seconds."""
-    checked = check_backends(registry, registry.names(), patience_s=_CHECK_PATIENCE_S)
+    checked = check_backends(registry, registry.names())
     return [
         _examine_backend(name, health, is_default=name == default)
         for name, health in checked.items()
