@@ -38,7 +38,7 @@ def left_at_the_backend(desk: Any, **changes: Any) -> Any:
     """A job that its worker gave back after the backend had taken it on."""
     job_id = desk.submit(**changes)
     claim = desk.must_claim(scope=Scope(job_ids=(job_id,)))
-    record_submitted(desk.ledger, claim, "p-1", place="there")
+    record_submitted(desk.ledger, claim, f"p-{job_id}", place="there")
     desk.set(job_id, state="queued", lease_owner=None, lease_expires_at=None)
     return job_id
 
@@ -66,7 +66,7 @@ def test_what_no_process_holds_is_canceled_at_its_backend(
     states = {each.job_id: each.state for each in changes.changed}
     # Only the host of the second one may reach its server.
     assert states == {left: JobState.CANCELED, far: JobState.QUEUED}
-    assert paid_studio.backend.canceled == ["p-1"]
+    assert paid_studio.backend.canceled == [f"p-{left}"]
 
 
 def test_a_backend_that_cannot_be_told_is_the_error_of_that_job_alone(
