@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,7 +61,6 @@ class ReplicateBackend:
             attempts=context.attempts,
             durations=context.durations,
         )
-        self._closing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<ReplicateBackend {self.name!r} {self._settings.model}>"
@@ -135,9 +133,8 @@ class ReplicateBackend:
         """Nothing to do: Replicate erases a prediction's data after an hour by itself."""
 
     def close(self) -> None:
-        with self._closing:
-            self._client.close()
-            self._purchases.close()
+        self._client.close()
+        self._purchases.close()
 
     def _spec(self, run: Run, tick: Tick) -> ModelSpec:
         """The model's spec, read from Replicate where the table has none.

@@ -1,10 +1,9 @@
-"""Says whether a Replicate backend can draw now, for free and in time."""
+"""Checks whether a Replicate backend can draw now, without cost and within 5 s."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from imagen.backends.replicate.api.client import ApiAnswer, Client
@@ -15,15 +14,15 @@ from imagen.domain.drawn import Health
 from imagen.errors import CredentialError
 from imagen.http.exchange import Unanswered
 
-# The protocol promises 5 s; no timeout of a library bounds a name server that does not answer.
+# ``Backend.check`` promises 5 s. No library's timeout covers a name server that does not answer.
 _LIMIT_S = 4.5
 _CALL_TIMEOUT_S = 2.0
 
 
 def check_health(client: Client, settings: ReplicateSettings, price: PriceRule | None) -> Health:
-    """The backend's health; at most 4.5 s, two GETs, outside the rate limit.
+    """The backend's health, after at most 4.5 s and two GETs that no rate limit delays.
 
-    The balance is not in it: Replicate tells it to nobody, a 402 comes with the first create.
+    The balance is not checked, as no call shows it: a create call without credit gets a 402.
     """
     found: queue.SimpleQueue[Health] = queue.SimpleQueue()
     asking = threading.Thread(
@@ -58,14 +57,13 @@ def _ask(client: Client, settings: ReplicateSettings, price: PriceRule | None) -
         )
     if not model.is_success:
         return _refused(model, settings)
-    body = model.body if isinstance(model.body, Mapping) else {}
-    if settings.version is None and body.get("is_official") is False:
+    if settings.version is None and model.fields.get("is_official") is False:
         return Health(
             "not configured",
             f"{settings.model} is not an official model",
             f"write model: {settings.owner_and_name}:VERSION",
         )
-    name = account.body.get("username") if isinstance(account.body, Mapping) else None
+    name = account.fields.get("username")
     reason = f"{settings.model}, account {name}" if name else settings.model
     return Health("ok", reason, warnings=_price_warnings(settings, price))
 

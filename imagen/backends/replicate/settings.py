@@ -1,4 +1,4 @@
-"""The sub-block of a ``type: replicate`` backend, checked."""
+"""The checked settings of a ``type: replicate`` backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from decimal import Decimal
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
 from imagen.domain.secret_names import is_secret_name
 from imagen.http.loopback import is_loopback, is_loopback_url
@@ -20,6 +28,16 @@ OFFICIAL_DOWNLOAD_HOSTS = ("replicate.delivery",)
 _MODEL = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?::([0-9a-f]{64}))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
+
+def _require_variable(name: str) -> str:
+    if name.startswith("r8_") or not _VARIABLE.fullmatch(name):
+        raise ValueError(
+            "this must be the name of an environment variable, never the secret itself"
+        )
+    return name
+
+
+Variable = Annotated[str, AfterValidator(_require_variable)]
 Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -37,32 +55,32 @@ class PriceSettings(BaseModel):
 
 
 class ReplicateSettings(BaseModel):
-    """One Replicate backend. The token itself never stands here, only its variable's name.
+    """One Replicate backend. It holds the name of the token's variable, never the token.
 
     Attributes:
         model: ``owner/name`` of an official model, or ``owner/name:version`` of any other.
         timeout_s: seconds a prediction may run, counted from its start; by model where unset.
         start_timeout_s: seconds it may wait to be started (models that are not official boot).
         input: further model inputs of every request; ``--opt`` wins over them.
-        input_env: the variables that hold model inputs which are secrets, by input.
+        input_env: by model input that is a secret, the variable that holds its value.
         price: a number is a price per image.
-        post_timeout_s: the longest a create call may take.
-        settle_s: how long after a lost answer a prediction may still appear in the list.
-        patience_s: how long it waits in place through rate limits and failing polls.
+        post_timeout_s: seconds that a create call may take at most.
+        settle_s: seconds after a lost answer in which a prediction may still appear in the list.
+        patience_s: seconds that a worker waits through rate limits and failing polls.
     """
 
-    # A wrong value may be a token typed into the wrong line: it is not repeated in the error.
+    # A wrong value may be a token in the wrong line, so the error does not quote it.
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=()
     )
 
     model: str
-    api_token_env: str = "REPLICATE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
+    api_token_env: Variable = "REPLICATE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
     default_steps: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Seconds | None = None
     start_timeout_s: Seconds = 300.0
     input: dict[str, JsonValue] = Field(default_factory=dict)
-    input_env: dict[str, str] = Field(default_factory=dict)
+    input_env: dict[str, Variable] = Field(default_factory=dict)
     base_url: str = OFFICIAL_URL
     download_hosts: tuple[str, ...] = OFFICIAL_DOWNLOAD_HOSTS
     price: PriceSettings | None = None
@@ -82,11 +100,6 @@ class ReplicateSettings(BaseModel):
             )
         return value
 
-    @field_validator("api_token_env")
-    @classmethod
-    def _require_variable_name(cls, value: str) -> str:
-        return _require_variable(value, "api_token_env")
-
     @field_validator("input")
     @classmethod
     def _keep_secrets_out(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -95,13 +108,6 @@ class ReplicateSettings(BaseModel):
                 f"{name} is a secret, which never stands in the file;"
                 f" set input_env: {{{name}: {name.upper()}}} and export the variable"
             )
-        return value
-
-    @field_validator("input_env")
-    @classmethod
-    def _require_variable_names(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, variable in value.items():
-            _require_variable(variable, name)
         return value
 
     @model_validator(mode="after")
@@ -147,13 +153,5 @@ class ReplicateSettings(BaseModel):
 
     @property
     def is_local(self) -> bool:
-        """The API is on this machine: a fake or a tunnel, where plain http will do."""
+        """Whether the API is on this machine (a fake or a tunnel), where plain http is allowed."""
         return is_loopback_url(self.base_url)
-
-
-def _require_variable(name: str, what: str) -> str:
-    if name.startswith("r8_") or not _VARIABLE.fullmatch(name):
-        raise ValueError(
-            f"{what} must be the name of an environment variable, never the token itself"
-        )
-    return name

@@ -44,6 +44,11 @@ class ApiAnswer:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The JSON object, empty where the body is none."""
+        return self.body if isinstance(self.body, Mapping) else {}
+
 
 class Client:
     """Calls with one account's token. Threads share it; a call blocks for its ``timeout_s``."""
@@ -102,8 +107,7 @@ class Client:
         ``send_by_s`` is a time of ``boottime_s``. After it no byte of the body is sent, so a
         process that was suspended before it sent the body sends nothing when it resumes.
         """
-        if boottime_s() > send_by_s:
-            raise _too_late()
+        _require_in_time(send_by_s)
         if body is None:
             return self._call("POST", path, headers=headers, timeout_s=timeout_s)
         data = _TimedBody(json.dumps(body).encode(), send_by_s=send_by_s)
@@ -145,8 +149,6 @@ class Client:
                 headers=headers,
                 auth=_Bearer(token),
             )
-        except _SendDeadlinePassed:
-            raise _too_late() from None
         except Unanswered as exc:
             # Headers without the body create nothing.
             was_sent = data.was_read if data else True
@@ -173,12 +175,9 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-def _too_late() -> Unanswered:
-    return Unanswered("the call came too late to be sent", was_sent=False)
-
-
-class _SendDeadlinePassed(Exception):
-    """The body was asked for after ``send_by_s``."""
+def _require_in_time(send_by_s: float) -> None:
+    if boottime_s() > send_by_s:
+        raise Unanswered("the call came too late to be sent", was_sent=False)
 
 
 class _TimedBody:
@@ -198,8 +197,8 @@ class _TimedBody:
         yield self.read()
 
     def read(self, size: int = -1) -> bytes:
-        if not self.was_read and boottime_s() > self._send_by_s:
-            raise _SendDeadlinePassed
+        if not self.was_read:
+            _require_in_time(self._send_by_s)
         self.was_read = True
         size = len(self._rest) if size < 0 else size
         piece, self._rest = self._rest[:size], self._rest[size:]

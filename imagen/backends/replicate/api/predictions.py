@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 from imagen.http.reading import read_iso_time
@@ -89,33 +88,3 @@ def _numbers(metrics: Any) -> Mapping[str, Any]:
         and not isinstance(value, bool)
         and abs(value) < _LARGEST_NUMBER
     }
-
-
-class FailureKind(Enum):
-    """What a ``failed`` prediction means to the queue."""
-
-    MODERATION = "moderation"
-    TRANSIENT = "transient"
-    PERMANENT = "permanent"
-
-
-# Texts seen live or in the models' source, 2024-2026; see docs/replicate.md.
-_MODERATION = re.compile(
-    r"nsfw|flagged as sensitive|\bE005\b"
-    r"|content[ _-]?(policy|filter|moderat)|safety (check|filter)",
-    re.IGNORECASE,
-)
-_TRANSIENT = re.compile(
-    r"interrupted|please retry|\bcode: PA\b|\bDirector: |temporarily unavailable|try again later"
-    r"|\b(E004|E1000|E1001|E6716|E8367|E8765|E9243|E9825|E9828)\b",
-    re.IGNORECASE,
-)
-
-
-def classify_failure(error: str) -> FailureKind:
-    """What the text of a failed prediction means; one without a text counts as transient."""
-    if _MODERATION.search(error):
-        return FailureKind.MODERATION
-    if not error.strip() or _TRANSIENT.search(error):
-        return FailureKind.TRANSIENT
-    return FailureKind.PERMANENT

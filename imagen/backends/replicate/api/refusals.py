@@ -98,8 +98,7 @@ def _forbidden(settings: ReplicateSettings, *, name: str, said: str) -> ImagenEr
 
 def quote_detail(answer: ApiAnswer, private: tuple[str, ...]) -> str:
     """The reason in an error answer, by field where it names fields, in one bounded line."""
-    body = answer.body if isinstance(answer.body, Mapping) else {}
-    return quote("; ".join(_details(body)), private)
+    return quote("; ".join(_details(answer.fields)), private)
 
 
 def quote(text: str, private: tuple[str, ...]) -> str:
@@ -123,7 +122,7 @@ def _details(body: Mapping[str, Any]) -> Iterator[str]:
 
 def read_retry_after_s(answer: ApiAnswer) -> float | None:
     """The longest wait in seconds that a 429 names anywhere; None where it names none."""
-    body = answer.body if isinstance(answer.body, Mapping) else {}
+    body = answer.fields
     named = _RESETS_IN.search(str(body.get("detail", "")))
     waits = [
         read_header_s(answer.headers),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +31,6 @@ class SpecLookup:
         self._gate = gate
         self._settings = settings
         self._name = name
-        self._lock = threading.Lock()
         self._fetched: tuple[float, ModelSpec] | None = None
         #: The table's spec; None for another model, or for a version of one.
         self.known = None if settings.version else MODELS.get(settings.owner_and_name)
@@ -49,14 +47,12 @@ class SpecLookup:
         """
         if self.known is not None:
             return self.known
-        with self._lock:
-            fetched = self._fetched
+        fetched = self._fetched
         if fetched is not None and boottime_s() - fetched[0] < _REMEMBERED_S:
             return fetched[1]
         spec = self._fetch(tick)
         require_usable(self._settings, spec, name=self._name)
-        with self._lock:
-            self._fetched = (boottime_s(), spec)
+        self._fetched = (boottime_s(), spec)
         return spec
 
     def _fetch(self, tick: Tick) -> ModelSpec:

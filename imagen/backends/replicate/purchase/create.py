@@ -61,10 +61,11 @@ of predictions are erased after an hour), the outcome is unknown and no call is 
 
 from __future__ import annotations
 
-from imagen.backends.replicate.api.client import ApiAnswer
-from imagen.backends.replicate.api.patient_reader import PatientReader
+from dataclasses import dataclass
+
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
-from imagen.backends.replicate.api.rate_gate import Tick, pause
+from imagen.backends.replicate.api.rate_gate import RateGate, Tick, pause
 from imagen.backends.replicate.api.refusals import (
     is_unclear,
     read_retry_after_s,
@@ -89,25 +90,19 @@ _LONGEST_BACKOFF_S = 60.0
 _MIN_WAITS = 3
 
 
+@dataclass(frozen=True)
 class PredictionCreator:
-    """Finds or creates the predictions of one backend. Threads share it."""
+    """Finds or creates the predictions of one backend. Threads share it.
 
-    def __init__(
-        self,
-        reader: PatientReader,
-        finder: LostPredictionFinder,
-        settings: ReplicateSettings,
-        *,
-        name: str,
-        cancel_after_s: float,
-    ) -> None:
-        """``cancel_after_s``: the age at which Replicate cancels a prediction by itself."""
-        self._client = reader.client
-        self._gate = reader.gate
-        self._finder = finder
-        self._settings = settings
-        self._name = name
-        self._cancel_after_s = cancel_after_s
+    ``cancel_after_s`` is the age at which Replicate cancels a prediction by itself.
+    """
+
+    client: Client
+    gate: RateGate
+    finder: LostPredictionFinder
+    settings: ReplicateSettings
+    name: str
+    cancel_after_s: float
 
     def find_or_create(self, call: CreateCall, run: Run, tick: Tick) -> Prediction:
         """The attempt's prediction, its id committed.
@@ -121,8 +116,8 @@ class PredictionCreator:
         if previous is not None and previous.state is AttemptState.INTENDED:
             # An unknown age counts as 0, which waits the longest.
             intended_s = boottime_s() - (previous.intent_age_s or 0.0)
-            final_s = intended_s + self._settings.post_timeout_s + self._settings.settle_s
-            found = self._finder.find(call, run, tick, intended_s=intended_s, final_s=final_s)
+            final_s = intended_s + self.settings.post_timeout_s + self.settings.settle_s
+            found = self.finder.find(call, run, tick, intended_s=intended_s, final_s=final_s)
             if found is not None:
                 return found
         for _ in range(_MAX_POSTS):
@@ -130,7 +125,7 @@ class PredictionCreator:
             if created is not None:
                 return created
         raise BackendUnavailable(
-            f"Replicate lost {_MAX_POSTS} create calls of backend {self._name!r} in a row,"
+            f"Replicate lost {_MAX_POSTS} create calls of backend {self.name!r} in a row,"
             " and created nothing",
             "nothing was spent; try again later",
         )
@@ -141,15 +136,15 @@ class PredictionCreator:
         final_s = boottime_s()
         created = read_prediction(answer.body) if answer and answer.is_success else None
         if created is None:
-            final_s += self._settings.settle_s
+            final_s += self.settings.settle_s
         else:
             try:
-                run.submitted(created.id, place=self._client.server)
+                run.submitted(created.id, place=self.client.server)
             except AlreadyOwned:
                 pass
             else:
                 return created
-        return self._finder.find(call, run, tick, intended_s=intended_s, final_s=final_s)
+        return self.finder.find(call, run, tick, intended_s=intended_s, final_s=final_s)
 
     def _send(self, call: CreateCall, run: Run, tick: Tick) -> tuple[ApiAnswer | None, float]:
         """The answer to a create call, None where it was lost, and the time of its intent.
@@ -157,39 +152,39 @@ class PredictionCreator:
         Waits after a 429, and raises where it is certain that the call created nothing.
         """
         body = call.make_body()
-        patience_s, timeout_s = self._settings.patience_s, self._settings.post_timeout_s
+        patience_s, timeout_s = self.settings.patience_s, self.settings.post_timeout_s
         gives_up_s = boottime_s() + patience_s
         waits = 0
         while True:
-            self._gate.wait("create", tick)
+            self.gate.wait("create", tick)
             tick()
             # Before the commit: a process that is suspended in it resumes too late to send.
             intended_s = boottime_s()
             run.intend(timeout_s=timeout_s)
             try:
-                answer = self._client.post(
+                answer = self.client.post(
                     call.path,
                     body,
                     timeout_s=intended_s + timeout_s - boottime_s(),
                     send_by_s=intended_s + timeout_s / 3,
-                    headers={"Cancel-After": f"{self._cancel_after_s:.0f}s"},
+                    headers={"Cancel-After": f"{self.cancel_after_s:.0f}s"},
                 )
             except Unanswered as exc:
                 if exc.was_sent:
                     return None, intended_s
-                raise unreachable(self._settings, name=self._name, reason=exc.reason) from None
+                raise unreachable(self.settings, name=self.name, reason=exc.reason) from None
             if is_unclear(answer):
                 return answer, intended_s
             if answer.status != 429:
-                raise refusal_of(answer, self._settings, name=self._name, private=call.private)
+                raise refusal_of(answer, self.settings, name=self.name, private=call.private)
             backoff_s = min(_FIRST_BACKOFF_S * 2**waits, _LONGEST_BACKOFF_S)
             wait_s = read_retry_after_s(answer) or backoff_s
             waits += 1
-            self._gate.hold_creates(wait_s)
+            self.gate.hold_creates(wait_s)
             is_over = waits > _MIN_WAITS and boottime_s() + wait_s > gives_up_s
             if is_over or wait_s > patience_s:
                 raise RateLimited(
-                    f"Replicate asked backend {self._name!r} to slow down",
+                    f"Replicate asked backend {self.name!r} to slow down",
                     f"wait {wait_s:.0f} s",
                     wait_s,
                 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from imagen.backends.replicate.api.patient_reader import PatientReader
+from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.predictions import Prediction
 from imagen.backends.replicate.api.rate_gate import Tick, pause
 from imagen.backends.replicate.purchase.list_search import (
@@ -30,27 +31,23 @@ _CLOCK_MARGIN_S = 60.0
 # data-retention (read 2026-11). In the last two minutes of it the list is not relied on.
 _ERASED_AFTER_S = 3600.0
 _ERASED_MARGIN_S = 120.0
-_LOCKS = 64
 
 
+def _new_locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(64))
+
+
+@dataclass(frozen=True)
 class LostPredictionFinder:
     """Searches the list for open attempts of one backend. Threads share it."""
 
-    def __init__(
-        self,
-        reader: PatientReader,
-        settings: ReplicateSettings,
-        *,
-        name: str,
-        attempts: AttemptIndex,
-    ) -> None:
-        self._client = reader.client
-        self._settings = settings
-        self._name = name
-        self._attempts = attempts
-        self._search = PredictionSearch(reader)
-        # Equal calls are searched for one at a time. Others that share a lock by chance only wait.
-        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
+    client: Client
+    search: PredictionSearch
+    settings: ReplicateSettings
+    name: str
+    attempts: AttemptIndex
+    # Equal calls are searched for one at a time. Others that share a lock by chance only wait.
+    _locks: tuple[threading.Lock, ...] = field(default_factory=_new_locks)
 
     def find(
         self, call: CreateCall, run: Run, tick: Tick, *, intended_s: float, final_s: float
@@ -90,7 +87,7 @@ class LostPredictionFinder:
 
     @contextmanager
     def _only_search(self, call: CreateCall, tick: Tick) -> Iterator[None]:
-        lock = self._locks[int(call.key[:8], 16) % _LOCKS]
+        lock = self._locks[int(call.key[:8], 16) % len(self._locks)]
         while not lock.acquire(timeout=1.0):
             tick()
         try:
@@ -102,21 +99,21 @@ class LostPredictionFinder:
         self, call: CreateCall, run: Run, tick: Tick, *, intended_s: float
     ) -> Prediction | None:
         """Take the oldest match without an owner; None where two walks show that there is none."""
-        self._search.sync_clock(tick)
-        intended_at = self._client.server_now() - timedelta(seconds=boottime_s() - intended_s)
-        settle_s = self._settings.settle_s
+        self.search.sync_clock(tick)
+        intended_at = self.client.server_now() - timedelta(seconds=boottime_s() - intended_s)
+        settle_s = self.settings.settle_s
         since = intended_at - timedelta(seconds=_CLOCK_MARGIN_S + settle_s)
         # A short walk first: what this very call created is close to its intent, and the oldest
         # match of a walk that begins at ``since`` is the oldest of all.
         until = intended_at + timedelta(
-            seconds=self._settings.post_timeout_s + settle_s + _CLOCK_MARGIN_S
+            seconds=self.settings.post_timeout_s + settle_s + _CLOCK_MARGIN_S
         )
-        result = self._search.find(call, since=since, until=until, tick=tick)
+        result = self.search.find(call, since=since, until=until, tick=tick)
         found = self._take_oldest(result, run)
         seen: set[str] = set()
         while found is None:
             self._require_recent(intended_s)
-            result = self._search.find(call, since=since, until=None, tick=tick)
+            result = self.search.find(call, since=since, until=None, tick=tick)
             found = self._take_oldest(result, run)
             shown = {match.id for match in result.matches}
             if found is None and shown <= seen:
@@ -127,8 +124,8 @@ class LostPredictionFinder:
         return found
 
     def _take_oldest(self, result: SearchResult, run: Run) -> Prediction | None:
-        server = self._client.server
-        owned = self._attempts.owned(server, tuple(match.id for match in result.matches))
+        server = self.client.server
+        owned = self.attempts.owned(server, tuple(match.id for match in result.matches))
         for match in result.matches:
             if match.id in owned:
                 continue
@@ -143,7 +140,7 @@ class LostPredictionFinder:
         """Raises OutcomeUnknown where the list may have lost the inputs of this call."""
         if boottime_s() - intended_s > _ERASED_AFTER_S - _ERASED_MARGIN_S:
             raise OutcomeUnknown(
-                f"an answer of Replicate to backend {self._name!r} was lost too long ago:"
+                f"an answer of Replicate to backend {self.name!r} was lost too long ago:"
                 " it erases inputs after an hour",
                 LOOK_FIRST_HINT,
             )
@@ -151,10 +148,10 @@ class LostPredictionFinder:
     def _require_nothing_erased(self, result: SearchResult, since: datetime) -> None:
         """Raises OutcomeUnknown where a prediction without inputs and owner may be this call's."""
         erased = result.erased
-        if not erased or set(erased) <= self._attempts.owned(self._client.server, erased):
+        if not erased or set(erased) <= self.attempts.owned(self.client.server, erased):
             return
         raise OutcomeUnknown(
-            f"Replicate lists a prediction of {self._settings.model} made after"
+            f"Replicate lists a prediction of {self.settings.model} made after"
             f" {since:%Y-%m-%d %H:%M} UTC whose input is erased, so it may be the lost one:"
             f" {erased[0]}",
             LOOK_FIRST_HINT,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from imagen.backends.replicate.api.client import ApiAnswer
+from imagen.backends.replicate.api.client import ApiAnswer, Client
 from imagen.backends.replicate.api.patient_reader import PatientReader, Unreadable
 from imagen.backends.replicate.api.predictions import Prediction, read_prediction
 from imagen.backends.replicate.api.rate_gate import Tick, pause
@@ -48,26 +48,20 @@ class FollowedPrediction:
         return boottime_s() - self.created_s < _NEW_S
 
 
+@dataclass(frozen=True)
 class PredictionFollower:
-    """Follows predictions of one backend. Threads share it."""
+    """Follows predictions of one backend. Threads share it.
 
-    def __init__(
-        self,
-        reader: PatientReader,
-        settings: ReplicateSettings,
-        *,
-        name: str,
-        run_timeout_s: float,
-        durations: Durations,
-    ) -> None:
-        """``run_timeout_s``: seconds that a prediction may run, counted from its start."""
-        self._reader = reader
-        self._client = reader.client
-        self._settings = settings
-        self._name = name
-        self._run_timeout_s = run_timeout_s
-        self._durations = durations
-        self._recent = RecentDurations()
+    ``run_timeout_s`` are the seconds that a prediction may run, counted from its start.
+    """
+
+    client: Client
+    reader: PatientReader
+    settings: ReplicateSettings
+    name: str
+    run_timeout_s: float
+    durations: Durations
+    _recent: RecentDurations = field(default_factory=RecentDurations)
 
     def follow(self, one: FollowedPrediction, *, work: Work, tick: Tick) -> Prediction:
         """The prediction once it has ended; one that runs past its deadline is canceled first.
@@ -84,7 +78,7 @@ class PredictionFollower:
             if prediction.started_at is not None:
                 started_s = boottime_s() - self._age_s(prediction.started_at)
         recent = self._recent.of(work)
-        window = window_of(recent, None if recent else self._durations.expected_s(self._name, work))
+        window = window_of(recent, None if recent else self.durations.expected_s(self.name, work))
         while not prediction.is_terminal:
             now_s = boottime_s()
             if started_s is None and prediction.status != "starting":
@@ -114,7 +108,7 @@ class PredictionFollower:
             return prediction
 
         try:
-            return self._reader.read(
+            return self.reader.read(
                 f"/predictions/{one.id}",
                 read=read,
                 kind="poll",
@@ -123,7 +117,7 @@ class PredictionFollower:
             )
         except Unreadable as exc:
             raise OutcomeUnknown(
-                f"prediction {one.id} of backend {self._name!r} cannot be read: {exc}",
+                f"prediction {one.id} of backend {self.name!r} cannot be read: {exc}",
                 "it is not drawn again, but asked for by its id",
                 _LOOK_AGAIN_S,
             ) from None
@@ -132,34 +126,34 @@ class PredictionFollower:
         """Return where a repeat of the GET may be answered better, else raise."""
         if answer.status == 404:
             raise OutcomeUnknown(
-                f"prediction {one.id} is not known at {self._client.server}"
-                f" to the token in {self._settings.api_token_env}",
+                f"prediction {one.id} is not known at {self.client.server}"
+                f" to the token in {self.settings.api_token_env}",
                 "was it made with another account?",
             )
-        refused = refusal_of(answer, self._settings, name=self._name)
+        refused = refusal_of(answer, self.settings, name=self.name)
         if isinstance(refused, CredentialError):
             raise refused
 
     def _age_s(self, moment: datetime | None) -> float:
         """Seconds since a time of Replicate's; 0 where that or Replicate's clock is not known."""
-        if moment is None or not self._client.knows_server_time:
+        if moment is None or not self.client.knows_server_time:
             return 0.0
-        return max((self._client.server_now() - moment).total_seconds(), 0.0)
+        return max((self.client.server_now() - moment).total_seconds(), 0.0)
 
     def _describe_overdue(self, now_s: float, *, seen_s: float, started_s: float | None) -> str:
         """Which deadline has passed, as half a sentence; "" where none has."""
-        start_timeout_s = self._settings.start_timeout_s
+        start_timeout_s = self.settings.start_timeout_s
         if started_s is None and now_s - seen_s > start_timeout_s:
             return f"was not started within {start_timeout_s:.0f} s"
-        if started_s is not None and now_s - started_s > self._run_timeout_s:
-            return f"ran past its deadline of {self._run_timeout_s:.0f} s"
+        if started_s is not None and now_s - started_s > self.run_timeout_s:
+            return f"ran past its deadline of {self.run_timeout_s:.0f} s"
         return ""
 
     def _cancel_overdue(self, prediction: Prediction, overdue: str) -> Prediction:
         """The prediction, where it succeeded or failed before it could be canceled."""
-        which = f"prediction {prediction.id} of {self._settings.model}"
+        which = f"prediction {prediction.id} of {self.settings.model}"
         try:
-            ended = cancel_prediction(self._client, prediction.id)
+            ended = cancel_prediction(self.client, prediction.id)
             if ended is None:
                 raise CancelUnconfirmed("it is not known at Replicate any more")
         except CancelUnconfirmed as exc:
@@ -172,5 +166,5 @@ class PredictionFollower:
             return ended
         raise JobTimeout(
             f"{which} {overdue}, so it was canceled",
-            f"set timeout_s of backend {self._name!r} higher, or: imagen jobs retry",
+            f"set timeout_s of backend {self.name!r} higher, or: imagen jobs retry",
         )

@@ -70,11 +70,11 @@ class SearchResult:
     erased: tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class PredictionSearch:
     """Walks the list of predictions. Slow, and only used after a lost answer."""
 
-    def __init__(self, reader: PatientReader) -> None:
-        self._reader = reader
+    reader: PatientReader
 
     def find(
         self, call: CreateCall, *, since: datetime, until: datetime | None, tick: Tick
@@ -100,7 +100,7 @@ class PredictionSearch:
 
     def sync_clock(self, tick: Tick) -> None:
         """Learn Replicate's time, where no answer has told it yet."""
-        if not self._reader.client.knows_server_time:
+        if not self.reader.client.knows_server_time:
             self._get("/account", {}, tick)
 
     def _walk(self, since: datetime, until: datetime | None, tick: Tick) -> Iterator[Prediction]:
@@ -128,7 +128,7 @@ class PredictionSearch:
     def _get(self, path: str, params: Mapping[str, str], tick: Tick) -> Any:
         """The JSON of the successful answer to a GET, which is repeated for ``patience_s``."""
         try:
-            return self._reader.read(
+            return self.reader.read(
                 path, params, read=_body_of, kind="call", timeout_s=_CALL_TIMEOUT_S, tick=tick
             )
         except Unreadable as exc:

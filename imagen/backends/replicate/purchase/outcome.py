@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from imagen.backends.replicate.api.predictions import FailureKind, Prediction, classify_failure
+from imagen.backends.replicate.api.predictions import Prediction
 from imagen.backends.replicate.api.refusals import quote
 from imagen.errors import (
     ArtifactLost,
@@ -18,6 +18,17 @@ from imagen.errors import (
     OutputRefused,
 )
 
+# Texts seen live or in the models' source, 2024-2026; see docs/replicate.md.
+_MODERATION = re.compile(
+    r"nsfw|flagged as sensitive|\bE005\b"
+    r"|content[ _-]?(policy|filter|moderat)|safety (check|filter)",
+    re.IGNORECASE,
+)
+_TRANSIENT = re.compile(
+    r"interrupted|please retry|\bcode: PA\b|\bDirector: |temporarily unavailable|try again later"
+    r"|\b(E004|E1000|E1001|E6716|E8367|E8765|E9243|E9825|E9828)\b",
+    re.IGNORECASE,
+)
 _URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -43,10 +54,9 @@ def require_success(
             f"{which} was canceled at Replicate, not by imagen", "try: imagen jobs retry"
         )
     said = quote(prediction.error, private)
-    failure = classify_failure(prediction.error)
-    if failure is FailureKind.MODERATION:
+    if _MODERATION.search(prediction.error):
         raise ContentRejected(f"{which} was refused by moderation: {said}", "word it otherwise")
-    if failure is FailureKind.TRANSIENT:
+    if not prediction.error.strip() or _TRANSIENT.search(prediction.error):
         # Failed runs are not billed, so a repeat pays for one prediction only.
         raise BackendUnavailable(f"{which} failed: {said or 'no reason given'}", "try again")
     raise BackendRejected(f"{which} failed: {said}")

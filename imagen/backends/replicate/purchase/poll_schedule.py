@@ -1,12 +1,12 @@
-"""When to look at a prediction: often around its expected end, and never much too late.
+"""When to poll a prediction: most often around the end that is expected of it.
 
-A fixed half second between polls costs a quarter second an image and 24 calls for a long one.
-But predictions of one model, size and number of steps take nearly the same time, and their
-records say how long (to the millisecond, by the provider's own clock). So the polls are spent
-where the recent ones ended: a few on the way (it may be quicker this time), a dense run through
-the window, and then ever wider ones, at most half a second apart. On the way the gap is at most
-half a second, or 15 % of the time that has passed where that is more: so late at most is an end
-noticed, whatever was expected.
+A poll every half second notices the end of an image a quarter second late on average, and makes
+24 calls for a long one. But predictions of one model, size and number of steps take nearly the
+same time, which Replicate reports to the millisecond. So most polls are made where the recent
+predictions ended: a few before that window (this one may be quicker), many within it, and then
+at growing gaps of at most half a second. Before the window a gap is at most half a second, or
+15 % of the time that has passed where that is more. Whatever was expected, the end is noticed no
+later than that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 
 _REMEMBERED = 20
 _MAX_GAP_S = 0.5
-# Before the window: a share of the time that has passed, where that is more. It makes 15 % of what
-# has passed at the next poll, its round trip included.
+# Before the window: a share of the time that has passed, where that is more than half a second.
+# It is 15 % of the time that will have passed at the next poll, with its round trip.
 _MAX_GAP_SHARE = 0.17
-# In the window: the share of its width between two polls, and the bounds of that.
+# Within the window: the number of polls, and the bounds of the gap between them.
 _WINDOW_POLLS = 12
 _MIN_DENSE_GAP_S = 0.04
 _MAX_DENSE_GAP_S = 0.2
 _GROWTH = 1.3
-# Nothing known: a share of the time that has passed.
+# Without a window: a share of the time that has passed.
 _BLIND_START_S = 0.3
 _BLIND_SHARE = 0.15
 _BLIND_MIN_GAP_S = 0.08
@@ -35,17 +35,17 @@ _BLIND_MIN_GAP_S = 0.08
 
 @dataclass(frozen=True, slots=True)
 class EndWindow:
-    """When a prediction will most likely end, in seconds after its creation."""
+    """When a prediction will probably end, in seconds after its creation."""
 
     opens_s: float
     closes_s: float
 
 
 def window_of(samples: Sequence[float], expected_s: float | None) -> EndWindow | None:
-    """The window that recent durations suggest; a mere expectation makes a wide one."""
+    """The window by recent durations, or a wide one around a single or an expected duration."""
     if len(samples) >= 2:
         ordered = sorted(samples)
-        # One stray on either side does not stretch the window once there are a few.
+        # Of five or more, the shortest and the longest are left out as outliers.
         trimmed = ordered[1:-1] if len(ordered) >= 5 else ordered
         middle = statistics.median(trimmed)
         slack_s = 0.01 + 0.005 * middle
@@ -71,7 +71,7 @@ def next_gap_s(elapsed_s: float, window: EndWindow | None) -> float:
 
 
 class RecentDurations:
-    """How long this process's last predictions took, by kind of work. Threads share it."""
+    """Seconds that this process's last predictions took, by kind of work. Threads share it."""
 
     def __init__(self) -> None:
         self._by_kind: dict[Hashable, deque[float]] = {}

@@ -13,7 +13,7 @@ from imagen.backends.replicate.purchase.create import PredictionCreator
 from imagen.backends.replicate.purchase.download import Downloader, DownloadFailed, OutputUnusable
 from imagen.backends.replicate.purchase.find_lost import LostPredictionFinder
 from imagen.backends.replicate.purchase.follow import FollowedPrediction, PredictionFollower
-from imagen.backends.replicate.purchase.list_search import CreateCall
+from imagen.backends.replicate.purchase.list_search import CreateCall, PredictionSearch
 from imagen.backends.replicate.purchase.outcome import require_success, require_url
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import Bill
@@ -48,15 +48,11 @@ class Purchases:
         self._model = settings.model
         self._deadline_s = settings.start_timeout_s + run_timeout_s
         reader = PatientReader(client, gate, settings.patience_s)
-        self._creator = PredictionCreator(
-            reader,
-            LostPredictionFinder(reader, settings, name=name, attempts=attempts),
-            settings,
-            name=name,
-            cancel_after_s=self._deadline_s + _CANCEL_RESERVE_S,
-        )
+        finder = LostPredictionFinder(client, PredictionSearch(reader), settings, name, attempts)
+        cancel_after_s = self._deadline_s + _CANCEL_RESERVE_S
+        self._creator = PredictionCreator(client, gate, finder, settings, name, cancel_after_s)
         self._follower = PredictionFollower(
-            reader, settings, name=name, run_timeout_s=run_timeout_s, durations=durations
+            client, reader, settings, name, run_timeout_s, durations
         )
         self._downloader = Downloader(settings)
 

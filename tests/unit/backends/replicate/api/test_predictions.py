@@ -1,14 +1,10 @@
-"""A prediction object is read for what it says, and its failures for what they mean."""
+"""A prediction object is read for what it says."""
 
 from __future__ import annotations
 
 import pytest
 
-from imagen.backends.replicate.api.predictions import (
-    FailureKind,
-    classify_failure,
-    read_prediction,
-)
+from imagen.backends.replicate.api.predictions import read_prediction
 
 
 def test_a_create_answer_without_output_or_metrics_is_read() -> None:
@@ -47,35 +43,3 @@ def test_the_duration_is_the_providers_own() -> None:
 
     assert prediction is not None
     assert prediction.took_s == pytest.approx(1.25)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (
-            "All generated images contained NSFW content. Try running it again with a different"
-            " prompt.",
-            FailureKind.MODERATION,
-        ),
-        (
-            "NSFW content detected. Try running it again, or try a different prompt.",
-            FailureKind.MODERATION,
-        ),
-        (
-            "Prediction failed: Async prediction failed: ModelError: The input or output was"
-            " flagged as sensitive. Please try again with different inputs. (E005) (x)",
-            FailureKind.MODERATION,
-        ),
-        ("Prediction interrupted; please retry (code: PA)", FailureKind.TRANSIENT),
-        ("Director: unexpected error handling prediction (E9828)", FailureKind.TRANSIENT),
-        (
-            "Service is temporarily unavailable. Please try again later. (E004)",
-            FailureKind.TRANSIENT,
-        ),
-        ("", FailureKind.TRANSIENT),
-        ("CUDA error: device-side assert", FailureKind.PERMANENT),
-        ("ValueError: E00412 is not a colour", FailureKind.PERMANENT),
-    ],
-)
-def test_a_failure_is_sorted_by_its_text(error: str, kind: FailureKind) -> None:
-    assert classify_failure(error) is kind

@@ -13,7 +13,6 @@ from imagen.backends.replicate.purchase.download import (
     OutputUnusable,
     read_data_url,
 )
-from imagen.backends.replicate.purchase.outcome import output_urls
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.errors import (
@@ -180,22 +179,3 @@ def test_a_data_url_is_read_whatever_type_it_claims() -> None:
 def test_a_damaged_data_url_is_undeliverable(url: str) -> None:
     with pytest.raises(OutputUnusable):
         read_data_url(url)
-
-
-@pytest.mark.parametrize(
-    ("output", "urls"),
-    [
-        ("https://a", ("https://a",)),
-        (["https://a", "https://b"], ("https://a", "https://b")),
-        ({"url": "https://a"}, ("https://a",)),
-        ({"images": ["https://a"]}, ("https://a",)),
-        (None, ()),
-        ("", ()),
-        ([None, 5], ()),
-        ("Note: a fox", ()),
-        ({"video": "https://a"}, ()),
-        ([[["https://a"]]], ()),
-    ],
-)
-def test_urls_are_found_in_outputs_of_any_shape(output: object, urls: tuple[str, ...]) -> None:
-    assert output_urls(output) == urls

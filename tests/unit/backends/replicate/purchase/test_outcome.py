@@ -6,9 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
+from imagen.backends.replicate.api.predictions import Prediction
 from imagen.backends.replicate.backend import ReplicateBackend
+from imagen.backends.replicate.purchase.outcome import output_urls, require_success
 from imagen.domain.request import ImageRequest
-from imagen.errors import ContentRejected, OutputRefused
+from imagen.errors import (
+    BackendRejected,
+    BackendUnavailable,
+    ContentRejected,
+    ImagenError,
+    OutputRefused,
+)
 from imagen.images.verify import inspect_image
 from tests.fakes.replicate import FakeReplicate, Fault
 from tests.fakes.replicate.book import BookRun
@@ -132,3 +140,59 @@ def test_the_same_output_is_fetched_once_the_cause_is_mended(
 
     assert drawn.data
     assert fake.world.created_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (
+            "All generated images contained NSFW content. Try running it again with a different"
+            " prompt.",
+            ContentRejected,
+        ),
+        (
+            "NSFW content detected. Try running it again, or try a different prompt.",
+            ContentRejected,
+        ),
+        (
+            "Prediction failed: Async prediction failed: ModelError: The input or output was"
+            " flagged as sensitive. Please try again with different inputs. (E005) (x)",
+            ContentRejected,
+        ),
+        ("Prediction interrupted; please retry (code: PA)", BackendUnavailable),
+        ("Director: unexpected error handling prediction (E9828)", BackendUnavailable),
+        (
+            "Service is temporarily unavailable. Please try again later. (E004)",
+            BackendUnavailable,
+        ),
+        ("", BackendUnavailable),
+        ("CUDA error: device-side assert", BackendRejected),
+        ("ValueError: E00412 is not a colour", BackendRejected),
+    ],
+)
+def test_a_failure_is_sorted_by_its_text(error: str, kind: type[ImagenError]) -> None:
+    failed = Prediction("x1", "failed", error=error)
+
+    with pytest.raises(kind) as caught:
+        require_success(failed, "x1", private=(), cancel_after_s=60)
+
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("output", "urls"),
+    [
+        ("https://a", ("https://a",)),
+        (["https://a", "https://b"], ("https://a", "https://b")),
+        ({"url": "https://a"}, ("https://a",)),
+        ({"images": ["https://a"]}, ("https://a",)),
+        (None, ()),
+        ("", ()),
+        ([None, 5], ()),
+        ("Note: a fox", ()),
+        ({"video": "https://a"}, ()),
+        ([[["https://a"]]], ()),
+    ],
+)
+def test_urls_are_found_in_outputs_of_any_shape(output: object, urls: tuple[str, ...]) -> None:
+    assert output_urls(output) == urls
