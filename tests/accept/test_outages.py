@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.outages import (
-    Cost,
     Outage,
+    OutageCost,
     both_hosts_away,
     go_away_amid_jobs,
     one_host_away,
@@ -18,7 +18,7 @@ ONE_DRAWING_S = 2.0
 DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
-def _assert_cheap(cost: Cost, outage: Outage) -> None:
+def _assert_cheap(cost: OutageCost, outage: Outage) -> None:
     assert cost.failed == 0
     assert max(cost.put_back) <= outage.concurrency + 3
     # One that was announced at the very moment when the server went away is an attempt of its own.

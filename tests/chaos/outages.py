@@ -58,7 +58,7 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Cost:
+class OutageCost:
     """What an outage cost. Times are those that passed, not divided by any scale."""
 
     failed: int
@@ -78,7 +78,7 @@ def _environment(outage: Outage, hosts: Mapping[str, FakeComfyUI]) -> Iterator[E
         yield run.environment
 
 
-def go_away_amid_jobs(outage: Outage) -> Cost:
+def go_away_amid_jobs(outage: Outage) -> OutageCost:
     """One host whose ComfyUI is killed amid the jobs, or is started after the worker."""
     fake = FakeComfyUI(draw_s=outage.draw_s)
     fake.start()
@@ -223,9 +223,9 @@ def _put_back(worker: WorkerProcess) -> int:
 
 def _cost(
     environment: Environment, workers: list[WorkerProcess], first_image_s: float, seconds: float
-) -> Cost:
+) -> OutageCost:
     ledger = environment.ledger
     with ledger.read() as connection:
         number = connection.scalar(select(func.count()).select_from(attempts)) or 0
     failed = environment.states().get(JobState.FAILED, 0)
-    return Cost(failed, [_put_back(each) for each in workers], number, first_image_s, seconds)
+    return OutageCost(failed, [_put_back(each) for each in workers], number, first_image_s, seconds)

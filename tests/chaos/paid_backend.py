@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 
 TOKEN_ENV = "REPLICATE_API_TOKEN"
 BACKEND = "paid"
@@ -21,27 +21,27 @@ LEASE_S = 4.0
 HANGS_S = (0.4, 1.5, POST_TIMEOUT_S + 1)
 
 #: The chance of each fault at a call. About every third create call gets no usable answer.
-CHANCES: Mapping[Fault, float] = {
-    Fault.LOST_BEFORE_CREATION: 0.04,
-    Fault.LOST_AFTER_CREATION: 0.08,
-    Fault.CREATED_AFTER_CUT: 0.05,
-    Fault.HANG_AFTER_CREATION: 0.12,
-    Fault.TORN_ANSWER: 0.03,
-    Fault.ERROR_BEFORE_CREATION: 0.03,
-    Fault.ERROR_AFTER_CREATION: 0.06,
-    Fault.THROTTLED: 0.02,
-    Fault.THROTTLED_SILENTLY: 0.005,
-    Fault.POLL_ERROR: 0.02,
-    Fault.POLL_LOST: 0.02,
-    Fault.POLL_THROTTLED: 0.01,
-    Fault.LIST_ERROR: 0.03,
-    Fault.LIST_LOST: 0.03,
-    Fault.DOWNLOAD_ERROR: 0.03,
-    Fault.DOWNLOAD_TRUNCATED: 0.03,
+CHANCES: Mapping[ReplicateFault, float] = {
+    ReplicateFault.LOST_BEFORE_CREATION: 0.04,
+    ReplicateFault.LOST_AFTER_CREATION: 0.08,
+    ReplicateFault.CREATED_AFTER_CUT: 0.05,
+    ReplicateFault.HANG_AFTER_CREATION: 0.12,
+    ReplicateFault.TORN_ANSWER: 0.03,
+    ReplicateFault.ERROR_BEFORE_CREATION: 0.03,
+    ReplicateFault.ERROR_AFTER_CREATION: 0.06,
+    ReplicateFault.THROTTLED: 0.02,
+    ReplicateFault.THROTTLED_SILENTLY: 0.005,
+    ReplicateFault.POLL_ERROR: 0.02,
+    ReplicateFault.POLL_LOST: 0.02,
+    ReplicateFault.POLL_THROTTLED: 0.01,
+    ReplicateFault.LIST_ERROR: 0.03,
+    ReplicateFault.LIST_LOST: 0.03,
+    ReplicateFault.DOWNLOAD_ERROR: 0.03,
+    ReplicateFault.DOWNLOAD_TRUNCATED: 0.03,
 }
 
 
-def open_provider(seed: int, *, chances: Mapping[Fault, float] = CHANCES) -> FakeReplicate:
+def open_provider(seed: int, *, chances: Mapping[ReplicateFault, float] = CHANCES) -> FakeReplicate:
     """The fake, not started yet."""
     fake = FakeReplicate(
         chances=chances, seed=seed, draw_s=0.2, jitter=0.3, late_s=LATE_S, list_lag_s=LIST_LAG_S

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.scenario import Run, Scenario
+from tests.chaos.scenario import Scenario, ScenarioRun
 from tests.chaos.worker_pool import Slot
 
 _KILLS_PER_SLOT = 5
@@ -37,10 +37,10 @@ def prompt_file(folder: Path, prompts: list[str], **settings: Any) -> Scenario:
 class _SpreadKills:
     prompts: list[str]
 
-    def submit(self, run: Run) -> None:
+    def submit(self, run: ScenarioRun) -> None:
         run.environment.submit(self.prompts)
 
-    def inject(self, run: Run) -> None:
+    def inject(self, run: ScenarioRun) -> None:
         """Spread the kills over the whole run; flush Redis in the middle."""
         slots: list[int | None] = [*range(len(_SLOTS))] * _KILLS_PER_SLOT
         run.random.shuffle(slots)

@@ -20,9 +20,9 @@ from tests.chaos.paid_backend import (
     paid_backends,
     paid_workers,
 )
-from tests.chaos.scenario import Run, Scenario
+from tests.chaos.scenario import Scenario, ScenarioRun
 from tests.chaos.worker_pool import Slot
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.processes.environment import HOST
 from tests.processes.kill_points import KillPoint
 from tests.processes.worker_process import WorkerProcess
@@ -90,14 +90,14 @@ class _PurchaseFaults:
     freezes: int
     bursts: int
 
-    def submit(self, run: Run) -> None:
+    def submit(self, run: ScenarioRun) -> None:
         equal = ["one of many foxes"] * self.equal_jobs
         others = [f"fox number {number}" for number in range(self.jobs)]
         for prompts, seed in ((equal, 7), (others, 0)):
             if prompts:
                 run.environment.submit(prompts, backend=BACKEND, size="512x512", seed=seed)
 
-    def inject(self, run: Run) -> None:
+    def inject(self, run: ScenarioRun) -> None:
         """Let workers end at all kill points, then inject each fault at its share of the jobs."""
         check = run.deadline()
         while run.pool.points_left() and not self._is_over(run):
@@ -114,7 +114,7 @@ class _PurchaseFaults:
                 run.pool.wait(0.05)
             self._inject_one(run, fault)
 
-    def _inject_one(self, run: Run, fault: str) -> None:
+    def _inject_one(self, run: ScenarioRun, fault: str) -> None:
         match fault:
             case "kill":
                 is_results = run.random.random() < _RESULTS_SHARE
@@ -125,13 +125,13 @@ class _PurchaseFaults:
             case "burst":
                 run.pool.note(f"the next {_BURST} create calls are throttled")
                 run.pool.counts["429 bursts"] += 1
-                self.provider.inject(Fault.THROTTLED, _BURST)
+                self.provider.inject(ReplicateFault.THROTTLED, _BURST)
 
-    def _is_over(self, run: Run) -> bool:
+    def _is_over(self, run: ScenarioRun) -> bool:
         return run.environment.count_ended() >= run.environment.submitted
 
 
-def _purchasing_worker(run: Run) -> WorkerProcess | None:
+def _purchasing_worker(run: ScenarioRun) -> WorkerProcess | None:
     """The worker that recorded the latest intent without an id yet."""
     latest = (
         select(jobs.c.lease_owner)

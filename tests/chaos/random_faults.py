@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imagen.errors import ImagenError
-from tests.chaos.scenario import Run, Scenario
+from tests.chaos.scenario import Scenario, ScenarioRun
 from tests.chaos.worker_pool import Slot
 from tests.processes.environment import SHORT_LEASES
 from tests.processes.kill_points import KILL_POINTS, KillPoint
@@ -89,7 +89,7 @@ class _RandomFaults:
     kills: int
     lease_s: float
 
-    def submit_wave(self, run: Run) -> None:
+    def submit_wave(self, run: ScenarioRun) -> None:
         """Submit a part of the jobs, some to each backend."""
         number = max(10, self.jobs // 4)
         for backend, share in _SHARES.items():
@@ -98,7 +98,7 @@ class _RandomFaults:
             size = "640x640" if backend == "slow" else "64x64"
             run.environment.submit(prompts, backend=backend, size=size)
 
-    def inject(self, run: Run) -> None:
+    def inject(self, run: ScenarioRun) -> None:
         """Inject all faults in a random order, with jobs to be interrupted all the time."""
         faults = ["kill"] * self.kills + list(_FAULTS)
         if run.postgres_server is None:
@@ -115,7 +115,7 @@ class _RandomFaults:
                 run.pool.help_reach_points(run.flush_redis)
             run.pool.wait(run.random.uniform(0.2, 0.7))
 
-    def _inject_one(self, run: Run, fault: str) -> None:
+    def _inject_one(self, run: ScenarioRun, fault: str) -> None:
         match fault:
             case "kill":
                 run.pool.kill(run.pool.pick())
@@ -131,7 +131,7 @@ class _RandomFaults:
                 run.kill_postgres()
 
 
-def _count_unfinished(run: Run) -> int:
+def _count_unfinished(run: ScenarioRun) -> int:
     try:
         states = run.environment.states()
     except ImagenError:

@@ -27,7 +27,7 @@ from tests.servers.server_process import ServerProcess
 from tests.waiting import wait_until
 
 
-def _do_nothing(_run: Run) -> None:
+def _do_nothing(_run: ScenarioRun) -> None:
     pass
 
 
@@ -50,8 +50,8 @@ class Scenario:
     folder: Path
     backends: Backends
     slots: Sequence[Slot] = ()
-    submit: Callable[[Run], None] = _do_nothing
-    inject: Callable[[Run], None] = _do_nothing
+    submit: Callable[[ScenarioRun], None] = _do_nothing
+    inject: Callable[[ScenarioRun], None] = _do_nothing
     seed: int = 1
     database: str = "postgresql"
     workers: Mapping[str, Any] = field(default_factory=lambda: SHORT_LEASES)
@@ -66,7 +66,7 @@ class Scenario:
 
 
 @dataclass
-class Run:
+class ScenarioRun:
     """A scenario while it runs: its environment, its workers and its servers."""
 
     scenario: Scenario
@@ -135,7 +135,7 @@ class Result:
 
 
 @contextmanager
-def open_run(scenario: Scenario) -> Iterator[Run]:
+def open_run(scenario: Scenario) -> Iterator[ScenarioRun]:
     """Start the servers and make the environment; no worker runs yet."""
     with ExitStack() as stack:
         redis_server = stack.enter_context(RedisServer())
@@ -166,7 +166,9 @@ def open_run(scenario: Scenario) -> Iterator[Run]:
             idle_share=scenario.idle_share,
             say=scenario.say,
         )
-        yield Run(scenario, environment, pool, recovery, dice, redis_server, postgres_server)
+        yield ScenarioRun(
+            scenario, environment, pool, recovery, dice, redis_server, postgres_server
+        )
 
 
 def run_scenario(scenario: Scenario) -> Result:

@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import Row
 
 from imagen.queue.broker.routing import queue_key
-from tests.chaos.scenario import Run, Scenario
+from tests.chaos.scenario import Scenario, ScenarioRun
 from tests.chaos.worker_pool import Slot
 
 _CRASHING = "poison"
@@ -62,13 +62,13 @@ class _SteadyFaults:
     garbage_every_s: float
     crashing_jobs: int
 
-    def submit(self, run: Run) -> None:
+    def submit(self, run: ScenarioRun) -> None:
         submit, half = run.environment.submit, self.jobs // 2
         submit([f"{_CRASHING} {number}" for number in range(self.crashing_jobs)], backend="local")
         submit([f"a fox {number}" for number in range(half)], backend="local")
         submit([f"an owl {number}" for number in range(self.jobs - half)], backend="paid")
 
-    def inject(self, run: Run) -> None:
+    def inject(self, run: ScenarioRun) -> None:
         """Go on until every job has ended."""
         check = run.deadline()
         garbage_s = time.monotonic()
@@ -85,7 +85,7 @@ class _SteadyFaults:
             run.pool.wait(0.1)
 
 
-def _put_garbage(run: Run) -> None:
+def _put_garbage(run: ScenarioRun) -> None:
     with redis.Redis.from_url(run.environment.redis_url) as client:
         for queue in ("gpu", "cloud"):
             client.lpush(queue_key(queue), run.random.choice(_GARBAGE), os.urandom(20))

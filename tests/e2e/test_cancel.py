@@ -18,7 +18,7 @@ from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
 from tests.fakes.comfyui import FakeComfyUI
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.processes.environment import SHORT_LEASES, Environment
 from tests.waiting import wait_until
 
@@ -115,7 +115,7 @@ def test_what_a_stopped_command_left_at_replicate_is_canceled_there(replicate, e
 
 
 def test_a_prediction_whose_id_was_never_heard_is_found_and_canceled(replicate):
-    replicate.inject(Fault.HANG_AFTER_CREATION)
+    replicate.inject(ReplicateFault.HANG_AFTER_CREATION)
     job_id, _ = _begin(lambda: replicate.world.made, end=signal.SIGKILL)
 
     done = _run("jobs", "cancel", job_id, patience_s=240)

@@ -23,7 +23,7 @@ NOT_SOURCES = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment that has imagen, and of ours only what it depends on."""
+    """A virtual environment that has imagen and what it depends on."""
 
     folder: Path
 
@@ -122,6 +122,14 @@ def test_a_wheel_holds_every_file_of_the_packages(source: Path, wheel: Path):
     assert "imagen/config/sample.yaml" in held
     assert "migrations/env.py" in held
     assert any(name.startswith("migrations/versions/") for name in held)
+
+
+def test_a_wheel_carries_the_adapter_suite_and_no_fake_servers(wheel: Path):
+    names = zipfile.ZipFile(wheel).namelist()
+
+    testing = {name for name in names if name.startswith("imagen/testing/")}
+    assert testing == {f"imagen/testing/{name}.py" for name in ("__init__", "contract", "runs")}
+    assert [name for name in names if name.startswith("tests") or "fake" in name] == []
 
 
 def test_a_wheel_carries_the_license(wheel: Path):

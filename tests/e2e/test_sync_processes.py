@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.supabase import FakeSupabase, Fault
+from tests.fakes.supabase import FakeSupabase, SupabaseFault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 CONFIG = f"""
@@ -82,7 +82,7 @@ def test_what_a_killed_sync_was_sending_is_sent_by_the_next_one_at_once(
     begin: Any, fake: FakeSupabase
 ) -> None:
     leave_one_unsent(begin, fake)
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
     calls = len(fake.calls)
     killed = begin("sync")
     wait_until(lambda: len(fake.calls) > calls)
@@ -100,7 +100,7 @@ def test_of_two_syncs_at_once_the_second_waits_and_reports_what_the_first_sent(
 ) -> None:
     leave_one_unsent(begin, fake)
     fake.world.slow_s = 4.0
-    fake.inject(Fault.SLOW, times=1)
+    fake.inject(SupabaseFault.SLOW, times=1)
     calls = len(fake.calls)
     first = begin("sync")
     wait_until(lambda: len(fake.calls) > calls)
@@ -116,7 +116,7 @@ def test_a_sync_that_is_killed_while_another_waits_leaves_its_work_to_it(
     begin: Any, fake: FakeSupabase
 ) -> None:
     leave_one_unsent(begin, fake)
-    fake.inject(Fault.SLOW, times=1)
+    fake.inject(SupabaseFault.SLOW, times=1)
     calls = len(fake.calls)
     first = begin("sync")
     wait_until(lambda: len(fake.calls) > calls)

@@ -22,7 +22,7 @@ from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from tests.chaos.paid_backend import BACKEND, TOKEN_ENV, paid_backends, paid_workers
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.processes.environment import Environment
 from tests.servers.redis_and_postgres import RedisServer
 from tests.waiting import wait_until
@@ -35,21 +35,21 @@ KEY, KEY_ENV = "sk-that-must-not-be-found", "OPENAI_API_KEY"
 KEEPER = "keeper"
 #: One of each way in which an answer, a picture or a refusal may carry something onwards.
 TROUBLE = [
-    Fault.THROTTLED,
-    Fault.LOST_AFTER_CREATION,
-    Fault.ERROR_BEFORE_CREATION,
-    Fault.TORN_ANSWER,
-    Fault.UNAUTHENTICATED,
-    Fault.INVALID_INPUT,
-    Fault.NOT_FOUND,
-    Fault.MODERATED,
-    Fault.BROKEN,
-    Fault.OUTPUT_ELSEWHERE,
-    Fault.POLL_ERROR,
-    Fault.LIST_LOST,
-    Fault.DOWNLOAD_ERROR,
-    Fault.DOWNLOAD_REDIRECTED,
-    Fault.DOWNLOAD_GARBAGE,
+    ReplicateFault.THROTTLED,
+    ReplicateFault.LOST_AFTER_CREATION,
+    ReplicateFault.ERROR_BEFORE_CREATION,
+    ReplicateFault.TORN_ANSWER,
+    ReplicateFault.UNAUTHENTICATED,
+    ReplicateFault.INVALID_INPUT,
+    ReplicateFault.NOT_FOUND,
+    ReplicateFault.MODERATED,
+    ReplicateFault.BROKEN,
+    ReplicateFault.OUTPUT_ELSEWHERE,
+    ReplicateFault.POLL_ERROR,
+    ReplicateFault.LIST_LOST,
+    ReplicateFault.DOWNLOAD_ERROR,
+    ReplicateFault.DOWNLOAD_REDIRECTED,
+    ReplicateFault.DOWNLOAD_GARBAGE,
 ]
 
 
@@ -138,7 +138,7 @@ def assert_only_in_the_api_header(fake: FakeReplicate) -> None:
         headers = dict(call.headers)
         sent = headers.pop("Authorization", None)
         assert sent == (f"Bearer {TOKEN}" if call.host == "api" else None)
-        assert TOKEN not in f"{call.path} {headers} {call.body}"
+        assert TOKEN not in f"{call.path} {headers} {call.text}"
 
 
 def test_a_run_over_the_queue_leaves_the_token_nowhere(
@@ -200,7 +200,7 @@ def test_a_command_on_its_own_leaves_the_token_nowhere(tmp_path: Path, fake: Fak
         said += imagen(environment, "backends", "resume", BACKEND)
         said += imagen(environment, *batch)
         said += imagen(environment, "generate", "an owl", "--backend", BACKEND)
-        for fault in (Fault.UNAUTHENTICATED, Fault.NO_CREDIT):
+        for fault in (ReplicateFault.UNAUTHENTICATED, ReplicateFault.NO_CREDIT):
             fake.inject(fault)
             said += imagen(environment, "generate", "a hare", "--backend", BACKEND)
         said += imagen(environment, "generate", "a heron", "--backend", BACKEND, "--timeout", "1")
@@ -258,6 +258,6 @@ def test_a_models_own_secret_is_left_nowhere(
             assert not any(KEY.encode() in value for value in redis_said)
             if database == "postgresql":
                 assert not any(KEY in row for row in postgres_content(postgres_url))
-        [order] = [call for call in fake.calls if KEY in call.body]
+        [order] = [call for call in fake.calls if KEY in call.text]
         assert json.loads(order.body)["input"]["openai_api_key"] == KEY
         assert not any(KEY in f"{call.path} {call.headers}" for call in fake.calls)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 
 from tests.fakes.comfyui.faults import FAULTS
 from tests.fakes.comfyui.server import FakeComfyUI
+from tests.fakes.process import wait_for_signal
 
 
 def main() -> int:
@@ -24,18 +23,13 @@ def main() -> int:
     parser.add_argument("--load-s", type=float, default=0.0, help="time to load another model")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME", choices=FAULTS)
     options = parser.parse_args()
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
     fake = FakeComfyUI(
         host=options.host, port=options.port, draw_s=options.draw_s, load_s=options.load_s
     )
     for name in options.fault:
         fake.inject(name)
     with fake:
-        sys.stdout.write(f"{fake.url}\n")
-        sys.stdout.flush()
-        done.wait()
+        wait_for_signal(fake.url)
     return 0
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 
-class Interrupted(Exception):
+class DeviceInterrupted(Exception):
     """Somebody sent an interrupt."""
 
 
@@ -68,7 +68,7 @@ class Device:
                 if self._is_off:
                     raise PoweredOff
                 if self._is_interrupted and self.takes_interrupts:
-                    raise Interrupted
+                    raise DeviceInterrupted
                 left_s = None if deadline_s is None else deadline_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
                     return

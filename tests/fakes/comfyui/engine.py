@@ -11,11 +11,11 @@ from typing import Any
 
 from tests.fakes.comfyui.device import Device, PoweredOff, Speed
 from tests.fakes.comfyui.disk import Disk
-from tests.fakes.comfyui.execution import Executor, Prompt, Vanished, WorkerDied
+from tests.fakes.comfyui.execution import Prompt, PromptExecutor, Vanished, WorkerDied
 from tests.fakes.comfyui.faults import Faults
 from tests.fakes.comfyui.nodes import NodeClass
 from tests.fakes.comfyui.records import Records
-from tests.fakes.comfyui.sockets import Sockets
+from tests.fakes.comfyui.sockets import ListeningSockets
 
 
 class Engine:
@@ -31,11 +31,11 @@ class Engine:
         speed: Speed,
         die: Callable[[], None],
     ) -> None:
-        self.sockets = Sockets(faults)
+        self.sockets = ListeningSockets(faults)
         self._faults = faults
         self._die = die
         self._device = Device()
-        self._executor = Executor(
+        self._executor = PromptExecutor(
             nodes, self._device, disk, faults, records, speed, self.sockets.tell
         )
         self._changed = threading.Condition()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.comfyui.device import Device, Interrupted, Speed
+from tests.fakes.comfyui.device import Device, DeviceInterrupted, Speed
 from tests.fakes.comfyui.disk import Disk
 from tests.fakes.comfyui.faults import Faults
 from tests.fakes.comfyui.nodes import NodeClass, encode_png
@@ -61,7 +61,7 @@ class Cache:
 
 
 @dataclass
-class Executor:
+class PromptExecutor:
     """Runs prompts one after another on one device."""
 
     nodes: Mapping[str, NodeClass]
@@ -94,7 +94,7 @@ class Executor:
 
 
 class _Running:
-    def __init__(self, executor: Executor, prompt: Prompt, record: Execution) -> None:
+    def __init__(self, executor: PromptExecutor, prompt: Prompt, record: Execution) -> None:
         self.executor = executor
         self.prompt = prompt
         self.record = record
@@ -118,7 +118,7 @@ class _Running:
             for node_id in order:
                 self.current = node_id
                 self._run_node(node_id, old)
-        except Interrupted:
+        except DeviceInterrupted:
             self.record.end = "interrupted"
             self._note("execution_interrupted", self._where())
         except NodeFailed as exc:
@@ -204,7 +204,7 @@ class _Running:
         if faults.take("freeze"):
             device.work(None)
         if faults.take("interrupted"):
-            raise Interrupted
+            raise DeviceInterrupted
         if faults.take("oom"):
             device.loaded.clear()
             raise NodeFailed(

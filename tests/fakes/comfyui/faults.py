@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from tests.fakes.faults import FaultQueue
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {
@@ -26,31 +27,32 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "freeze": "the prompt makes no progress until it is interrupted",
         "deaf_freeze": "the prompt makes no progress and takes no interrupt",
         "vanish": "the prompt ends without a history entry or an event",
-        "interrupted": "the prompt ends as if somebody had sent a global interrupt",
+        "interrupted": "the prompt ends as after a global interrupt of another client",
         "kill": "the server dies as soon as the prompt executes",
         "ws_refused": "GET /ws answers 403",
         "ws_cut": "the socket ends after after= messages",
         "ws_deaf": "the socket gets its first status and nothing more",
-        "ws_stalled": "nobody gets any events, as behind a reader that does not read",
+        "ws_stalled": "no socket gets any events, as behind a reader that does not read",
     }
 )
 
 
-@dataclass
-class Fault:
-    """One injected fault; ``times`` is how often it is still to happen, or nothing for always."""
+@dataclass(frozen=True)
+class ComfyUIFault:
+    """A fault by its name, with the values that it needs."""
 
     name: str
-    times: int | None = 1
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def fits(self, name: str, path: str) -> bool:
+        return self.name == name and path.startswith(self.values.get("path", ""))
 
 
 class Faults:
-    """The faults that are waiting to happen. Threads share it."""
+    """The faults that are waiting to strike, by their names. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._faults: list[Fault] = []
+        self._queue: FaultQueue[ComfyUIFault] = FaultQueue()
 
     def inject(self, name: str, *, times: int | None = 1, **values: Any) -> None:
         """Have ``name`` happen the next ``times`` times it can, or always.
@@ -60,30 +62,16 @@ class Faults:
         """
         if name not in FAULTS:
             raise ValueError(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
-        with self._lock:
-            self._faults.append(Fault(name, times, values))
+        self._queue.inject(ComfyUIFault(name, values), times)
 
     def clear(self) -> None:
-        """Have nothing go wrong any more."""
-        with self._lock:
-            self._faults.clear()
+        """Forget the injected faults."""
+        self._queue.clear()
 
-    def take(self, name: str, *, path: str = "") -> Fault | None:
-        """The fault if it is to happen now, and one time fewer left."""
-        with self._lock:
-            for fault in self._faults:
-                if fault.name == name and path.startswith(fault.values.get("path", "")):
-                    self._use_up(fault)
-                    return fault
-        return None
+    def take(self, name: str, *, path: str = "") -> ComfyUIFault | None:
+        """The fault if it is to strike now, and one time fewer of it."""
+        return self._queue.next(lambda fault: fault.fits(name, path))
 
     def is_active(self, name: str) -> bool:
-        """Whether it is to happen, without using it up."""
-        with self._lock:
-            return any(fault.name == name for fault in self._faults)
-
-    def _use_up(self, fault: Fault) -> None:
-        if fault.times is not None:
-            fault.times -= 1
-            if fault.times <= 0:
-                self._faults.remove(fault)
+        """Whether it would strike; it stays."""
+        return self._queue.is_waiting(lambda fault: fault.fits(name, ""))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.fakes.comfyui.device import Speed
@@ -16,8 +13,8 @@ from tests.fakes.comfyui.engine import Engine
 from tests.fakes.comfyui.faults import Faults
 from tests.fakes.comfyui.nodes import DEFAULT_MODELS, make_nodes
 from tests.fakes.comfyui.records import Execution, Records, Submission
-from tests.fakes.comfyui.sockets import hang_up
-from tests.fakes.comfyui.web import Handler
+from tests.fakes.comfyui.web import ComfyUIHandler
+from tests.fakes.http import LoopbackServer
 
 
 class FakeComfyUI:
@@ -145,27 +142,6 @@ class FakeComfyUI:
         return time.monotonic()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], handler: type[Handler]) -> None:
-        self.connections: set[socket.socket] = set()
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about clients that went away."""
-
-
 class _Life:
     """From one start to the kill that ends it."""
 
@@ -178,20 +154,11 @@ class _Life:
             speed=fake.speed,
             die=fake.kill_from_inside,
         )
-        handler = type("LifeHandler", (Handler,), {"fake": fake, "engine": self.engine})
-        self._server = _Server((fake.host, fake.port), handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
-        self._thread.start()
+        handler = type("LifeHandler", (ComfyUIHandler,), {"fake": fake, "engine": self.engine})
+        self._server = LoopbackServer(handler, host=fake.host, port=fake.port)
+        self.port = self._server.server_port
+        self._server.start()
 
     def end(self) -> None:
-        self._server.shutdown()
-        self._server.socket.close()
-        for connection in list(self._server.connections):
-            hang_up(connection)
+        self._server.stop()
         self.engine.power_off()
-        with contextlib.suppress(OSError):
-            self._server.server_close()
-        self._thread.join(timeout=5)

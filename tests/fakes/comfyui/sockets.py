@@ -12,9 +12,10 @@ from typing import Any
 
 from tests.fakes.comfyui.faults import Faults
 from tests.fakes.comfyui.frames import TEXT, write_frame
+from tests.fakes.http import hang_up
 
 
-class Listener:
+class ListeningSocket:
     """One websocket. ``left`` is how many more messages it gets before it is cut, if ever."""
 
     def __init__(self, connection: socket.socket, *, left: int | None, is_deaf: bool) -> None:
@@ -38,7 +39,7 @@ class Listener:
             write_frame(self.connection, opcode, payload)
 
 
-class Sockets:
+class ListeningSockets:
     """Listeners by client id.
 
     A second socket with the id of a first one takes its place, and when the first one ends, the
@@ -48,7 +49,7 @@ class Sockets:
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._by_id: dict[str, Listener] = {}
+        self._by_id: dict[str, ListeningSocket] = {}
         self._outbox: queue.SimpleQueue[tuple[dict[str, Any], str | None] | None] = (
             queue.SimpleQueue()
         )
@@ -56,7 +57,7 @@ class Sockets:
         self._thread = threading.Thread(target=self._publish, daemon=True)
         self._thread.start()
 
-    def add(self, client_id: str, listener: Listener) -> None:
+    def add(self, client_id: str, listener: ListeningSocket) -> None:
         self._by_id[client_id] = listener
 
     def drop(self, client_id: str) -> None:
@@ -88,9 +89,3 @@ class Sockets:
             for listener in chosen:
                 if listener is not None:
                     listener.send(message)
-
-
-def hang_up(connection: socket.socket) -> None:
-    """End a connection without a word: no close frame, as when the server is killed."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

@@ -12,7 +12,7 @@ _MAX_LISTED = 20
 
 
 @dataclass
-class Verdict:
+class GraphVerdict:
     """``error`` refuses everything; ``outputs`` are the output nodes that can be run."""
 
     error: dict[str, Any] | None = None
@@ -22,18 +22,18 @@ class Verdict:
 
 def validate_graph(
     graph: Mapping[str, Any], nodes: Mapping[str, NodeClass], *, version: str
-) -> Verdict:
+) -> GraphVerdict:
     """Whether it can run. Bodies as observed on ComfyUI 0.3.64, and on 0.33.0 where it differs."""
     is_later = version != "0.3.64"
     for node_id, node in graph.items():
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
         if class_type is None or class_type not in nodes:
             unknown = _unknown_class_later if is_later else _unknown_class
-            return Verdict(unknown(node_id, node, class_type))
+            return GraphVerdict(unknown(node_id, node, class_type))
     outputs = [node_id for node_id, node in graph.items() if nodes[node["class_type"]].is_output]
     if not outputs:
-        return Verdict(_error("prompt_no_outputs", "Prompt has no outputs", ""))
-    verdict = Verdict()
+        return GraphVerdict(_error("prompt_no_outputs", "Prompt has no outputs", ""))
+    verdict = GraphVerdict()
     for node_id in outputs:
         if _validate_output(graph, node_id, nodes, verdict.node_errors, is_later):
             verdict.outputs.append(node_id)

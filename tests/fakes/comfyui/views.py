@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from tests.fakes.comfyui.nodes import describe, encode_png
-from tests.fakes.comfyui.sockets import Listener
+from tests.fakes.comfyui.sockets import ListeningSocket
 
 if TYPE_CHECKING:
-    from tests.fakes.comfyui.web import Handler
+    from tests.fakes.comfyui.web import ComfyUIHandler
 
 _GIB = 2**30
 FEATURES: Mapping[str, Any] = MappingProxyType(
@@ -31,7 +31,7 @@ NO_PROMPT: Mapping[str, Any] = {
 }
 
 
-def make_getters(handler: Handler) -> dict[str, Callable[[], None]]:
+def make_getters(handler: ComfyUIHandler) -> dict[str, Callable[[], None]]:
     """Who answers which GET; ``/x/*`` is for everything under ``/x/``."""
     fake, engine = handler.fake, handler.engine
     return {
@@ -52,13 +52,13 @@ def make_getters(handler: Handler) -> dict[str, Callable[[], None]]:
     }
 
 
-def answer_message(listener: Listener, payload: bytes) -> None:
+def answer_message(listener: ListeningSocket, payload: bytes) -> None:
     """A client's first message may say what it understands."""
     if json.loads(payload).get("type") == "feature_flags":
         listener.send({"type": "feature_flags", "data": dict(FEATURES)})
 
 
-def _rest(handler: Handler) -> str:
+def _rest(handler: ComfyUIHandler) -> str:
     return handler.route.split("/", 2)[2]
 
 
@@ -85,13 +85,13 @@ def _stats(version: str) -> dict[str, Any]:
     return {"system": system, "devices": [device]}
 
 
-def _send_class(handler: Handler) -> None:
+def _send_class(handler: ComfyUIHandler) -> None:
     name = _rest(handler)
     node = handler.fake.nodes.get(name)
     handler.send_json({name: describe(name, node)} if node else {})
 
 
-def _send_models(handler: Handler) -> None:
+def _send_models(handler: ComfyUIHandler) -> None:
     names = handler.fake.models.get(_rest(handler))
     if names is None:
         handler.send(404)
@@ -99,7 +99,7 @@ def _send_models(handler: Handler) -> None:
         handler.send_json(list(names))
 
 
-def _send_image(handler: Handler) -> None:
+def _send_image(handler: ComfyUIHandler) -> None:
     query, faults = handler.query, handler.fake.faults
     kind, subfolder = query.get("type", "output"), query.get("subfolder", "")
     filename = query.get("filename", "")

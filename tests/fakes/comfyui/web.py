@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
@@ -15,8 +14,9 @@ from tests.fakes.comfyui.engine import Engine
 from tests.fakes.comfyui.execution import Prompt
 from tests.fakes.comfyui.frames import CLOSE, PING, PONG, TEXT, accept_key, read_frames
 from tests.fakes.comfyui.records import Submission
-from tests.fakes.comfyui.sockets import Listener, hang_up
+from tests.fakes.comfyui.sockets import ListeningSocket
 from tests.fakes.comfyui.validation import validate_graph
+from tests.fakes.http import FakeHandler
 
 if TYPE_CHECKING:
     from tests.fakes.comfyui.server import FakeComfyUI
@@ -28,16 +28,13 @@ class HangUp(Exception):
     """End the connection without an answer."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class ComfyUIHandler(FakeHandler):
     """One connection. ``fake`` and ``engine`` are set on a subclass, one for each life."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    # Unbuffered: events go to the same connection past ``wfile``.
+    wbufsize = 0
     fake: FakeComfyUI
     engine: Engine
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the fake keeps records instead."""
 
     def do_GET(self) -> None:
         self._answer({"/ws": self._get_ws} | views.make_getters(self))
@@ -60,8 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.route = unquote(parts.path.removeprefix("/api"))
         self.query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        length = int(self.headers.get("Content-Length") or 0)
-        self.body = self.rfile.read(length)
+        self.body = self.read_body()
         self.fake.records.requests.append((self.command, self.route))
         self.fake.records.headers.append(dict(self.headers.items()))
         try:
@@ -70,8 +66,7 @@ class Handler(BaseHTTPRequestHandler):
                 handler = routes.get(self.route) or routes.get(first + "/*") or self._not_found
                 handler()
         except HangUp:
-            self.close_connection = True
-            hang_up(self.connection)
+            self.cut()
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -87,24 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault := self.fake.faults.take("answer", path=self.route):
             body = str(fault.values.get("body", "")).encode()
             headers = dict(fault.values.get("headers", {}))
-            self.send(fault.values.get("status", 502), body, "text/html", headers)
+            self.send(fault.values.get("status", 502), body, "text/html", headers=headers)
             return True
         return False
-
-    def send(
-        self,
-        status: int,
-        body: bytes = b"",
-        content_type: str = "application/json; charset=utf-8",
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
 
     def send_json(self, data: Any, status: int = 200) -> None:
         self.send(status, json.dumps(data).encode())
@@ -232,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         client_id = self.query.get("clientId") or uuid4().hex
         cut = self.fake.faults.take("ws_cut")
-        listener = Listener(
+        listener = ListeningSocket(
             self.connection,
             left=int(cut.values.get("after", 0)) if cut else None,
             is_deaf=self.fake.faults.take("ws_deaf") is not None,
@@ -246,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
             self.engine.sockets.drop(client_id)
         return None
 
-    def _drain(self, listener: Listener) -> None:
+    def _drain(self, listener: ListeningSocket) -> None:
         with contextlib.suppress(OSError):
             for opcode, payload in read_frames(self.rfile):
                 if opcode == PING:

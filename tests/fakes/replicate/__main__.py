@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import threading
 
-from tests.fakes.replicate.faults import Fault, fault_named
+from tests.fakes.process import add_chance_option, wait_for_signal
+from tests.fakes.replicate.faults import FAULTS_BY_LABEL
 from tests.fakes.replicate.server import TOKEN, FakeReplicate
 
 
@@ -27,14 +25,7 @@ def main() -> None:
     parser.add_argument("--retry-after-s", type=float, default=0.2)
     parser.add_argument("--hang-s", type=float, default=2.0)
     parser.add_argument("--creates-per-minute", type=int, default=None)
-    parser.add_argument(
-        "--chance",
-        action="append",
-        type=_chance,
-        default=[],
-        metavar="FAULT=P",
-        help="; ".join(fault.label for fault in Fault),
-    )
+    add_chance_option(parser, FAULTS_BY_LABEL)
     asked = parser.parse_args()
     with FakeReplicate(
         port=asked.port,
@@ -51,21 +42,7 @@ def main() -> None:
         fake.stage.retry_after_s = asked.retry_after_s
         fake.stage.hang_s = asked.hang_s
         fake.stage.creates_per_minute = asked.creates_per_minute
-        # Two lines that a parent process can read before it goes on.
-        sys.stdout.write(f"base_url {fake.url}\ndownload_hosts {fake.download_hosts[0]}\n")
-        sys.stdout.flush()
-        over = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: over.set())
-        over.wait()
-
-
-def _chance(text: str) -> tuple[Fault, float]:
-    label, _, probability = text.partition("=")
-    try:
-        return fault_named(label), float(probability)
-    except (KeyError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FAULT=PROBABILITY") from None
+        wait_for_signal(f"base_url {fake.url}", f"download_hosts {fake.download_hosts[0]}")
 
 
 if __name__ == "__main__":

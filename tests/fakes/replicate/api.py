@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from tests.fakes.http import RecordedRequest
 from tests.fakes.replicate import catalogue
-from tests.fakes.replicate.faults import Fault, Moment, fault_named
-from tests.fakes.replicate.http import Handler
+from tests.fakes.replicate.faults import FAULTS_BY_LABEL, Moment, ReplicateFault
+from tests.fakes.replicate.http import ReplicateHandler
 from tests.fakes.replicate.views import show
 from tests.fakes.replicate.world import Made
 
@@ -31,7 +32,7 @@ _NESTED = b'{"id": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 _GATEWAY_TIMEOUT = b"<html><body><h1>504 Gateway Time-out</h1></body></html>"
 
 
-class ApiHandler(Handler):
+class ApiHandler(ReplicateHandler):
     """``/v1`` and the controls below ``/_fake``."""
 
     host: ClassVar[str] = "api"
@@ -64,7 +65,7 @@ class ApiHandler(Handler):
         parts, _ = self._parts()
         if parts[:1] == ["_fake"]:
             return self._control_post(parts[1:], json.loads(body or b"{}"))
-        self.note(body.decode())
+        self.note(body)
         if not self._is_known():
             return self._refuse_token()
         if parts[:2] == ["v1", "models"] and parts[4:] == ["predictions"]:
@@ -86,7 +87,7 @@ class ApiHandler(Handler):
     def _create(self, model: str, asked: Mapping[str, Any], *, is_known: bool) -> None:
         fault = self.next_fault(Moment.CREATE)
         if self._is_over_limit():
-            fault = Fault.THROTTLED
+            fault = ReplicateFault.THROTTLED
         if self._refuse(fault):
             return None
         if not is_known:
@@ -95,7 +96,7 @@ class ApiHandler(Handler):
         if invalid:
             lines = "".join(f"- {one['field']}: {one['description']}\n" for one in invalid)
             return self.problem(422, "Input validation failed", lines, invalid_fields=invalid)
-        late = fault is Fault.CREATED_AFTER_CUT
+        late = fault is ReplicateFault.CREATED_AFTER_CUT
         one = self.stage.world.create(
             model,
             asked["input"],
@@ -106,35 +107,35 @@ class ApiHandler(Handler):
         )
         return self._answer_created(one, fault)
 
-    def _refuse(self, fault: Fault | None) -> bool:
+    def _refuse(self, fault: ReplicateFault | None) -> bool:
         """Whether the fault kept the create call from creating; then it is answered."""
         wait_s = self.stage.retry_after_s
         match fault:
-            case Fault.LOST_BEFORE_CREATION:
+            case ReplicateFault.LOST_BEFORE_CREATION:
                 self.cut()
-            case Fault.ERROR_BEFORE_CREATION:
+            case ReplicateFault.ERROR_BEFORE_CREATION:
                 self.problem(500, "Internal server error", "Something went wrong")
-            case Fault.THROTTLED:
+            case ReplicateFault.THROTTLED:
                 body = {"detail": _THROTTLED, "status": 429, "retry_after": wait_s}
                 self.answer(429, body)
-            case Fault.THROTTLED_BY_HEADER:
+            case ReplicateFault.THROTTLED_BY_HEADER:
                 self.answer(429, {"status": 429}, {"Retry-After": f"{wait_s:g}"})
-            case Fault.THROTTLED_BY_TEXT:
+            case ReplicateFault.THROTTLED_BY_TEXT:
                 detail = f"Request was throttled. Your rate limit resets in ~{wait_s:g}s."
                 self.answer(429, {"detail": detail})
-            case Fault.THROTTLED_SILENTLY:
+            case ReplicateFault.THROTTLED_SILENTLY:
                 self.answer(429, {"detail": "Request was throttled."})
-            case Fault.UNAUTHENTICATED:
+            case ReplicateFault.UNAUTHENTICATED:
                 self._refuse_token()
-            case Fault.FORBIDDEN:
+            case ReplicateFault.FORBIDDEN:
                 self.problem(403, "Forbidden", _FORBIDDEN)
-            case Fault.FORBIDDEN_BY_FIREWALL:
+            case ReplicateFault.FORBIDDEN_BY_FIREWALL:
                 self.send(403, _FIREWALL, "text/html")
-            case Fault.NO_CREDIT:
+            case ReplicateFault.NO_CREDIT:
                 self.problem(402, "Insufficient credit", _NO_CREDIT)
-            case Fault.NOT_FOUND:
+            case ReplicateFault.NOT_FOUND:
                 self._not_found()
-            case Fault.INVALID_INPUT:
+            case ReplicateFault.INVALID_INPUT:
                 field = {"type": "enum", "field": "input.x", "description": "is not allowed"}
                 detail = "- input.x: is not allowed\n"
                 self.problem(422, "Input validation failed", detail, invalid_fields=[field])
@@ -142,21 +143,21 @@ class ApiHandler(Handler):
                 return False
         return True
 
-    def _answer_created(self, one: Made, fault: Fault | None) -> None:
+    def _answer_created(self, one: Made, fault: ReplicateFault | None) -> None:
         match fault:
-            case Fault.LOST_AFTER_CREATION | Fault.CREATED_AFTER_CUT:
+            case ReplicateFault.LOST_AFTER_CREATION | ReplicateFault.CREATED_AFTER_CUT:
                 self.cut()
-            case Fault.ERROR_AFTER_CREATION:
+            case ReplicateFault.ERROR_AFTER_CREATION:
                 self.send(504, _GATEWAY_TIMEOUT, "text/html")
-            case Fault.TORN_ANSWER:
+            case ReplicateFault.TORN_ANSWER:
                 self.send(201, b'{"id": "', "application/json", announced_bytes=900)
-            case Fault.NESTED_ANSWER:
+            case ReplicateFault.NESTED_ANSWER:
                 self.send(201, _NESTED, "application/json")
-            case Fault.INFINITE_ANSWER:
+            case ReplicateFault.INFINITE_ANSWER:
                 self.answer(201, show(one, self.stage) | {"metrics": {"total_time": float("inf")}})
-            case Fault.UNREADABLE_ID:
+            case ReplicateFault.UNREADABLE_ID:
                 self.answer(201, show(one, self.stage) | {"id": "../\x00"})
-            case Fault.HANG_AFTER_CREATION:
+            case ReplicateFault.HANG_AFTER_CREATION:
                 time.sleep(self.stage.hang_s)
                 self.answer(201, show(one, self.stage))
             case _:
@@ -174,17 +175,17 @@ class ApiHandler(Handler):
 
     def _poll(self, prediction_id: str) -> None:
         match self.next_fault(Moment.POLL):
-            case Fault.POLL_ERROR:
+            case ReplicateFault.POLL_ERROR:
                 return self.send(502, b"<html>Bad gateway</html>", "text/html")
-            case Fault.POLL_LOST:
+            case ReplicateFault.POLL_LOST:
                 return self.cut()
-            case Fault.POLL_THROTTLED:
+            case ReplicateFault.POLL_THROTTLED:
                 return self.answer(429, {"retry_after": self.stage.retry_after_s})
-            case Fault.POLL_UNKNOWN:
+            case ReplicateFault.POLL_UNKNOWN:
                 return self._not_found()
-            case Fault.POLL_NESTED:
+            case ReplicateFault.POLL_NESTED:
                 return self.send(200, _NESTED, "application/json")
-            case Fault.POLL_TRICKLES:
+            case ReplicateFault.POLL_TRICKLES:
                 found = self.stage.world.find(prediction_id)
                 return self.trickle(show(found, self.stage) if found else {})
         one = self.stage.world.find(prediction_id)
@@ -198,24 +199,24 @@ class ApiHandler(Handler):
         if one is None:
             return self._not_found()
         match self.next_fault(Moment.CANCEL):
-            case Fault.CANCEL_ERROR:
+            case ReplicateFault.CANCEL_ERROR:
                 return self.problem(500, "Internal server error", "Something went wrong")
-            case Fault.CANCEL_LOST:
+            case ReplicateFault.CANCEL_LOST:
                 return self.cut()
-            case Fault.CANCEL_IGNORED:
+            case ReplicateFault.CANCEL_IGNORED:
                 return self.answer(200, show(one, self.stage))
         self.stage.world.cancel(one)
         return self.answer(200, show(one, self.stage))
 
     def _list(self, query: Mapping[str, str]) -> None:
         match self.next_fault(Moment.LIST):
-            case Fault.LIST_ERROR:
+            case ReplicateFault.LIST_ERROR:
                 return self.send(503, b"busy", "text/plain")
-            case Fault.LIST_LOST:
+            case ReplicateFault.LIST_LOST:
                 return self.cut()
-            case Fault.LIST_NESTED:
+            case ReplicateFault.LIST_NESTED:
                 return self.send(200, _NESTED, "application/json")
-            case Fault.LIST_WITH_BROKEN_CURSOR:
+            case ReplicateFault.LIST_WITH_BROKEN_CURSOR:
                 return self.answer(200, {"next": "https://[::1?cursor=x", "results": []})
         if "cursor" in query:
             asked = json.loads(base64.urlsafe_b64decode(query["cursor"]))
@@ -239,9 +240,9 @@ class ApiHandler(Handler):
 
     def _get_model(self, name: str, rest: list[str]) -> None:
         match self.next_fault(Moment.MODEL):
-            case Fault.MODEL_ERROR:
+            case ReplicateFault.MODEL_ERROR:
                 return self.send(503, b"busy", "text/plain")
-            case Fault.MODEL_THROTTLED:
+            case ReplicateFault.MODEL_THROTTLED:
                 return self.answer(429, {"retry_after": self.stage.retry_after_s})
         model = catalogue.describe_model(name)
         if model is None or (rest and rest != ["versions", model["latest_version"]["id"]]):
@@ -252,12 +253,12 @@ class ApiHandler(Handler):
         if parts == ["stats"]:
             return self.answer(200, self.stage.world.stats())
         if parts == ["requests"]:
-            return self.answer(200, [vars(call) for call in list(self.stage.world.calls)])
+            return self.answer(200, [_shown(call) for call in list(self.stage.world.calls)])
         return self._not_found()
 
     def _control_post(self, parts: list[str], asked: Mapping[str, Any]) -> None:
         if parts == ["inject"]:
-            self.stage.script.order(fault_named(asked["fault"]), int(asked.get("times", 1)))
+            self.stage.faults.inject(FAULTS_BY_LABEL[asked["fault"]], int(asked.get("times", 1)))
             return self.answer(200, {})
         if parts == ["settings"]:
             world_settings = {"queue_s", "draw_s", "jitter", "list_lag_s", "late_s", "retention_s"}
@@ -287,6 +288,16 @@ class ApiHandler(Handler):
 
     def _not_found(self) -> None:
         self.answer(404, {"detail": "The requested resource could not be found.", "status": 404})
+
+
+def _shown(request: RecordedRequest) -> dict[str, Any]:
+    return {
+        "host": request.host,
+        "method": request.method,
+        "path": request.path,
+        "headers": request.headers,
+        "body": request.text,
+    }
 
 
 def _epoch(text: str | None, default: float) -> float:

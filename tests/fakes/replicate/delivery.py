@@ -6,8 +6,8 @@ import zlib
 from typing import ClassVar
 
 from tests.fakes.replicate import pictures
-from tests.fakes.replicate.faults import Fault, Moment
-from tests.fakes.replicate.http import Handler
+from tests.fakes.replicate.faults import Moment, ReplicateFault
+from tests.fakes.replicate.http import ReplicateHandler
 
 _SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
 #: A PNG of 50,000 x 50,000 pixels, by its header.
@@ -21,7 +21,7 @@ _BOMB = (
 )
 
 
-class DeliveryHandler(Handler):
+class DeliveryHandler(ReplicateHandler):
     """``/output/<prediction id>/<name>``."""
 
     host: ClassVar[str] = "delivery"
@@ -35,25 +35,25 @@ class DeliveryHandler(Handler):
         data = pictures.draw(one.inputs)
         kind = {"png": "image/png", "jpg": "image/jpeg"}.get(parts[2][-3:], "image/webp")
         match self.next_fault(Moment.DOWNLOAD):
-            case Fault.DOWNLOAD_ERROR:
+            case ReplicateFault.DOWNLOAD_ERROR:
                 return self.send(503, b"busy", "text/plain")
-            case Fault.DOWNLOAD_TRUNCATED:
+            case ReplicateFault.DOWNLOAD_TRUNCATED:
                 return self.send(200, data[: len(data) // 2], kind, announced_bytes=len(data))
-            case Fault.DOWNLOAD_GARBAGE:
+            case ReplicateFault.DOWNLOAD_GARBAGE:
                 return self.send(200, b"<html>not an image</html>", kind)
-            case Fault.DOWNLOAD_SVG:
+            case ReplicateFault.DOWNLOAD_SVG:
                 return self.send(200, _SVG, "image/svg+xml")
-            case Fault.DOWNLOAD_GIF:
+            case ReplicateFault.DOWNLOAD_GIF:
                 return self.send(200, b"GIF89a" + bytes(900), "image/gif")
-            case Fault.DOWNLOAD_VIDEO:
+            case ReplicateFault.DOWNLOAD_VIDEO:
                 return self.send(200, bytes(4) + b"ftypisom" + bytes(900), "video/mp4")
-            case Fault.DOWNLOAD_BOMB:
+            case ReplicateFault.DOWNLOAD_BOMB:
                 return self.send(200, _BOMB, "image/png")
-            case Fault.DOWNLOAD_DAMAGED:
+            case ReplicateFault.DOWNLOAD_DAMAGED:
                 return self.send(200, data[:-40] + bytes(40), kind)
-            case Fault.DOWNLOAD_TOO_LARGE:
+            case ReplicateFault.DOWNLOAD_TOO_LARGE:
                 return self.send(200, bytes(1000), "video/mp4", announced_bytes=2 << 30)
-            case Fault.DOWNLOAD_REDIRECTED:
+            case ReplicateFault.DOWNLOAD_REDIRECTED:
                 target = {"Location": "https://elsewhere.invalid/out-0.png"}
                 return self.send(302, b"", "text/plain", headers=target)
         return self.send(200, data, kind)

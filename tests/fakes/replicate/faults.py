@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
-from collections import deque
-from collections.abc import Mapping
 from enum import Enum
 
 
@@ -21,7 +17,7 @@ class Moment(Enum):
     MODEL = "model"
 
 
-class Fault(Enum):
+class ReplicateFault(Enum):
     """One thing that goes wrong once; the moment and a name."""
 
     # The create call: cut off, answered wrongly, or refused.
@@ -115,42 +111,5 @@ class Fault(Enum):
         return self.value[1]
 
 
-def fault_named(label: str) -> Fault:
-    """The fault that ``label`` names.
-
-    Raises:
-        KeyError: there is none.
-    """
-    return {fault.label: fault for fault in Fault}[label]
-
-
-class Script:
-    """Which fault strikes next: those ordered first, in order, then by chance. Thread-safe."""
-
-    def __init__(self, chances: Mapping[Fault, float], *, seed: int) -> None:
-        self._chances = dict(chances)
-        self._dice = random.Random(seed)
-        self._ordered: dict[Moment, deque[Fault]] = {moment: deque() for moment in Moment}
-        self._lock = threading.Lock()
-
-    def order(self, fault: Fault, times: int) -> None:
-        with self._lock:
-            self._ordered[fault.moment].extend([fault] * times)
-
-    def clear(self) -> None:
-        """Forget what was ordered."""
-        with self._lock:
-            for ordered in self._ordered.values():
-                ordered.clear()
-
-    def next(self, moment: Moment) -> Fault | None:
-        with self._lock:
-            if self._ordered[moment]:
-                return self._ordered[moment].popleft()
-            chances = [(fault, p) for fault, p in self._chances.items() if fault.moment is moment]
-            rolled = self._dice.random()
-            for fault, probability in chances:
-                if rolled < probability:
-                    return fault
-                rolled -= probability
-            return None
+#: By the names that other processes use.
+FAULTS_BY_LABEL = {fault.label: fault for fault in ReplicateFault}

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from tests.fakes.faults import FaultQueue
+from tests.fakes.http import LoopbackServer, RecordedRequest
 from tests.fakes.replicate.api import ApiHandler
 from tests.fakes.replicate.delivery import DeliveryHandler
-from tests.fakes.replicate.faults import Fault, Script
-from tests.fakes.replicate.http import Server, Stage
-from tests.fakes.replicate.world import Call, World
+from tests.fakes.replicate.faults import ReplicateFault
+from tests.fakes.replicate.http import FakeSettings
+from tests.fakes.replicate.world import PredictionStore
 
 TOKEN = "test-token"
 
@@ -34,7 +36,7 @@ class FakeReplicate:
         port: int = 0,
         delivery_port: int = 0,
         tokens: tuple[str, ...] = (TOKEN,),
-        chances: Mapping[Fault, float] | None = None,
+        chances: Mapping[ReplicateFault, float] | None = None,
         seed: int = 0,
         queue_s: float = 0.0,
         draw_s: float = 0.02,
@@ -43,7 +45,7 @@ class FakeReplicate:
         late_s: float = 0.3,
         retention_s: float = 3600.0,
     ) -> None:
-        self.world = World(
+        self.world = PredictionStore(
             queue_s=queue_s,
             draw_s=draw_s,
             jitter=jitter,
@@ -52,12 +54,12 @@ class FakeReplicate:
             retention_s=retention_s,
             seed=seed,
         )
-        script = Script(chances or {}, seed=seed)
-        self.stage = Stage(self.world, script, tokens)
-        # The handler class holds what lives as long as this server: none is shared.
-        api_handler = type("ApiHandler", (ApiHandler,), {"recent": deque()})
-        self._api = Server(port, api_handler, self.stage)
-        self._delivery = Server(delivery_port, DeliveryHandler, self.stage)
+        self.stage = FakeSettings(self.world, FaultQueue(chances, seed=seed), tokens)
+        # The handler classes hold what lives as long as this server: none is shared.
+        api = type("ApiHandler", (ApiHandler,), {"stage": self.stage, "recent": deque()})
+        delivery = type("DeliveryHandler", (DeliveryHandler,), {"stage": self.stage})
+        self._api = LoopbackServer(api, port=port)
+        self._delivery = LoopbackServer(delivery, port=delivery_port)
         self.stage.delivery_url = self._delivery.url
 
     def __enter__(self) -> Self:
@@ -84,12 +86,12 @@ class FakeReplicate:
         """The ``download_hosts`` to configure."""
         return (f"127.0.0.1:{self._delivery.server_port}",)
 
-    def inject(self, fault: Fault, times: int = 1) -> None:
+    def inject(self, fault: ReplicateFault, times: int = 1) -> None:
         """Let a fault strike at its next ``times`` occasions, after those already ordered."""
-        self.stage.script.order(fault, times)
+        self.stage.faults.inject(fault, times)
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedRequest]:
         """Every request so far."""
         return list(self.world.calls)
 

@@ -7,17 +7,17 @@ import time
 from typing import Any
 
 from tests.fakes.replicate import catalogue, pictures
-from tests.fakes.replicate.faults import Fault
-from tests.fakes.replicate.http import Stage
+from tests.fakes.replicate.faults import ReplicateFault
+from tests.fakes.replicate.http import FakeSettings
 from tests.fakes.replicate.world import Made, as_time
 
 
-def show(one: Made, stage: Stage) -> dict[str, Any]:
+def show(one: Made, stage: FakeSettings) -> dict[str, Any]:
     """The prediction object as it is now."""
     now = time.time()
     status = one.status(now)
     is_over = now >= one.ended_at()
-    is_erased = one.fault is Fault.ERASED and is_over
+    is_erased = one.fault is ReplicateFault.ERASED and is_over
     is_erased = is_erased or now > one.created_at + stage.world.retention_s
     is_official = catalogue.is_callable_by_name(one.model)
     shown: dict[str, Any] = {
@@ -43,7 +43,7 @@ def show(one: Made, stage: Stage) -> dict[str, Any]:
         shown["completed_at"] = as_time(one.ended_at())
     if status == "succeeded":
         shown["output"] = None if is_erased else _output(one, stage.delivery_url)
-        count = 10**300 if one.fault is Fault.ENDLESS_METRICS else 1
+        count = 10**300 if one.fault is ReplicateFault.ENDLESS_METRICS else 1
         shown["metrics"] = {"predict_time": one.ends_at - one.starts_at, "image_count": count}
     return shown
 
@@ -61,19 +61,19 @@ def _output(one: Made, delivery_url: str) -> Any:
     suffix = one.inputs.get("output_format", "webp")
     url = f"{delivery_url}/output/{one.id}/out-0.{suffix}"
     match one.fault:
-        case Fault.NO_FILES:
+        case ReplicateFault.NO_FILES:
             return []
-        case Fault.BARE_STRING:
+        case ReplicateFault.BARE_STRING:
             return url
-        case Fault.DATA_URL:
+        case ReplicateFault.DATA_URL:
             data = base64.b64encode(pictures.draw(one.inputs)).decode()
             return [f"data:application/octet-stream;base64,{data}"]
-        case Fault.DAMAGED_DATA_URL:
+        case ReplicateFault.DAMAGED_DATA_URL:
             return ["data:image/png;base64,iVBORw0KGgo!!!"]
-        case Fault.TEXT_OUTPUT:
+        case ReplicateFault.TEXT_OUTPUT:
             return "Note: a fox, as it seems."
-        case Fault.OBJECT_OUTPUT:
+        case ReplicateFault.OBJECT_OUTPUT:
             return {"video": url, "count": 1}
-        case Fault.OUTPUT_ELSEWHERE:
+        case ReplicateFault.OUTPUT_ELSEWHERE:
             return ["https://elsewhere.invalid/out-0.png"]
     return [url]

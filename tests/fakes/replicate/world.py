@@ -13,21 +13,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.replicate.faults import Fault
+from tests.fakes.http import RecordedRequest
+from tests.fakes.replicate.faults import ReplicateFault
 
 _ID_LETTERS = "abcdefghjkmnpqrstvwxyz0123456789"
 NSFW_TEXT = (
     "All generated images contained NSFW content. Try running it again with a different prompt."
 )
 _FAILURES = {
-    Fault.MODERATED: (
+    ReplicateFault.MODERATED: (
         "Prediction failed: Async prediction failed: ModelError: The input or output was flagged"
         " as sensitive. Please try again with different inputs. (E005) (x1)"
     ),
-    Fault.NSFW: NSFW_TEXT,
-    Fault.INTERRUPTED: "Prediction interrupted; please retry (code: PA)",
-    Fault.BROKEN: "ValueError: the model does not like this one",
-    Fault.SILENT_FAILURE: "",
+    ReplicateFault.NSFW: NSFW_TEXT,
+    ReplicateFault.INTERRUPTED: "Prediction interrupted; please retry (code: PA)",
+    ReplicateFault.BROKEN: "ValueError: the model does not like this one",
+    ReplicateFault.SILENT_FAILURE: "",
 }
 
 
@@ -45,7 +46,7 @@ class Made:
     visible_at: float
     starts_at: float
     ends_at: float
-    fault: Fault | None = None
+    fault: ReplicateFault | None = None
     cancel_after_s: float | None = None
     canceled_at: float | None = None
     #: When a GET first told that it had ended.
@@ -58,12 +59,12 @@ class Made:
         if now < self.starts_at:
             return "starting"
         if now < self.ends_at:
-            return "thinking" if self.fault is Fault.STRANGE_STATUS else "processing"
+            return "thinking" if self.fault is ReplicateFault.STRANGE_STATUS else "processing"
         if self.fault in _FAILURES:
             return "failed"
-        if self.fault is Fault.ABORTED:
+        if self.fault is ReplicateFault.ABORTED:
             return "aborted"
-        return "canceled" if self.fault is Fault.CANCELED_BY_OTHERS else "succeeded"
+        return "canceled" if self.fault is ReplicateFault.CANCELED_BY_OTHERS else "succeeded"
 
     def ended_at(self) -> float:
         return self.ends_at if self.canceled_at is None else min(self.canceled_at, self.ends_at)
@@ -74,18 +75,7 @@ class Made:
 
 
 @dataclass
-class Call:
-    """One request as the fake saw it; ``host`` is ``api`` or ``delivery``."""
-
-    host: str
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: str = ""
-
-
-@dataclass
-class World:
+class PredictionStore:
     """State behind the servers. Every method may be called from any thread.
 
     Attributes:
@@ -103,14 +93,14 @@ class World:
     late_s: float = 0.3
     retention_s: float = 3600.0
     seed: int = 0
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedRequest] = field(default_factory=list)
     made: dict[str, Made] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._dice = random.Random(self.seed)
 
-    def note(self, call: Call) -> None:
+    def note(self, call: RecordedRequest) -> None:
         with self._lock:
             self.calls.append(call)
 
@@ -119,7 +109,7 @@ class World:
         model: str,
         inputs: Mapping[str, Any],
         *,
-        fault: Fault | None,
+        fault: ReplicateFault | None,
         asked_at: float | None = None,
         delay_s: float = 0.0,
         cancel_after_s: float | None = None,
@@ -131,11 +121,11 @@ class World:
             swing = self._dice.uniform(-self.jitter, self.jitter) if self.jitter else 0.0
             starts_at = created_at + self.queue_s
             ends_at = starts_at + self.draw_s * (1 + swing)
-            if fault is Fault.NEVER_STARTS:
+            if fault is ReplicateFault.NEVER_STARTS:
                 starts_at = ends_at = float("inf")
-            if fault is Fault.NEVER_ENDS:
+            if fault is ReplicateFault.NEVER_ENDS:
                 ends_at = float("inf")
-            lag_s = self.late_s if fault is Fault.LATE_IN_LIST else self.list_lag_s
+            lag_s = self.late_s if fault is ReplicateFault.LATE_IN_LIST else self.list_lag_s
             one = Made(
                 id="".join(self._dice.choice(_ID_LETTERS) for _ in range(26)),
                 model=model,

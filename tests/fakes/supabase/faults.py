@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -18,7 +16,7 @@ class Service(StrEnum):
     REST = "rest"
 
 
-class Fault(Enum):
+class SupabaseFault(Enum):
     """One thing that goes wrong with one request.
 
     The clients make a call whose connection was cut again at once: order those twice (or for
@@ -66,104 +64,74 @@ def rest_problem(
     return json_reply(http, body)
 
 
-_ANYWHERE: Mapping[Fault, Reply] = {
-    Fault.ERROR_AFTER: html_reply(502, "Bad Gateway"),
-    Fault.GATEWAY_ERROR: html_reply(502, "Bad Gateway"),
-    Fault.GATEWAY_THROTTLED: json_reply(429, {"message": "Too many requests"}),
-    Fault.PAUSED: json_reply(540, {"message": "Project paused"}),
-    Fault.RESTRICTED: json_reply(402, {"message": "exceed_egress_quota"}),
-    Fault.LOGIN_PAGE: html_reply(200, "Welcome to this hotel"),
-    Fault.REDIRECTED: html_reply(301, "Moved", {"Location": "http://127.0.0.1:9/elsewhere"}),
+_ANYWHERE: Mapping[SupabaseFault, Reply] = {
+    SupabaseFault.ERROR_AFTER: html_reply(502, "Bad Gateway"),
+    SupabaseFault.GATEWAY_ERROR: html_reply(502, "Bad Gateway"),
+    SupabaseFault.GATEWAY_THROTTLED: json_reply(429, {"message": "Too many requests"}),
+    SupabaseFault.PAUSED: json_reply(540, {"message": "Project paused"}),
+    SupabaseFault.RESTRICTED: json_reply(402, {"message": "exceed_egress_quota"}),
+    SupabaseFault.LOGIN_PAGE: html_reply(200, "Welcome to this hotel"),
+    SupabaseFault.REDIRECTED: html_reply(
+        301, "Moved", {"Location": "http://127.0.0.1:9/elsewhere"}
+    ),
 }
-_AT_STORAGE: Mapping[Fault, Reply] = {
-    Fault.DATABASE_DOWN: storage_problem(
+_AT_STORAGE: Mapping[SupabaseFault, Reply] = {
+    SupabaseFault.DATABASE_DOWN: storage_problem(
         500, 500, "Internal", "InternalError", "Internal server error"
     ),
-    Fault.NO_CONNECTIONS: storage_problem(
+    SupabaseFault.NO_CONNECTIONS: storage_problem(
         500, 500, "DatabaseError", "DatabaseError", "database error, code: 53300"
     ),
-    Fault.READ_ONLY: storage_problem(
+    SupabaseFault.READ_ONLY: storage_problem(
         400, 503, "DatabaseReadOnly", "DatabaseReadOnly", "The database is read-only"
     ),
-    Fault.TIMED_OUT: storage_problem(
+    SupabaseFault.TIMED_OUT: storage_problem(
         400, 544, "DatabaseTimeout", "DatabaseTimeout", "The connection to the database timed out"
     ),
-    Fault.LOCKED: storage_problem(
+    SupabaseFault.LOCKED: storage_problem(
         400, 423, "ResourceLocked", "ResourceLocked", "The resource is locked"
     ),
-    Fault.STARTING: storage_problem(
+    SupabaseFault.STARTING: storage_problem(
         400, 503, "LockTimeout", "LockTimeout", "Failed to acquire lock"
     ),
-    Fault.SLOW_DOWN: storage_problem(
+    SupabaseFault.SLOW_DOWN: storage_problem(
         429, 429, "SlowDown", "SlowDown", "Too many connections issued to the database"
     ),
 }
-_AT_REST: Mapping[Fault, Reply] = {
-    Fault.DATABASE_DOWN: rest_problem(
+_AT_REST: Mapping[SupabaseFault, Reply] = {
+    SupabaseFault.DATABASE_DOWN: rest_problem(
         503, "PGRST000", "Database connection error. Retrying the connection."
     ),
-    Fault.NO_CONNECTIONS: rest_problem(503, "53300", "sorry, too many clients already"),
-    Fault.READ_ONLY: rest_problem(405, "25006", "cannot execute INSERT in a read-only transaction"),
-    Fault.TIMED_OUT: rest_problem(500, "57014", "canceling statement due to statement timeout"),
-    Fault.LOCKED: rest_problem(500, "55P03", "canceling statement due to lock timeout"),
-    Fault.STARTING: rest_problem(
+    SupabaseFault.NO_CONNECTIONS: rest_problem(503, "53300", "sorry, too many clients already"),
+    SupabaseFault.READ_ONLY: rest_problem(
+        405, "25006", "cannot execute INSERT in a read-only transaction"
+    ),
+    SupabaseFault.TIMED_OUT: rest_problem(
+        500, "57014", "canceling statement due to statement timeout"
+    ),
+    SupabaseFault.LOCKED: rest_problem(500, "55P03", "canceling statement due to lock timeout"),
+    SupabaseFault.STARTING: rest_problem(
         503, "PGRST002", "Could not query the database for the schema cache. Retrying."
     ),
-    Fault.SLOW_DOWN: rest_problem(
+    SupabaseFault.SLOW_DOWN: rest_problem(
         504, "PGRST003", "Timed out acquiring connection from connection pool."
     ),
 }
 
 
-def fault_reply(fault: Fault, service: Service) -> Reply | None:
+def fault_reply(fault: SupabaseFault, service: Service) -> Reply | None:
     """The answer that a fault gives instead of the true one, or nothing."""
     special = _AT_STORAGE if service is Service.STORAGE else _AT_REST
     return _ANYWHERE.get(fault) or special.get(fault)
 
 
-@dataclass
-class Order:
-    """A fault that waits for its requests; ``times`` is nothing for "from now on"."""
+@dataclass(frozen=True)
+class TargetedFault:
+    """A fault that strikes only requests to a service, or with a method; None is any."""
 
-    fault: Fault
-    service: Service | None
-    method: str | None
-    times: int | None
+    fault: SupabaseFault
+    service: Service | None = None
+    method: str | None = None
 
     def fits(self, request: Request, service: Service) -> bool:
         return self.service in (None, service) and self.method in (None, request.method)
-
-
-class Script:
-    """Which fault strikes next: those ordered first, in order, then by chance. Thread-safe."""
-
-    def __init__(self, chances: Mapping[Fault, float], *, seed: int) -> None:
-        self._chances = dict(chances)
-        self._dice = random.Random(seed)
-        self._orders: list[Order] = []
-        self._lock = threading.Lock()
-
-    def order(self, order: Order) -> None:
-        with self._lock:
-            self._orders.append(order)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._orders.clear()
-            self._chances.clear()
-
-    def next(self, request: Request, service: Service) -> Fault | None:
-        with self._lock:
-            for order in self._orders:
-                if order.fits(request, service):
-                    if order.times is not None:
-                        order.times -= 1
-                    if order.times == 0:
-                        self._orders.remove(order)
-                    return order.fault
-            rolled = self._dice.random()
-            for fault, probability in self._chances.items():
-                if rolled < probability:
-                    return fault
-                rolled -= probability
-            return None

@@ -12,12 +12,12 @@ from tests.fakes.supabase.faults import rest_problem
 from tests.fakes.supabase.filters import Unparsable, ordered, require_column, tests_of
 from tests.fakes.supabase.keyring import ANON, SERVICE, Bad
 from tests.fakes.supabase.tables import Record, Refused, Table
-from tests.fakes.supabase.world import World
+from tests.fakes.supabase.world import ProjectStore
 
 _STATUS_BY_CODE = {"23505": 409, "23503": 409, "42P01": 404}
 
 
-def answer_rest(world: World, request: Request) -> Reply:
+def answer_rest(world: ProjectStore, request: Request) -> Reply:
     """The reply to a request below ``/rest/v1``; ``path`` begins behind that."""
     role = world.keyring.role_of(request.headers)
     if role is Bad.MISSING:
@@ -50,14 +50,14 @@ def answer_rest(world: World, request: Request) -> Reply:
     return rest_problem(405, "PGRST117", f"Unsupported HTTP method: {request.method}")
 
 
-def _refuse_token(world: World, bad: Bad) -> Reply:
+def _refuse_token(world: ProjectStore, bad: Bad) -> Reply:
     if bad is Bad.EXPIRED:
         code = "PGRST301" if world.postgrest < 13 else "PGRST303"
         return rest_problem(401, code, "JWT expired")
     return rest_problem(401, "PGRST301", f"JWSError {bad.name.title()}")
 
 
-def _not_exposed(world: World, schema: str) -> Reply:
+def _not_exposed(world: ProjectStore, schema: str) -> Reply:
     listed = ", ".join(world.exposed)
     if world.postgrest < 13:
         message = f"The schema must be one of the following: {listed}"
@@ -66,7 +66,7 @@ def _not_exposed(world: World, schema: str) -> Reply:
     return rest_problem(406, "PGRST106", f"Invalid schema: {schema}", hint=hint)
 
 
-def _no_table(world: World, schema: str, name: str, *, reads: bool) -> Reply:
+def _no_table(world: ProjectStore, schema: str, name: str, *, reads: bool) -> Reply:
     if world.postgrest >= 13:
         message = f"Could not find the table '{schema}.{name}' in the schema cache"
         return rest_problem(404, "PGRST205", message)
@@ -75,7 +75,7 @@ def _no_table(world: World, schema: str, name: str, *, reads: bool) -> Reply:
     return rest_problem(404, "42P01", f'relation "{schema}.{name}" does not exist')
 
 
-def _refuse_rights(world: World, role: str, table: Table) -> Reply | None:
+def _refuse_rights(world: ProjectStore, role: str, table: Table) -> Reply | None:
     status = 401 if role == ANON else 403
     if (table.schema, "") in world.ungranted or role != SERVICE:
         return rest_problem(status, "42501", f"permission denied for schema {table.schema}")
@@ -84,7 +84,7 @@ def _refuse_rights(world: World, role: str, table: Table) -> Reply | None:
     return None
 
 
-def _select(world: World, request: Request, table: Table, *, is_closed: bool) -> Reply:
+def _select(world: ProjectStore, request: Request, table: Table, *, is_closed: bool) -> Reply:
     columns = _selected(request.first("select", "*"), table)
     if isinstance(columns, Reply):
         return columns
@@ -112,7 +112,7 @@ def _selected(select: str, table: Table) -> list[str] | Reply:
     return [require_column(name, table) for name in select.split(",")]
 
 
-def _insert(world: World, request: Request, table: Table, *, is_closed: bool) -> Reply:
+def _insert(world: ProjectStore, request: Request, table: Table, *, is_closed: bool) -> Reply:
     rows = _rows_of(request.body)
     if rows is None:
         return rest_problem(400, "PGRST102", "Empty or invalid json")
@@ -150,7 +150,7 @@ def _rows_of(body: bytes) -> list[Record] | None:
     return read if isinstance(read, list) else [read]
 
 
-def _no_column(world: World, name: str, table: Table) -> Reply:
+def _no_column(world: ProjectStore, name: str, table: Table) -> Reply:
     if world.postgrest < 13:
         message = f"Column '{name}' of relation '{table.name}' does not exist"
     else:

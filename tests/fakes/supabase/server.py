@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from tests.fakes.faults import FaultQueue
+from tests.fakes.http import LoopbackServer, RecordedRequest
 from tests.fakes.supabase.exchange import Reply, Request, json_reply
-from tests.fakes.supabase.faults import Fault, Order, Script, Service
+from tests.fakes.supabase.faults import Service, SupabaseFault, TargetedFault
 from tests.fakes.supabase.keyring import ANON, SERVICE, Keyring, make_jwt
 from tests.fakes.supabase.tables import Record
-from tests.fakes.supabase.web import Server, read_json
-from tests.fakes.supabase.world import Call, FakeBucket, Stored, World
+from tests.fakes.supabase.web import SupabaseHandler, read_json
+from tests.fakes.supabase.world import FakeBucket, ProjectStore, Stored
 
 KEY = "sb_secret_test-token"
 #: What ``/_fake/settings`` may change.
@@ -36,17 +39,20 @@ class FakeSupabase:
         *,
         port: int = 0,
         key: str = KEY,
-        chances: Mapping[Fault, float] | None = None,
+        chances: Mapping[SupabaseFault, float] | None = None,
         seed: int = 0,
     ) -> None:
         self.key = key
         self.jwt_key = make_jwt(SERVICE)
         self.anon_key = make_jwt(ANON)
         keyring = Keyring({key: SERVICE, self.jwt_key: SERVICE, self.anon_key: ANON})
-        self.world = World(keyring)
-        self._script = Script(chances or {}, seed=seed)
-        self._server: Server | None = None
+        self.world = ProjectStore(keyring)
+        targeted = {TargetedFault(fault): chance for fault, chance in (chances or {}).items()}
+        self._faults = FaultQueue(targeted, seed=seed)
+        self._server: LoopbackServer | None = None
         self._port = port
+        #: Ends answers that are slow on purpose.
+        self._is_over = threading.Event()
 
     def __enter__(self) -> Self:
         self.come_back()
@@ -63,13 +69,25 @@ class FakeSupabase:
     def come_back(self) -> None:
         """Listen, on the same port as before, knowing all that it knew."""
         if self._server is None:
-            self._server = Server(self._port, self.world, self._script, self._control)
+            handler = type(
+                "SupabaseHandler",
+                (SupabaseHandler,),
+                {
+                    "world": self.world,
+                    "faults": self._faults,
+                    "control": staticmethod(self._control),
+                    "is_over": self._is_over,
+                },
+            )
+            self._is_over.clear()
+            self._server = LoopbackServer(handler, port=self._port)
             self._port = self._server.server_port
             self._server.start()
 
     def go_down(self) -> None:
         """Refuse connections, and cut those there are; ``come_back`` ends it."""
         if self._server is not None:
+            self._is_over.set()
             self._server.stop()
             self._server = None
 
@@ -85,18 +103,18 @@ class FakeSupabase:
 
     def inject(
         self,
-        fault: Fault,
+        fault: SupabaseFault,
         *,
         service: Service | None = None,
         method: str | None = None,
         times: int | None = 1,
     ) -> None:
         """Let a fault strike the next ``times`` requests that fit, or from now on with None."""
-        self._script.order(Order(fault, service, method, times))
+        self._faults.inject(TargetedFault(fault, service, method), times)
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
-        self._script.clear()
+        self._faults.heal()
 
     def add_bucket(self, name: str = "imagen-generated", **settings: Any) -> FakeBucket:
         """A bucket made beforehand; ``public``, ``file_size_limit``, ``allowed_mime_types``."""
@@ -116,7 +134,7 @@ class FakeSupabase:
             return [dict(row) for row in self.world.tables[schema, table].rows]
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedRequest]:
         """Every request so far, those that a fault struck included."""
         with self.world.lock:
             return list(self.world.calls)
@@ -148,5 +166,7 @@ class FakeSupabase:
     def _inject_asked(self, asked: Mapping[str, Any]) -> Reply:
         service = Service(asked["service"]) if asked.get("service") else None
         times = asked.get("times", 1)
-        self.inject(Fault(asked["fault"]), service=service, method=asked.get("method"), times=times)
+        self.inject(
+            SupabaseFault(asked["fault"]), service=service, method=asked.get("method"), times=times
+        )
         return json_reply(200, {})

@@ -8,14 +8,14 @@ import re
 from tests.fakes.supabase.exchange import Reply, Request, json_reply
 from tests.fakes.supabase.faults import storage_problem
 from tests.fakes.supabase.keyring import SERVICE, Bad
-from tests.fakes.supabase.world import FakeBucket, Stored, World
+from tests.fakes.supabase.world import FakeBucket, ProjectStore, Stored
 
 _KEY = re.compile(r"[A-Za-z0-9_/!.*'() &$=@;:+,?-]+")
 _TYPE = re.compile(r"[\w.+-]+/[\w.+*-]+(;.*)?")
 _RLS = "new row violates row-level security policy"
 
 
-def answer_storage(world: World, request: Request) -> Reply:
+def answer_storage(world: ProjectStore, request: Request) -> Reply:
     """The reply to a request below ``/storage/v1``; ``path`` begins behind that."""
     reply = _answer(world, request)
     if world.sends_codes or reply.status < 400 or not reply.data:
@@ -25,7 +25,7 @@ def answer_storage(world: World, request: Request) -> Reply:
     return json_reply(reply.status, body)
 
 
-def _answer(world: World, request: Request) -> Reply:
+def _answer(world: ProjectStore, request: Request) -> Reply:
     place, _, rest = request.path.lstrip("/").partition("/")
     if place == "object" and rest.startswith("public/"):
         return _get_public(world, rest.removeprefix("public/"))
@@ -49,7 +49,7 @@ def _refuse_token(bad: Bad, request: Request, *, is_object: bool) -> Reply:
     return storage_problem(400, 403, "Unauthorized", "AccessDenied", bad.value)
 
 
-def _answer_bucket(world: World, request: Request, name: str, role: str) -> Reply:
+def _answer_bucket(world: ProjectStore, request: Request, name: str, role: str) -> Reply:
     if request.method == "POST" and not name:
         return _make_bucket(world, request, role)
     if request.method != "GET" or not name:
@@ -68,7 +68,7 @@ def _answer_bucket(world: World, request: Request, name: str, role: str) -> Repl
     return json_reply(200, described)
 
 
-def _make_bucket(world: World, request: Request, role: str) -> Reply:
+def _make_bucket(world: ProjectStore, request: Request, role: str) -> Reply:
     if role != SERVICE or ("storage", "buckets") in world.closed:
         return storage_problem(400, 403, "Unauthorized", "AccessDenied", _RLS)
     asked = json.loads(request.body)
@@ -81,7 +81,7 @@ def _make_bucket(world: World, request: Request, role: str) -> Reply:
     return json_reply(200, {"name": name})
 
 
-def _answer_object(world: World, request: Request, rest: str, role: str) -> Reply:
+def _answer_object(world: ProjectStore, request: Request, rest: str, role: str) -> Reply:
     name, _, key = rest.partition("/")
     bucket = world.buckets.get(name)
     if request.method in ("POST", "PUT"):
@@ -99,7 +99,7 @@ def _answer_object(world: World, request: Request, rest: str, role: str) -> Repl
     return _unknown_route(request)
 
 
-def _put_object(world: World, request: Request, name: str, key: str, role: str) -> Reply:
+def _put_object(world: ProjectStore, request: Request, name: str, key: str, role: str) -> Reply:
     if not _KEY.fullmatch(key) or {".", ".."} & set(key.split("/")):
         return storage_problem(400, 400, "InvalidKey", "InvalidKey", f"Invalid key: {key}")
     bucket = world.buckets.get(name)
@@ -121,7 +121,7 @@ def _put_object(world: World, request: Request, name: str, key: str, role: str) 
 
 
 def _refuse_content(
-    world: World, bucket: FakeBucket, size_bytes: int, content_type: str
+    world: ProjectStore, bucket: FakeBucket, size_bytes: int, content_type: str
 ) -> Reply | None:
     if size_bytes > min(world.upload_limit_bytes, bucket.file_size_limit or size_bytes):
         message = "The object exceeded the maximum allowed size"
@@ -136,7 +136,7 @@ def _refuse_content(
     return None
 
 
-def _get_public(world: World, rest: str) -> Reply:
+def _get_public(world: ProjectStore, rest: str) -> Reply:
     name, _, key = rest.partition("/")
     bucket = world.buckets.get(name)
     if bucket is None or not bucket.public:

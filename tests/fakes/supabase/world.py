@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fakes.http import RecordedRequest
 from tests.fakes.supabase.keyring import Keyring
 from tests.fakes.supabase.tables import Table, new_tables
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request as it came in, whatever became of it. Header names are in lower case."""
-
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(slots=True)
@@ -46,7 +35,7 @@ class FakeBucket:
 
 
 @dataclass
-class World:
+class ProjectStore:
     """One project. Tests change it as an administrator would; hold ``lock`` for more than a look.
 
     Attributes:
@@ -72,7 +61,7 @@ class World:
     postgrest: int = 12
     sends_codes: bool = True
     slow_s: float = 1.0
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedRequest] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def stats(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from imagen.domain.prompt import hash_prompt
 from imagen.ledger.store.outgoing_tables import imagen_usage, outbox
 from imagen.ledger.store.tables import jobs
-from tests.fakes.supabase import FakeSupabase, Fault
+from tests.fakes.supabase import FakeSupabase, SupabaseFault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 
@@ -152,7 +152,7 @@ def test_one_refused_row_does_not_keep_the_others(office: Any, fake: FakeSupabas
 
 def test_a_slow_answer_is_waited_for_once(office: Any, fake: FakeSupabase) -> None:
     fake.world.slow_s = 0.2
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
     office.patience_s = 0.1
     office.draw()
     office.deliver()

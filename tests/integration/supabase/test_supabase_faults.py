@@ -12,10 +12,10 @@ import pytest
 
 from imagen.domain.job import JobState
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
-from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase import FakeSupabase, Service, SupabaseFault
 
 
-def always(fault: Fault, **where: Any) -> Callable[[FakeSupabase], None]:
+def always(fault: SupabaseFault, **where: Any) -> Callable[[FakeSupabase], None]:
     return lambda fake: fake.inject(fault, times=None, **where)
 
 
@@ -36,41 +36,43 @@ TROUBLES = {
         FakeSupabase.go_down, FakeSupabase.come_back, r"did not answer: connection refused"
     ),
     "storage 5xx": Trouble(
-        always(Fault.DATABASE_DOWN, **STORAGE),
+        always(SupabaseFault.DATABASE_DOWN, **STORAGE),
         FakeSupabase.heal,
         r"cannot do it now \(500\)",
         (CLOUD_SINK,),
     ),
     "storage 400 with 503": Trouble(
-        always(Fault.READ_ONLY, **STORAGE),
+        always(SupabaseFault.READ_ONLY, **STORAGE),
         FakeSupabase.heal,
         r"cannot do it now \(503\)",
         (CLOUD_SINK,),
     ),
     "gateway 502": Trouble(
-        always(Fault.GATEWAY_ERROR), FakeSupabase.heal, r"cannot do it now \(502\)"
+        always(SupabaseFault.GATEWAY_ERROR), FakeSupabase.heal, r"cannot do it now \(502\)"
     ),
     "connection cut after the upload": Trouble(
-        always(Fault.CUT_AFTER, service=Service.STORAGE, method="POST"),
+        always(SupabaseFault.CUT_AFTER, service=Service.STORAGE, method="POST"),
         FakeSupabase.heal,
         r"the connection broke",
         (CLOUD_SINK,),
     ),
     "answer lost after the rows": Trouble(
-        always(Fault.CUT_AFTER, service=Service.REST),
+        always(SupabaseFault.CUT_AFTER, service=Service.REST),
         FakeSupabase.heal,
         r"the connection broke",
     ),
     "502 after the upload": Trouble(
-        always(Fault.ERROR_AFTER, service=Service.STORAGE, method="POST"),
+        always(SupabaseFault.ERROR_AFTER, service=Service.STORAGE, method="POST"),
         FakeSupabase.heal,
         r"cannot do it now \(502\)",
         (CLOUD_SINK,),
     ),
     "rest without its database": Trouble(
-        always(Fault.DATABASE_DOWN, **REST), FakeSupabase.heal, r"cannot reach its database"
+        always(SupabaseFault.DATABASE_DOWN, **REST), FakeSupabase.heal, r"cannot reach its database"
     ),
-    "project paused": Trouble(always(Fault.PAUSED), FakeSupabase.heal, r"is paused \(540\)"),
+    "project paused": Trouble(
+        always(SupabaseFault.PAUSED), FakeSupabase.heal, r"is paused \(540\)"
+    ),
     "schema not exposed": Trouble(
         lambda fake: fake.world.exposed.clear(),
         lambda fake: fake.world.exposed.extend(["mai", "imagen"]),

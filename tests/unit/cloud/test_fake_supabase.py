@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase import FakeSupabase, Service, SupabaseFault
 from tests.fakes.supabase.keyring import make_jwt
 
 CHECKOUT = Path(__file__).parents[3]
@@ -205,8 +205,8 @@ def test_a_long_address_is_refused(fake, ask):
 
 
 def test_faults_strike_in_order_and_only_whom_they_are_meant_for(fake, ask):
-    fake.inject(Fault.READ_ONLY, service=Service.STORAGE, method="GET")
-    fake.inject(Fault.LOCKED, times=2)
+    fake.inject(SupabaseFault.READ_ONLY, service=Service.STORAGE, method="GET")
+    fake.inject(SupabaseFault.LOCKED, times=2)
 
     answers = [ask("GET", f"/{name}/v1/bucket/b") for name in ("rest", "storage", "storage")]
 
@@ -231,7 +231,7 @@ def test_it_remembers_everything_while_it_is_down(fake, ask):
 
 def test_chance_is_repeatable():
     def play():
-        with FakeSupabase(chances={Fault.READ_ONLY: 0.5}, seed=7) as fake:
+        with FakeSupabase(chances={SupabaseFault.READ_ONLY: 0.5}, seed=7) as fake:
             place = f"{fake.url}/storage/v1/bucket/b"
             headers = {"apikey": fake.key}
             return [

@@ -13,7 +13,7 @@ import pytest
 
 from imagen.cloud.rest import encode_row
 from imagen.errors import CloudError
-from tests.fakes.supabase import Fault
+from tests.fakes.supabase import SupabaseFault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -94,7 +94,12 @@ def test_a_row_that_is_there_already_is_overwritten_with_merging(fake, rest):
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.CUT_AFTER, Fault.CUT_BEFORE, Fault.CUT_MID_BODY, Fault.TORN_ANSWER],
+    [
+        SupabaseFault.CUT_AFTER,
+        SupabaseFault.CUT_BEFORE,
+        SupabaseFault.CUT_MID_BODY,
+        SupabaseFault.TORN_ANSWER,
+    ],
 )
 def test_one_cut_is_made_good_at_once_without_a_second_row(fake, rest, fault):
     fake.inject(fault)
@@ -107,7 +112,13 @@ def test_one_cut_is_made_good_at_once_without_a_second_row(fake, rest, fault):
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.CUT_AFTER, Fault.TORN_ANSWER, Fault.ERROR_AFTER, Fault.SLOW]
+    "fault",
+    [
+        SupabaseFault.CUT_AFTER,
+        SupabaseFault.TORN_ANSWER,
+        SupabaseFault.ERROR_AFTER,
+        SupabaseFault.SLOW,
+    ],
 )
 def test_an_insert_whose_answer_was_lost_may_be_repeated(fake, new_rest, fault):
     rest = new_rest(read_timeout_s=0.3)

@@ -12,7 +12,7 @@ from imagen.cloud.rest_refusals import rest_refusal
 from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
 from imagen.http.exchange import HttpAnswer
-from tests.fakes.supabase import Fault
+from tests.fakes.supabase import SupabaseFault
 from tests.fakes.supabase.keyring import make_jwt
 
 SECRET_PROMPT = "the secret fox"
@@ -38,18 +38,18 @@ def refused(rest, **more) -> CloudError:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.DATABASE_DOWN,
-        Fault.NO_CONNECTIONS,
-        Fault.READ_ONLY,
-        Fault.TIMED_OUT,
-        Fault.LOCKED,
-        Fault.STARTING,
-        Fault.SLOW_DOWN,
-        Fault.GATEWAY_ERROR,
-        Fault.GATEWAY_THROTTLED,
-        Fault.PAUSED,
-        Fault.CUT_BEFORE,
-        Fault.CUT_AFTER,
+        SupabaseFault.DATABASE_DOWN,
+        SupabaseFault.NO_CONNECTIONS,
+        SupabaseFault.READ_ONLY,
+        SupabaseFault.TIMED_OUT,
+        SupabaseFault.LOCKED,
+        SupabaseFault.STARTING,
+        SupabaseFault.SLOW_DOWN,
+        SupabaseFault.GATEWAY_ERROR,
+        SupabaseFault.GATEWAY_THROTTLED,
+        SupabaseFault.PAUSED,
+        SupabaseFault.CUT_BEFORE,
+        SupabaseFault.CUT_AFTER,
     ],
 )
 def test_what_passes_by_is_retryable(fake, rest, fault):
@@ -75,9 +75,9 @@ def test_rest_down_is_told_with_its_address(fake, rest):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault.RESTRICTED, "quota or a bill"),
-        (Fault.LOGIN_PAGE, "is not the Supabase REST API"),
-        (Fault.REDIRECTED, "redirects"),
+        (SupabaseFault.RESTRICTED, "quota or a bill"),
+        (SupabaseFault.LOGIN_PAGE, "is not the Supabase REST API"),
+        (SupabaseFault.REDIRECTED, "redirects"),
     ],
 )
 def test_what_somebody_must_put_right_is_not_retryable(fake, rest, fault, words):
@@ -90,7 +90,7 @@ def test_what_somebody_must_put_right_is_not_retryable(fake, rest, fault, words)
 
 
 def test_a_login_page_is_no_answer_to_a_question_either(fake, rest):
-    fake.inject(Fault.LOGIN_PAGE, times=None)
+    fake.inject(SupabaseFault.LOGIN_PAGE, times=None)
 
     with pytest.raises(CloudError, match="is not the Supabase REST API"):
         list(rest.select_pages("imagen", "images", ["id"], order=["id"]))

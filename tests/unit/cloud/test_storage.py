@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from imagen.errors import CloudError
-from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase import FakeSupabase, Service, SupabaseFault
 from tests.fakes.supabase.world import Stored
 
 KEY = "owner/job-fox.png"
@@ -109,7 +109,7 @@ def test_where_the_tag_is_no_md5_the_bytes_themselves_are_compared(fake, storage
 
 def test_a_cut_after_the_body_is_settled_at_once(fake, storage):
     storage.ensure_bucket()
-    fake.inject(Fault.CUT_AFTER, method="POST")
+    fake.inject(SupabaseFault.CUT_AFTER, method="POST")
 
     storage.upload(KEY, PNG, "image/png")
 
@@ -121,7 +121,9 @@ def test_a_cut_after_the_body_is_settled_at_once(fake, storage):
     ]
 
 
-@pytest.mark.parametrize("fault", [Fault.TORN_ANSWER, Fault.ERROR_AFTER, Fault.SLOW])
+@pytest.mark.parametrize(
+    "fault", [SupabaseFault.TORN_ANSWER, SupabaseFault.ERROR_AFTER, SupabaseFault.SLOW]
+)
 def test_an_upload_that_landed_without_our_knowing_is_settled_by_the_next_try(
     fake, new_storage, fault
 ):
@@ -138,7 +140,7 @@ def test_an_upload_that_landed_without_our_knowing_is_settled_by_the_next_try(
     assert list(fake.objects()) == [KEY]
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_MID_BODY])
+@pytest.mark.parametrize("fault", [SupabaseFault.CUT_BEFORE, SupabaseFault.CUT_MID_BODY])
 def test_a_cut_before_the_end_of_the_body_leaves_no_object_and_may_be_repeated(
     fake, storage, fault
 ):
@@ -213,7 +215,7 @@ def test_a_connection_the_server_closed_meanwhile_costs_nothing(fake, storage):
 
 
 def test_faults_may_be_limited_to_a_service(fake, storage, rest):
-    fake.inject(Fault.DATABASE_DOWN, service=Service.REST, times=None)
+    fake.inject(SupabaseFault.DATABASE_DOWN, service=Service.REST, times=None)
 
     storage.upload(KEY, PNG, "image/png")
     with pytest.raises(CloudError):

@@ -9,7 +9,7 @@ import pytest
 from imagen.cloud.settings import SupabaseSettings
 from imagen.cloud.storage import Storage
 from imagen.errors import CloudError
-from tests.fakes.supabase import Fault
+from tests.fakes.supabase import SupabaseFault
 from tests.fakes.supabase.keyring import make_jwt
 
 KEY = "owner/job-fox.png"
@@ -25,18 +25,18 @@ def refused(storage) -> CloudError:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.DATABASE_DOWN,
-        Fault.NO_CONNECTIONS,
-        Fault.READ_ONLY,
-        Fault.TIMED_OUT,
-        Fault.LOCKED,
-        Fault.STARTING,
-        Fault.SLOW_DOWN,
-        Fault.GATEWAY_ERROR,
-        Fault.GATEWAY_THROTTLED,
-        Fault.PAUSED,
-        Fault.CUT_BEFORE,
-        Fault.TORN_ANSWER,
+        SupabaseFault.DATABASE_DOWN,
+        SupabaseFault.NO_CONNECTIONS,
+        SupabaseFault.READ_ONLY,
+        SupabaseFault.TIMED_OUT,
+        SupabaseFault.LOCKED,
+        SupabaseFault.STARTING,
+        SupabaseFault.SLOW_DOWN,
+        SupabaseFault.GATEWAY_ERROR,
+        SupabaseFault.GATEWAY_THROTTLED,
+        SupabaseFault.PAUSED,
+        SupabaseFault.CUT_BEFORE,
+        SupabaseFault.TORN_ANSWER,
     ],
 )
 @pytest.mark.parametrize("sends_codes", [True, False])
@@ -55,9 +55,9 @@ def test_what_passes_by_is_retryable_whatever_its_http_status(fake, storage, fau
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault.RESTRICTED, "quota or a bill"),
-        (Fault.LOGIN_PAGE, "is not Supabase Storage"),
-        (Fault.REDIRECTED, "redirects"),
+        (SupabaseFault.RESTRICTED, "quota or a bill"),
+        (SupabaseFault.LOGIN_PAGE, "is not Supabase Storage"),
+        (SupabaseFault.REDIRECTED, "redirects"),
     ],
 )
 def test_what_somebody_must_put_right_is_not_retryable(fake, storage, fault, words):
@@ -83,7 +83,7 @@ def test_storage_down_is_told_with_its_address(fake, storage):
 
 def test_an_answer_that_never_comes_is_given_up(fake, new_storage):
     fake.world.slow_s = 5
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
 
     error = refused(new_storage(read_timeout_s=0.2))
 

@@ -19,7 +19,7 @@ from imagen.ledger.outbox.outbox import count_pending
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.usage_rows import read_usage
 from imagen.ratelimit import SharedLimiter
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 
 PRICE = Cost(Decimal("0.003"), "list")
 BILL = Bill(PRICE, model="flux", seed=7, steps=4)
@@ -88,9 +88,12 @@ def test_a_refused_output_is_on_record_and_fetched_by_a_retry_once_the_cause_is_
     assert len(studio.desk.attempts(job_id)) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.TEXT_OUTPUT, Fault.OBJECT_OUTPUT, Fault.OUTPUT_ELSEWHERE])
+@pytest.mark.parametrize(
+    "fault",
+    [ReplicateFault.TEXT_OUTPUT, ReplicateFault.OBJECT_OUTPUT, ReplicateFault.OUTPUT_ELSEWHERE],
+)
 def test_a_retry_of_an_output_that_is_still_refused_pays_nothing(
-    studio: Any, fake: FakeReplicate, open_backend: Callable[..., Any], fault: Fault
+    studio: Any, fake: FakeReplicate, open_backend: Callable[..., Any], fault: ReplicateFault
 ) -> None:
     open_backend()
     fake.inject(fault)
@@ -108,7 +111,7 @@ def test_an_image_that_moderation_left_out_is_on_record(
     studio: Any, fake: FakeReplicate, open_backend: Callable[..., Any]
 ) -> None:
     open_backend()
-    fake.inject(Fault.NO_FILES)
+    fake.inject(ReplicateFault.NO_FILES)
     studio.desk.submit()
 
     assert studio.draw().error.code == "content_rejected"

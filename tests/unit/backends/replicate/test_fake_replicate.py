@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 
 CHECKOUT = Path(__file__).parents[4]
 
@@ -76,10 +76,11 @@ def test_the_list_is_paged_newest_first_and_lags(fake: FakeReplicate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "created"), [(Fault.LOST_BEFORE_CREATION, 0), (Fault.LOST_AFTER_CREATION, 1)]
+    ("fault", "created"),
+    [(ReplicateFault.LOST_BEFORE_CREATION, 0), (ReplicateFault.LOST_AFTER_CREATION, 1)],
 )
 def test_an_answer_can_be_lost_on_either_side_of_the_creation(
-    fake: FakeReplicate, fault: Fault, created: int
+    fake: FakeReplicate, fault: ReplicateFault, created: int
 ) -> None:
     fake.inject(fault)
 
@@ -91,7 +92,7 @@ def test_an_answer_can_be_lost_on_either_side_of_the_creation(
 
 def test_faults_by_chance_repeat_with_the_seed() -> None:
     def statuses() -> list[int]:
-        chances = {Fault.ERROR_AFTER_CREATION: 0.3, Fault.NO_CREDIT: 0.3}
+        chances = {ReplicateFault.ERROR_AFTER_CREATION: 0.3, ReplicateFault.NO_CREDIT: 0.3}
         with FakeReplicate(chances=chances, seed=5) as fake:
             return [create(fake.url).status_code for _ in range(20)]
 

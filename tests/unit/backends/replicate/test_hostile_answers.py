@@ -21,7 +21,7 @@ from imagen.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -29,9 +29,16 @@ NewRun = Callable[..., BookRun]
 SETTINGS = ReplicateSettings(model="black-forest-labs/flux-schnell", api_token_env="MY_TOKEN")
 
 
-@pytest.mark.parametrize("fault", [Fault.NESTED_ANSWER, Fault.INFINITE_ANSWER, Fault.UNREADABLE_ID])
+@pytest.mark.parametrize(
+    "fault",
+    [ReplicateFault.NESTED_ANSWER, ReplicateFault.INFINITE_ANSWER, ReplicateFault.UNREADABLE_ID],
+)
 def test_a_created_prediction_whose_answer_cannot_be_read_is_found_and_used(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.inject(fault)
 
@@ -40,11 +47,17 @@ def test_a_created_prediction_whose_answer_cannot_be_read_is_found_and_used(
     assert fake.world.created_count() == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.LIST_NESTED, Fault.LIST_WITH_BROKEN_CURSOR])
+@pytest.mark.parametrize(
+    "fault", [ReplicateFault.LIST_NESTED, ReplicateFault.LIST_WITH_BROKEN_CURSOR]
+)
 def test_a_create_call_whose_list_cannot_be_read_either_is_of_unknown_outcome(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
-    fake.inject(Fault.NESTED_ANSWER)
+    fake.inject(ReplicateFault.NESTED_ANSWER)
     fake.inject(fault, times=99)
 
     with pytest.raises(OutcomeUnknown):
@@ -56,7 +69,7 @@ def test_a_create_call_whose_list_cannot_be_read_either_is_of_unknown_outcome(
 def test_a_poll_that_cannot_be_read_is_asked_again(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.POLL_NESTED)
+    fake.inject(ReplicateFault.POLL_NESTED)
 
     assert build().generate(request_, new_run()).data
 
@@ -70,7 +83,7 @@ def test_a_poll_that_trickles_is_given_up_and_asked_again(
 ) -> None:
     """Its answer would take ten minutes; no silence in it is longer than a second."""
     monkeypatch.setattr("imagen.backends.replicate.purchase.follow._CALL_TIMEOUT_S", 0.3)
-    fake.inject(Fault.POLL_TRICKLES)
+    fake.inject(ReplicateFault.POLL_TRICKLES)
 
     assert build().generate(request_, new_run()).data
 
@@ -81,8 +94,8 @@ def test_a_cancel_is_over_in_time_when_its_answers_trickle(
     build: Build, fake: FakeReplicate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagen.backends.replicate.purchase.cancel._TIMEOUT_S", 0.3)
-    one = fake.world.create("acme/x", {"prompt": "x"}, fault=Fault.NEVER_ENDS)
-    fake.inject(Fault.POLL_TRICKLES, times=99)
+    one = fake.world.create("acme/x", {"prompt": "x"}, fault=ReplicateFault.NEVER_ENDS)
+    fake.inject(ReplicateFault.POLL_TRICKLES, times=99)
 
     with pytest.raises(BackendUnavailable, match="took too long"):
         build().cancel(one.id)
@@ -91,7 +104,7 @@ def test_a_cancel_is_over_in_time_when_its_answers_trickle(
 def test_numbers_beyond_measure_are_not_charged(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.ENDLESS_METRICS)
+    fake.inject(ReplicateFault.ENDLESS_METRICS)
 
     drawn = build().generate(request_, new_run())
 
@@ -147,7 +160,7 @@ def test_a_wait_longer_than_the_patience_is_for_the_job_that_was_told_alone(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.stage.retry_after_s = 3000
-    fake.inject(Fault.THROTTLED)
+    fake.inject(ReplicateFault.THROTTLED)
     backend = build()
 
     with pytest.raises(RateLimited) as caught:
@@ -161,7 +174,7 @@ def test_a_wait_longer_than_the_patience_is_for_the_job_that_was_told_alone(
 def test_a_403_with_another_reason_does_not_accuse_the_token(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.FORBIDDEN)
+    fake.inject(ReplicateFault.FORBIDDEN)
 
     with pytest.raises(BackendRejected, match="permission to run this model in your region"):
         build().generate(request_, new_run())
@@ -170,7 +183,7 @@ def test_a_403_with_another_reason_does_not_accuse_the_token(
 def test_a_403_of_a_firewall_is_a_backend_that_is_away(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.FORBIDDEN_BY_FIREWALL)
+    fake.inject(ReplicateFault.FORBIDDEN_BY_FIREWALL)
 
     with pytest.raises(BackendUnavailable, match="403"):
         build().generate(request_, new_run())

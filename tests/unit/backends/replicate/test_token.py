@@ -12,7 +12,7 @@ import pytest
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import ImagenError
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -20,22 +20,26 @@ NewRun = Callable[..., BookRun]
 SECRET = "test-token"
 
 _REFUSING = [
-    *(fault for fault in Fault if fault.label.startswith(("no_", "not_", "un", "invalid"))),
-    Fault.MODERATED,
-    Fault.BROKEN,
-    Fault.OUTPUT_ELSEWHERE,
-    Fault.TEXT_OUTPUT,
-    Fault.FORBIDDEN,
-    Fault.DOWNLOAD_SVG,
-    Fault.DOWNLOAD_REDIRECTED,
-    Fault.ERASED,
+    *(
+        fault
+        for fault in ReplicateFault
+        if fault.label.startswith(("no_", "not_", "un", "invalid"))
+    ),
+    ReplicateFault.MODERATED,
+    ReplicateFault.BROKEN,
+    ReplicateFault.OUTPUT_ELSEWHERE,
+    ReplicateFault.TEXT_OUTPUT,
+    ReplicateFault.FORBIDDEN,
+    ReplicateFault.DOWNLOAD_SVG,
+    ReplicateFault.DOWNLOAD_REDIRECTED,
+    ReplicateFault.ERASED,
 ]
 
 
 def test_only_the_api_is_shown_the_token(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
 
     build().generate(request_, new_run())
 
@@ -44,7 +48,7 @@ def test_only_the_api_is_shown_the_token(
     assert downloads
     assert not any("Authorization" in call.headers for call in downloads)
     assert all(call.headers["Authorization"] == f"Bearer {SECRET}" for call in calls)
-    assert not any(SECRET in f"{call.path} {call.body}" for call in fake.calls)
+    assert not any(SECRET in f"{call.path} {call.text}" for call in fake.calls)
 
 
 def test_a_netrc_entry_changes_no_request(
@@ -72,7 +76,7 @@ def test_no_error_or_log_line_holds_token_or_prompt(
     request_: ImageRequest,
     new_run: NewRun,
     caplog: pytest.LogCaptureFixture,
-    fault: Fault,
+    fault: ReplicateFault,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     fake.inject(fault)

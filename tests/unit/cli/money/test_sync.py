@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imagen.services.sync import first_upload
-from tests.fakes.supabase import FakeSupabase, Fault, Service
+from tests.fakes.supabase import FakeSupabase, Service, SupabaseFault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 CONFIG = f"""
@@ -147,7 +147,7 @@ def test_sync_gives_up_in_time_and_the_next_one_goes_on(imagen: Any, fake: FakeS
     imagen(*FOX, env=fake.env)
     fake.come_back()
     fake.world.slow_s = 2.0
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
 
     late = imagen("sync", "--timeout", "0.2", env=fake.env)
     fake.heal()
@@ -182,7 +182,7 @@ def test_a_silent_server_is_waited_for_no_longer_than_is_polite(
 ) -> None:
     monkeypatch.setattr(first_upload, "PATIENCE_S", 0.2)
     fake.world.slow_s = 3.0
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
 
     done = imagen(*FOX, env=fake.env)
 
@@ -327,7 +327,7 @@ def test_a_resumed_job_is_copied_too(imagen: Any, fake: FakeSupabase, redis_url:
 
 
 def test_a_refused_row_is_told_without_its_words(imagen: Any, fake: FakeSupabase) -> None:
-    fake.inject(Fault.DATABASE_DOWN, service=Service.REST, times=None)
+    fake.inject(SupabaseFault.DATABASE_DOWN, service=Service.REST, times=None)
 
     done = imagen(*FOX, env=fake.env)
 

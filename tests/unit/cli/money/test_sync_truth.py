@@ -11,7 +11,7 @@ import pytest
 from imagen.cli.money import outgoing
 from imagen.services.sync import first_upload
 from imagen.services.sync.drain_thread import END_S
-from tests.fakes.supabase import FakeSupabase, Fault
+from tests.fakes.supabase import FakeSupabase, SupabaseFault
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 CONFIG = f"""
@@ -149,14 +149,14 @@ def test_a_silence_is_remembered_by_the_next_commands_of_this_ledger(
     monkeypatch.setattr(first_upload, "PATIENCE_S", 0.4)
     monkeypatch.setattr(first_upload, "PATIENCE_AFTER_SILENCE_S", 0.2)
     fake.world.slow_s = 5.0
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
 
     first = imagen(*FOX, env=fake.env)
     second = imagen(*FOX, env=fake.env)
     fake.heal()
     monkeypatch.setattr(first_upload, "PATIENCE_AFTER_SILENCE_S", 60.0)
     imagen(*FOX, env=fake.env)
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
     later = imagen(*FOX, env=fake.env)
 
     assert "no answer within 0.4 s" in first.err
@@ -210,7 +210,7 @@ def test_a_silent_server_leaves_its_reason_in_the_status(
 ) -> None:
     monkeypatch.setattr(first_upload, "PATIENCE_S", 0.2)
     fake.world.slow_s = 3.0
-    fake.inject(Fault.SLOW, times=None)
+    fake.inject(SupabaseFault.SLOW, times=None)
 
     imagen(*FOX, env=fake.env)
 

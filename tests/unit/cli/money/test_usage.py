@@ -15,7 +15,7 @@ import pytest
 
 from imagen.cli.money.usage import parse_day
 from imagen.cli.screen.streams import OutputClosed
-from tests.fakes.supabase import FakeSupabase, Fault
+from tests.fakes.supabase import FakeSupabase, SupabaseFault
 
 FOX = ("generate", "a red fox", "--backend", "paid", "--size", "64x64")
 
@@ -222,7 +222,7 @@ def test_rows_that_break_off_are_told_in_the_object_too(imagen: Any, fake: FakeS
     fake.world.max_rows = 3
     rows = [{"backend": "flux", "prompt_hash": "h", "caller": "lee"} for _ in range(9)]
     fake.world.tables["mai", "imagen_usage"].insert(rows, on_conflict=("id",), merge=None)
-    fake.inject(Fault.DATABASE_DOWN, times=None)
+    fake.inject(SupabaseFault.DATABASE_DOWN, times=None)
 
     done = imagen("usage", "--raw", "--json", env=fake.env)
 

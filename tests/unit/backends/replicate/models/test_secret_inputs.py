@@ -16,7 +16,7 @@ from imagen.config.load import load_config
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, ConfigError, CredentialError, SecretOption
 from imagen.services.report.check_config import check_config, require_valid
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 KEY = "sk-that-must-not-be-found"
@@ -56,7 +56,7 @@ def test_the_value_is_sent_and_recorded_as_set(
 def test_a_lost_answer_is_found_although_the_list_tells_no_secrets(
     keeper: ReplicateBackend, fake: FakeReplicate, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
 
     keeper.generate(draft(), new_run())
 

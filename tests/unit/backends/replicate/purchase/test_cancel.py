@@ -10,12 +10,12 @@ import pytest
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.domain.request import ImageRequest
 from imagen.errors import BackendUnavailable, JobCanceled, JobTimeout, OutcomeUnknown
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
 NewRun = Callable[..., BookRun]
-UNHEARD = [Fault.CANCEL_ERROR, Fault.CANCEL_LOST, Fault.CANCEL_IGNORED]
+UNHEARD = [ReplicateFault.CANCEL_ERROR, ReplicateFault.CANCEL_LOST, ReplicateFault.CANCEL_IGNORED]
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +50,18 @@ def test_a_cancel_is_sent_without_a_body(
         build().generate(request_, canceled_run(new_run))
 
     (call,) = [call for call in fake.calls if call.path.endswith("/cancel")]
-    assert call.body == ""
+    assert call.body == b""
     assert "Content-Type" not in call.headers
     assert status_of(fake) == "canceled"
 
 
 @pytest.mark.parametrize("fault", UNHEARD)
 def test_a_cancel_that_is_not_confirmed_is_not_called_one(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.world.draw_s = 60
     fake.inject(fault, times=99)
@@ -72,7 +76,11 @@ def test_a_cancel_that_is_not_confirmed_is_not_called_one(
 
 @pytest.mark.parametrize("fault", UNHEARD)
 def test_a_cancel_that_is_lost_once_is_asked_for_again(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.world.draw_s = 60
     fake.inject(fault)
@@ -87,7 +95,7 @@ def test_a_prediction_that_succeeds_in_spite_of_its_cancel_is_billed(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.draw_s = 0.3
-    fake.inject(Fault.CANCEL_IGNORED, times=99)
+    fake.inject(ReplicateFault.CANCEL_IGNORED, times=99)
     run = canceled_run(new_run)
 
     with pytest.raises(JobCanceled):
@@ -101,8 +109,8 @@ def test_a_prediction_that_succeeds_in_spite_of_its_cancel_is_billed(
 def test_a_deadline_whose_cancel_is_not_confirmed_leaves_the_outcome_open(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.NEVER_ENDS)
-    fake.inject(Fault.CANCEL_ERROR, times=99)
+    fake.inject(ReplicateFault.NEVER_ENDS)
+    fake.inject(ReplicateFault.CANCEL_ERROR, times=99)
     backend, run = build(timeout_s=0.2), new_run()
 
     with pytest.raises(OutcomeUnknown, match="not confirmed") as caught:
@@ -110,7 +118,7 @@ def test_a_deadline_whose_cancel_is_not_confirmed_leaves_the_outcome_open(
     assert "so it was canceled" not in str(caught.value)
     assert caught.value.look_again_s > 0
 
-    fake.stage.script.clear()
+    fake.stage.faults.clear()
     with pytest.raises(JobTimeout, match="so it was canceled"):
         backend.generate(request_, run.resumed())
     assert status_of(fake) == "canceled"
@@ -119,8 +127,8 @@ def test_a_deadline_whose_cancel_is_not_confirmed_leaves_the_outcome_open(
 def test_a_cancel_from_outside_says_when_it_is_not_confirmed(
     build: Build, fake: FakeReplicate
 ) -> None:
-    one = fake.world.create("acme/x", {"prompt": "x"}, fault=Fault.NEVER_ENDS)
-    fake.inject(Fault.CANCEL_ERROR, times=99)
+    one = fake.world.create("acme/x", {"prompt": "x"}, fault=ReplicateFault.NEVER_ENDS)
+    fake.inject(ReplicateFault.CANCEL_ERROR, times=99)
 
     with pytest.raises(BackendUnavailable, match=f"{one.id}.* is not confirmed"):
         build().cancel(one.id)
@@ -134,7 +142,7 @@ def test_a_cancel_from_outside_tells_what_had_been_drawn_before(
     backend = build()
     while one.status(one.ends_at + 1) != "succeeded":
         pass
-    fake.inject(Fault.CANCEL_IGNORED, times=99)
+    fake.inject(ReplicateFault.CANCEL_IGNORED, times=99)
 
     bill = backend.cancel(one.id)
 
@@ -143,7 +151,7 @@ def test_a_cancel_from_outside_tells_what_had_been_drawn_before(
 
 
 def test_a_refused_token_confirms_no_cancel(build: Build, fake: FakeReplicate) -> None:
-    one = fake.world.create("acme/x", {"prompt": "x"}, fault=Fault.NEVER_ENDS)
+    one = fake.world.create("acme/x", {"prompt": "x"}, fault=ReplicateFault.NEVER_ENDS)
 
     with pytest.raises(BackendUnavailable, match="not confirmed"):
         build(env={"REPLICATE_API_TOKEN": "wrong-token"}).cancel(one.id)
@@ -153,8 +161,8 @@ def test_an_id_that_is_not_known_yet_is_not_taken_for_one_that_is_gone(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.draw_s = 60
-    fake.inject(Fault.CANCEL_ERROR, times=99)
-    fake.inject(Fault.POLL_UNKNOWN, times=99)
+    fake.inject(ReplicateFault.CANCEL_ERROR, times=99)
+    fake.inject(ReplicateFault.POLL_UNKNOWN, times=99)
 
     with pytest.raises(OutcomeUnknown, match="not confirmed"):
         build().generate(request_, canceled_run(new_run))
@@ -164,7 +172,7 @@ def test_an_id_that_is_not_known_yet_is_not_taken_for_one_that_is_gone(
 def test_a_404_right_after_the_create_means_not_yet(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, times: int
 ) -> None:
-    fake.inject(Fault.POLL_UNKNOWN, times=times)
+    fake.inject(ReplicateFault.POLL_UNKNOWN, times=times)
 
     drawn = build(patience_s=10.0).generate(request_, new_run())
 

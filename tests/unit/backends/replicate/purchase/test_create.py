@@ -18,7 +18,7 @@ from imagen.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import Book, BookRun, Killed
 
 Build = Callable[..., ReplicateBackend]
@@ -34,21 +34,25 @@ def die() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.LOST_AFTER_CREATION,
-        Fault.CREATED_AFTER_CUT,
-        Fault.ERROR_AFTER_CREATION,
-        Fault.TORN_ANSWER,
-        Fault.HANG_AFTER_CREATION,
-        Fault.LATE_IN_LIST,
+        ReplicateFault.LOST_AFTER_CREATION,
+        ReplicateFault.CREATED_AFTER_CUT,
+        ReplicateFault.ERROR_AFTER_CREATION,
+        ReplicateFault.TORN_ANSWER,
+        ReplicateFault.HANG_AFTER_CREATION,
+        ReplicateFault.LATE_IN_LIST,
     ],
 )
 def test_a_created_prediction_whose_answer_was_lost_is_found_and_used(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.world.late_s = 0.1
     fake.inject(fault)
-    if fault is Fault.LATE_IN_LIST:
-        fake.inject(Fault.LOST_AFTER_CREATION)
+    if fault is ReplicateFault.LATE_IN_LIST:
+        fake.inject(ReplicateFault.LOST_AFTER_CREATION)
     run = new_run()
 
     drawn = build(post_timeout_s=0.5).generate(request_, run)
@@ -59,9 +63,15 @@ def test_a_created_prediction_whose_answer_was_lost_is_found_and_used(
     assert len(run.of_kind("intend")) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST_BEFORE_CREATION, Fault.ERROR_BEFORE_CREATION])
+@pytest.mark.parametrize(
+    "fault", [ReplicateFault.LOST_BEFORE_CREATION, ReplicateFault.ERROR_BEFORE_CREATION]
+)
 def test_a_call_that_created_nothing_is_sent_again_once_the_list_says_so(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.inject(fault)
     run = new_run()
@@ -77,7 +87,7 @@ def test_a_call_that_created_nothing_is_sent_again_once_the_list_says_so(
 def test_calls_that_keep_creating_nothing_end_as_certainly_not_started(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_BEFORE_CREATION, times=9)
+    fake.inject(ReplicateFault.LOST_BEFORE_CREATION, times=9)
 
     with pytest.raises(BackendUnavailable, match="created nothing"):
         build(settle_s=0.05).generate(request_, new_run())
@@ -132,7 +142,7 @@ def test_a_worker_that_takes_over_waits_until_the_lost_call_can_create_nothing_m
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.late_s = 0.5
-    fake.inject(Fault.CREATED_AFTER_CUT)
+    fake.inject(ReplicateFault.CREATED_AFTER_CUT)
     run = new_run(on_progress=lambda *_: die() if run.intended_s else None)
     with pytest.raises(Killed):
         build().generate(request_, run)
@@ -172,9 +182,13 @@ def test_an_intent_of_unknown_age_is_waited_out_in_full(
     assert fake.world.created_count() == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.MODEL_ERROR, Fault.MODEL_THROTTLED])
+@pytest.mark.parametrize("fault", [ReplicateFault.MODEL_ERROR, ReplicateFault.MODEL_THROTTLED])
 def test_a_lost_call_is_not_forgotten_while_the_models_inputs_cannot_be_asked_for(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     """Neither "not reachable" nor "slow down" is true of the attempt: both mean "begin anew"."""
     run = new_run(before_submitted=die)
@@ -193,14 +207,17 @@ def test_a_lost_call_is_not_forgotten_while_the_models_inputs_cannot_be_asked_fo
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [(Fault.MODEL_ERROR, BackendUnavailable), (Fault.MODEL_THROTTLED, RateLimited)],
+    [
+        (ReplicateFault.MODEL_ERROR, BackendUnavailable),
+        (ReplicateFault.MODEL_THROTTLED, RateLimited),
+    ],
 )
 def test_an_attempt_that_sent_nothing_begins_anew_where_the_model_cannot_be_asked_for(
     build: Build,
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     error: type[ImagenError],
 ) -> None:
     fake.inject(fault)
@@ -230,7 +247,7 @@ def test_a_prediction_with_another_seed_or_prompt_is_never_taken(
         lost = new_run(before_submitted=die)
         with pytest.raises(Killed):
             backend.generate(other, lost)
-    fake.inject(Fault.LOST_BEFORE_CREATION)
+    fake.inject(ReplicateFault.LOST_BEFORE_CREATION)
     run = new_run()
 
     backend.generate(request_, run)
@@ -246,7 +263,7 @@ def test_a_prediction_that_another_attempt_owns_is_never_taken(
     backend = build()
     first, second = new_run(), new_run()
     backend.generate(request_, first)
-    fake.inject(Fault.LOST_BEFORE_CREATION)
+    fake.inject(ReplicateFault.LOST_BEFORE_CREATION)
 
     backend.generate(request_, second)
 
@@ -279,7 +296,7 @@ def test_the_list_is_read_to_its_last_page(
 ) -> None:
     fake.stage.page_size = 3
     backend = build()
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
     run = new_run()
     noise = [replace(request_, seed=100 + number) for number in range(10)]
 
@@ -298,7 +315,7 @@ def test_the_lists_cursor_is_followed_on_the_configured_host_only(
     fake.stage.page_size = 1
     backend = build()
     backend.generate(replace(request_, seed=8), new_run())
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
 
     backend.generate(request_, new_run())
 
@@ -310,8 +327,8 @@ def test_the_lists_cursor_is_followed_on_the_configured_host_only(
 def test_a_list_that_cannot_be_read_leaves_the_outcome_unknown_and_says_when_to_look_again(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_AFTER_CREATION)
-    fake.inject(Fault.LIST_ERROR, times=50)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LIST_ERROR, times=50)
 
     with pytest.raises(OutcomeUnknown) as caught:
         build(patience_s=0.6).generate(request_, new_run())
@@ -323,9 +340,9 @@ def test_a_list_that_cannot_be_read_leaves_the_outcome_unknown_and_says_when_to_
 def test_a_list_that_fails_now_and_then_is_asked_again(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_AFTER_CREATION)
-    fake.inject(Fault.LIST_ERROR)
-    fake.inject(Fault.LIST_LOST)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LIST_ERROR)
+    fake.inject(ReplicateFault.LIST_LOST)
 
     build().generate(request_, new_run())
 
@@ -336,7 +353,7 @@ def test_an_erased_prediction_that_could_be_the_lost_one_stops_the_attempt(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.retention_s = 0.0
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
 
     with pytest.raises(OutcomeUnknown, match="erased"):
         build().generate(request_, new_run())

@@ -17,7 +17,7 @@ from imagen.errors import (
     OutOfCredit,
     RateLimited,
 )
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import Book, BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -54,13 +54,17 @@ def test_no_connection_is_certainly_no_creation(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.THROTTLED,
-        Fault.THROTTLED_BY_HEADER,
-        Fault.THROTTLED_BY_TEXT,
+        ReplicateFault.THROTTLED,
+        ReplicateFault.THROTTLED_BY_HEADER,
+        ReplicateFault.THROTTLED_BY_TEXT,
     ],
 )
 def test_a_429_is_waited_out_as_told_at_least_three_times(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.stage.retry_after_s = 0.05
     fake.inject(fault, times=3)
@@ -75,7 +79,7 @@ def test_a_429_longer_than_patience_is_left_to_the_queue(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.stage.retry_after_s = 77
-    fake.inject(Fault.THROTTLED)
+    fake.inject(ReplicateFault.THROTTLED)
 
     with pytest.raises(RateLimited) as caught:
         build().generate(request_, new_run())
@@ -86,7 +90,7 @@ def test_a_429_longer_than_patience_is_left_to_the_queue(
 def test_a_429_that_names_no_time_is_backed_off_from(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.THROTTLED_SILENTLY)
+    fake.inject(ReplicateFault.THROTTLED_SILENTLY)
 
     with pytest.raises(RateLimited) as caught:
         build(patience_s=1.0).generate(request_, new_run())
@@ -97,10 +101,10 @@ def test_a_429_that_names_no_time_is_backed_off_from(
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (Fault.UNAUTHENTICATED, CredentialError, "REPLICATE_API_TOKEN"),
-        (Fault.NO_CREDIT, OutOfCredit, "insufficient credit"),
-        (Fault.NOT_FOUND, BackendRejected, "owner/name:version"),
-        (Fault.INVALID_INPUT, BackendRejected, "input.x"),
+        (ReplicateFault.UNAUTHENTICATED, CredentialError, "REPLICATE_API_TOKEN"),
+        (ReplicateFault.NO_CREDIT, OutOfCredit, "insufficient credit"),
+        (ReplicateFault.NOT_FOUND, BackendRejected, "owner/name:version"),
+        (ReplicateFault.INVALID_INPUT, BackendRejected, "input.x"),
     ],
 )
 def test_a_refusal_is_told_as_what_it_is_and_sent_once(
@@ -108,7 +112,7 @@ def test_a_refusal_is_told_as_what_it_is_and_sent_once(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     error: type[Exception],
     words: str,
 ) -> None:

@@ -14,7 +14,7 @@ from imagen.errors import (
     JobCanceled,
     LeaseLost,
 )
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import Book, BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -33,12 +33,12 @@ def test_identical_rows_each_get_one_prediction_of_their_own(
     fake.stage.page_size = 7
     fake.world.late_s = 0.4
     for fault in (
-        Fault.LOST_BEFORE_CREATION,
-        Fault.LOST_AFTER_CREATION,
-        Fault.CREATED_AFTER_CUT,
-        Fault.ERROR_AFTER_CREATION,
-        Fault.ERROR_BEFORE_CREATION,
-        Fault.LOST_AFTER_CREATION,
+        ReplicateFault.LOST_BEFORE_CREATION,
+        ReplicateFault.LOST_AFTER_CREATION,
+        ReplicateFault.CREATED_AFTER_CUT,
+        ReplicateFault.ERROR_AFTER_CREATION,
+        ReplicateFault.ERROR_BEFORE_CREATION,
+        ReplicateFault.LOST_AFTER_CREATION,
     ):
         fake.inject(fault)
     # Two processes: neither knows the other's locks.
@@ -61,7 +61,7 @@ def test_a_cancel_while_the_outcome_is_unknown_cancels_what_is_found(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.draw_s = 30
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
     reason = JobCanceled("canceled")
 
     def cancel(*_: int) -> None:
@@ -81,7 +81,7 @@ def test_a_cancel_while_the_outcome_is_unknown_cancels_what_is_found(
 def test_a_lost_lease_while_the_outcome_is_unknown_touches_nothing(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.LOST_AFTER_CREATION)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION)
 
     def lose(*_: int) -> None:
         if run.intended_s is not None:
@@ -100,7 +100,7 @@ def test_a_thread_that_waits_for_a_look_up_still_notices_a_cancel(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     """Equal orders look up one at a time, and the second is not deaf meanwhile."""
-    fake.inject(Fault.LOST_AFTER_CREATION, times=2)
+    fake.inject(ReplicateFault.LOST_AFTER_CREATION, times=2)
     ticks = threading.Event()
     backend = build(settle_s=0.1)
     runs = [new_run(on_progress=lambda *_: ticks.set()), new_run()]

@@ -23,7 +23,7 @@ from imagen.errors import (
     OutputRefused,
 )
 from imagen.images.verify import inspect_image
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -78,10 +78,14 @@ def test_plain_http_is_for_an_api_on_this_machine_only(fake: FakeReplicate) -> N
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.DOWNLOAD_ERROR, Fault.DOWNLOAD_TRUNCATED],
+    [ReplicateFault.DOWNLOAD_ERROR, ReplicateFault.DOWNLOAD_TRUNCATED],
 )
 def test_a_download_that_fails_is_tried_again(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.inject(fault)
 
@@ -94,15 +98,19 @@ def test_a_download_that_fails_is_tried_again(
 def test_a_redirect_elsewhere_is_refused(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.DOWNLOAD_REDIRECTED)
+    fake.inject(ReplicateFault.DOWNLOAD_REDIRECTED)
 
     with pytest.raises(OutputRefused, match=r"elsewhere\.invalid"):
         build().generate(request_, new_run())
 
 
-@pytest.mark.parametrize("fault", [Fault.BARE_STRING, Fault.DATA_URL])
+@pytest.mark.parametrize("fault", [ReplicateFault.BARE_STRING, ReplicateFault.DATA_URL])
 def test_an_output_of_any_shape_is_read(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.inject(fault)
 
@@ -114,7 +122,7 @@ def test_an_output_of_any_shape_is_read(
 def test_no_file_where_one_was_asked_for_is_a_refusal(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.NO_FILES)
+    fake.inject(ReplicateFault.NO_FILES)
 
     with pytest.raises(ContentRejected):
         build().generate(request_, new_run())
@@ -123,7 +131,7 @@ def test_no_file_where_one_was_asked_for_is_a_refusal(
 def test_an_erased_image_is_lost_and_not_drawn_again(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.ERASED)
+    fake.inject(ReplicateFault.ERASED)
 
     with pytest.raises(ArtifactLost) as caught:
         build().generate(request_, new_run())
@@ -141,7 +149,7 @@ def test_an_image_whose_download_keeps_failing_is_fetched_later_by_its_id(
 ) -> None:
     # The waits between the tries would make this test take eleven seconds.
     monkeypatch.setattr("imagen.backends.replicate.purchase.download._FIRST_BACKOFF_S", 0.001)
-    fake.inject(Fault.DOWNLOAD_TRUNCATED, times=8)
+    fake.inject(ReplicateFault.DOWNLOAD_TRUNCATED, times=8)
     backend, run = build(), new_run()
 
     with pytest.raises(OutcomeUnknown) as caught:
@@ -156,7 +164,7 @@ def test_an_image_whose_download_keeps_failing_is_fetched_later_by_its_id(
 def test_a_cancel_is_noticed_between_downloads(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.DOWNLOAD_ERROR, times=8)
+    fake.inject(ReplicateFault.DOWNLOAD_ERROR, times=8)
 
     def cancel(*_: int) -> None:
         if fake.count_calls("GET", ".png", host="delivery"):

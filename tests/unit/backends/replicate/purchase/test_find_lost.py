@@ -12,7 +12,7 @@ import pytest
 from imagen.backends.replicate.backend import ReplicateBackend
 from imagen.backends.replicate.purchase.list_search import CreateCall
 from imagen.domain.request import ImageRequest
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import Book, BookRun, Killed
 
 Build = Callable[..., ReplicateBackend]
@@ -28,7 +28,12 @@ WITH_PICTURE = [
 
 @pytest.mark.parametrize(("model", "name", "value"), WITH_PICTURE)
 @pytest.mark.parametrize(
-    "fault", [Fault.LOST_AFTER_CREATION, Fault.CREATED_AFTER_CUT, Fault.ERROR_AFTER_CREATION]
+    "fault",
+    [
+        ReplicateFault.LOST_AFTER_CREATION,
+        ReplicateFault.CREATED_AFTER_CUT,
+        ReplicateFault.ERROR_AFTER_CREATION,
+    ],
 )
 def test_an_order_with_a_file_is_paid_once_when_its_answer_is_lost(
     build: Build,
@@ -38,7 +43,7 @@ def test_an_order_with_a_file_is_paid_once_when_its_answer_is_lost(
     model: str,
     name: str,
     value: str,
-    fault: Fault,
+    fault: ReplicateFault,
 ) -> None:
     fake.world.late_s = 0.1
     fake.inject(fault)
@@ -57,7 +62,7 @@ def test_an_order_with_a_file_is_not_taken_for_one_with_another_prompt(
     lost = new_run(before_submitted=_die)
     with pytest.raises(Killed):
         backend.generate(replace(request, styled_prompt="another fox"), lost)
-    fake.inject(Fault.LOST_BEFORE_CREATION)
+    fake.inject(ReplicateFault.LOST_BEFORE_CREATION)
     run = new_run()
 
     backend.generate(request, run)
@@ -71,11 +76,11 @@ def test_rows_that_differ_in_their_file_alone_each_get_one_prediction_of_their_o
 ) -> None:
     fake.world.late_s = 0.4
     for fault in (
-        Fault.LOST_BEFORE_CREATION,
-        Fault.LOST_AFTER_CREATION,
-        Fault.CREATED_AFTER_CUT,
-        Fault.NESTED_ANSWER,
-        Fault.ERROR_BEFORE_CREATION,
+        ReplicateFault.LOST_BEFORE_CREATION,
+        ReplicateFault.LOST_AFTER_CREATION,
+        ReplicateFault.CREATED_AFTER_CUT,
+        ReplicateFault.NESTED_ANSWER,
+        ReplicateFault.ERROR_BEFORE_CREATION,
     ):
         fake.inject(fault)
     # Two processes: neither knows the other's locks.

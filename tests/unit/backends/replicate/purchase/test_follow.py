@@ -20,7 +20,7 @@ from imagen.errors import (
     LeaseLost,
     OutcomeUnknown,
 )
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -32,9 +32,15 @@ def only(fake: FakeReplicate) -> dict[str, object]:
     return dict(one)
 
 
-@pytest.mark.parametrize("fault", [Fault.POLL_ERROR, Fault.POLL_LOST, Fault.POLL_THROTTLED])
+@pytest.mark.parametrize(
+    "fault", [ReplicateFault.POLL_ERROR, ReplicateFault.POLL_LOST, ReplicateFault.POLL_THROTTLED]
+)
 def test_a_failed_poll_is_not_a_failed_prediction(
-    build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun, fault: Fault
+    build: Build,
+    fake: FakeReplicate,
+    request_: ImageRequest,
+    new_run: NewRun,
+    fault: ReplicateFault,
 ) -> None:
     fake.inject(fault)
 
@@ -47,7 +53,7 @@ def test_a_failed_poll_is_not_a_failed_prediction(
 def test_a_prediction_that_cannot_be_read_for_long_is_asked_for_later_by_its_id(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.POLL_ERROR, times=99)
+    fake.inject(ReplicateFault.POLL_ERROR, times=99)
 
     with pytest.raises(OutcomeUnknown) as caught:
         build(patience_s=0.3).generate(request_, new_run())
@@ -58,13 +64,13 @@ def test_a_prediction_that_cannot_be_read_for_long_is_asked_for_later_by_its_id(
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.MODERATED, ContentRejected),
-        (Fault.NSFW, ContentRejected),
-        (Fault.INTERRUPTED, BackendUnavailable),
-        (Fault.SILENT_FAILURE, BackendUnavailable),
-        (Fault.ABORTED, BackendUnavailable),
-        (Fault.BROKEN, BackendRejected),
-        (Fault.CANCELED_BY_OTHERS, BackendRejected),
+        (ReplicateFault.MODERATED, ContentRejected),
+        (ReplicateFault.NSFW, ContentRejected),
+        (ReplicateFault.INTERRUPTED, BackendUnavailable),
+        (ReplicateFault.SILENT_FAILURE, BackendUnavailable),
+        (ReplicateFault.ABORTED, BackendUnavailable),
+        (ReplicateFault.BROKEN, BackendRejected),
+        (ReplicateFault.CANCELED_BY_OTHERS, BackendRejected),
     ],
 )
 def test_each_bad_end_is_told_as_what_it_means_to_the_queue(
@@ -72,7 +78,7 @@ def test_each_bad_end_is_told_as_what_it_means_to_the_queue(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     error: type[Exception],
 ) -> None:
     fake.inject(fault)
@@ -88,7 +94,7 @@ def test_a_status_that_no_document_names_is_waited_through(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
     fake.world.draw_s = 0.2
-    fake.inject(Fault.STRANGE_STATUS)
+    fake.inject(ReplicateFault.STRANGE_STATUS)
 
     assert build().generate(request_, new_run()).data
 
@@ -96,8 +102,8 @@ def test_a_status_that_no_document_names_is_waited_through(
 @pytest.mark.parametrize(
     ("fault", "settings", "status"),
     [
-        (Fault.NEVER_ENDS, {"timeout_s": 0.2}, "canceled"),
-        (Fault.NEVER_STARTS, {"start_timeout_s": 0.2}, "aborted"),
+        (ReplicateFault.NEVER_ENDS, {"timeout_s": 0.2}, "canceled"),
+        (ReplicateFault.NEVER_STARTS, {"start_timeout_s": 0.2}, "aborted"),
     ],
 )
 def test_the_deadline_cancels_the_prediction(
@@ -105,7 +111,7 @@ def test_the_deadline_cancels_the_prediction(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     settings: dict[str, float],
     status: str,
 ) -> None:
@@ -211,7 +217,7 @@ def test_the_end_is_expected_by_model_steps_and_size(
 def test_canceling_from_outside_is_idempotent(
     build: Build, fake: FakeReplicate, request_: ImageRequest
 ) -> None:
-    one = fake.world.create("acme/x", {"prompt": "x"}, fault=Fault.NEVER_ENDS)
+    one = fake.world.create("acme/x", {"prompt": "x"}, fault=ReplicateFault.NEVER_ENDS)
     backend = build()
 
     for _ in range(2):

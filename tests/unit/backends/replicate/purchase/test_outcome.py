@@ -18,7 +18,7 @@ from imagen.errors import (
     OutputRefused,
 )
 from imagen.images.verify import inspect_image
-from tests.fakes.replicate import FakeReplicate, Fault
+from tests.fakes.replicate import FakeReplicate, ReplicateFault
 from tests.fakes.replicate.book import BookRun
 
 Build = Callable[..., ReplicateBackend]
@@ -28,12 +28,12 @@ NewRun = Callable[..., BookRun]
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault.DOWNLOAD_SVG, r"an SVG drawing \(\d+ bytes, image/svg\+xml\)"),
-        (Fault.DOWNLOAD_GIF, r"a GIF \(906 bytes, image/gif\)"),
-        (Fault.DOWNLOAD_VIDEO, r"a video \(912 bytes, video/mp4\)"),
-        (Fault.DOWNLOAD_GARBAGE, r"an HTML page \(\d+ bytes, image/png\)"),
-        (Fault.DOWNLOAD_BOMB, r"50000x50000 pixels.* \(\d+ bytes, image/png\)"),
-        (Fault.DOWNLOAD_TOO_LARGE, r"2,147,483,648 bytes \(video/mp4\)"),
+        (ReplicateFault.DOWNLOAD_SVG, r"an SVG drawing \(\d+ bytes, image/svg\+xml\)"),
+        (ReplicateFault.DOWNLOAD_GIF, r"a GIF \(906 bytes, image/gif\)"),
+        (ReplicateFault.DOWNLOAD_VIDEO, r"a video \(912 bytes, video/mp4\)"),
+        (ReplicateFault.DOWNLOAD_GARBAGE, r"an HTML page \(\d+ bytes, image/png\)"),
+        (ReplicateFault.DOWNLOAD_BOMB, r"50000x50000 pixels.* \(\d+ bytes, image/png\)"),
+        (ReplicateFault.DOWNLOAD_TOO_LARGE, r"2,147,483,648 bytes \(video/mp4\)"),
     ],
 )
 def test_a_file_that_is_no_image_is_final_at_once(
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_image_is_final_at_once(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     words: str,
 ) -> None:
     fake.inject(fault, times=99)
@@ -58,7 +58,7 @@ def test_a_file_that_is_no_image_is_final_at_once(
 def test_an_image_that_is_damaged_where_it_lies_is_fetched_twice_and_then_final(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.DOWNLOAD_DAMAGED, times=99)
+    fake.inject(ReplicateFault.DOWNLOAD_DAMAGED, times=99)
 
     with pytest.raises(OutputRefused, match=r"bytes, image/png"):
         build().generate(request_, new_run())
@@ -69,7 +69,7 @@ def test_an_image_that_is_damaged_where_it_lies_is_fetched_twice_and_then_final(
 def test_an_image_that_is_damaged_on_the_way_is_fetched_again(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    fake.inject(Fault.DOWNLOAD_DAMAGED)
+    fake.inject(ReplicateFault.DOWNLOAD_DAMAGED)
 
     assert inspect_image(build().generate(request_, new_run()).data).width == 512
 
@@ -77,10 +77,10 @@ def test_an_image_that_is_damaged_on_the_way_is_fetched_again(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault.DAMAGED_DATA_URL, r"data URL \(\d+ characters\) is damaged"),
-        (Fault.TEXT_OUTPUT, "gave text instead of an image"),
-        (Fault.OBJECT_OUTPUT, "gave an object without an image instead of an image"),
-        (Fault.OUTPUT_ELSEWHERE, r"elsewhere\.invalid"),
+        (ReplicateFault.DAMAGED_DATA_URL, r"data URL \(\d+ characters\) is damaged"),
+        (ReplicateFault.TEXT_OUTPUT, "gave text instead of an image"),
+        (ReplicateFault.OBJECT_OUTPUT, "gave an object without an image instead of an image"),
+        (ReplicateFault.OUTPUT_ELSEWHERE, r"elsewhere\.invalid"),
     ],
 )
 def test_an_output_that_is_no_image_is_final_and_not_called_moderation(
@@ -88,7 +88,7 @@ def test_an_output_that_is_no_image_is_final_and_not_called_moderation(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     words: str,
 ) -> None:
     fake.inject(fault)
@@ -104,10 +104,10 @@ def test_an_output_that_is_no_image_is_final_and_not_called_moderation(
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.OUTPUT_ELSEWHERE, OutputRefused),
-        (Fault.TEXT_OUTPUT, OutputRefused),
-        (Fault.NO_FILES, ContentRejected),
-        (Fault.DOWNLOAD_SVG, OutputRefused),
+        (ReplicateFault.OUTPUT_ELSEWHERE, OutputRefused),
+        (ReplicateFault.TEXT_OUTPUT, OutputRefused),
+        (ReplicateFault.NO_FILES, ContentRejected),
+        (ReplicateFault.DOWNLOAD_SVG, OutputRefused),
     ],
 )
 def test_what_succeeded_is_billed_whether_or_not_its_image_gets_here(
@@ -115,7 +115,7 @@ def test_what_succeeded_is_billed_whether_or_not_its_image_gets_here(
     fake: FakeReplicate,
     request_: ImageRequest,
     new_run: NewRun,
-    fault: Fault,
+    fault: ReplicateFault,
     error: type[Exception],
 ) -> None:
     fake.inject(fault)
