@@ -15,7 +15,7 @@ from imagen.local.run_threads import RunThreads
 from imagen.services.deliver.host_delivery import HostDelivery
 from imagen.services.draw.isolation import IsolatedDrawing
 from imagen.services.leases.lease_holder import LeaseHolder
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class DeliverWork:
 class SendWork:
     """Sends what is due in the outbox; what cannot be sent now stays there and ends nothing."""
 
-    sync: Sync
+    sync: OutboxSender
     publisher: LocalPublisher
 
     def run(self, threads: RunThreads) -> None:

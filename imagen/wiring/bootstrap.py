@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from imagen.queue.publish.publisher import CeleryPublisher
     from imagen.queue.wait.queue_executor import QueueExecutor
     from imagen.services.leases.reconcile import Reconciler
-    from imagen.services.sync.destinations import UsageOverRest
-    from imagen.services.sync.send import Sync
+    from imagen.services.sync.destinations import RemoteUsageTable
+    from imagen.services.sync.send import OutboxSender
 
 
 class Imagen:
@@ -80,10 +80,10 @@ class Imagen:
     def _lock(self) -> ProcessLock:
         return self._stack.enter_context(parts.held_lock(self.process, outbox=self.ledger))
 
-    def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> Sync:
-        return supabase.make_sync(self.process, self.ledger, should_stop=should_stop)
+    def sync(self, *, should_stop: Callable[[], bool] = lambda: False) -> OutboxSender:
+        return supabase.make_outbox_sender(self.process, self.ledger, should_stop=should_stop)
 
-    def usage_sink(self) -> UsageOverRest | None:
+    def usage_sink(self) -> RemoteUsageTable | None:
         return supabase.remote_usage_table(self.process)
 
     def local_executor(self, **options: Any) -> LocalExecutor:

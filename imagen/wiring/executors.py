@@ -18,7 +18,7 @@ from imagen.wiring.parts import (
     started_heartbeat,
 )
 from imagen.wiring.process import Process
-from imagen.wiring.supabase import make_sync
+from imagen.wiring.supabase import make_outbox_sender
 
 if TYPE_CHECKING:
     from imagen.local.local_executor import LocalExecutor
@@ -107,7 +107,7 @@ def local_executor(
         delivery = make_delivery(
             process, ledger, heartbeat, publisher, allowed_dirs=process.own_allowed_dirs
         )
-        sync = make_sync(process, ledger) if process.has_supabase else None
+        sync = make_outbox_sender(process, ledger) if process.has_supabase else None
         draw_work = DrawWork(IsolatedDrawing(drawing), holder, publisher)
         yield LocalExecutor(
             ledger,

@@ -38,7 +38,7 @@ from imagen.wiring.parts import (
     queues_of_role,
 )
 from imagen.wiring.process import Process
-from imagen.wiring.supabase import make_sync
+from imagen.wiring.supabase import make_outbox_sender
 
 
 def make_queue_publisher(process: Process, ledger: Ledger) -> CeleryPublisher:
@@ -158,7 +158,7 @@ def _make_worker(
             HostDelivery(delivery, process.holder), publisher, publisher.client, stopping
         ),
         OutboxDrain(
-            make_sync(process, ledger) if role == "results" else None,
+            make_outbox_sender(process, ledger) if role == "results" else None,
             process.host,
             publisher.client,
             stopping,

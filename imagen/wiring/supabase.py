@@ -12,19 +12,19 @@ from imagen.ledger.store.engine import Ledger
 from imagen.wiring.process import Process
 
 if TYPE_CHECKING:
-    from imagen.services.sync.destinations import UsageOverRest
-    from imagen.services.sync.send import Sink, Sync
+    from imagen.services.sync.destinations import RemoteUsageTable
+    from imagen.services.sync.send import OutboxSender, Sink
 
 
-def make_sync(
+def make_outbox_sender(
     process: Process, ledger: Ledger, *, should_stop: Callable[[], bool] = lambda: False
-) -> Sync:
+) -> OutboxSender:
     """Sends what waits in the outbox to the destinations that are configured here.
 
     Where SUPABASE_URL or its key cannot be what they should be, it sends nothing and gives that as
     the reason: no image is lost for it.
     """
-    from imagen.services.sync.send import Sync
+    from imagen.services.sync.send import OutboxSender
 
     why = f"set {process.missing_for_supabase}" if process.missing_for_supabase else ""
     sinks: dict[str, Sink] = {}
@@ -32,10 +32,12 @@ def make_sync(
         sinks = _sinks(process, ledger)
     except (ConfigError, CredentialError) as error:
         why = str(error)
-    return Sync(ledger, process.owner, process.clock, sinks, missing=why, should_stop=should_stop)
+    return OutboxSender(
+        ledger, process.owner, process.clock, sinks, missing=why, should_stop=should_stop
+    )
 
 
-def remote_usage_table(process: Process) -> UsageOverRest | None:
+def remote_usage_table(process: Process) -> RemoteUsageTable | None:
     """The usage table outside the ledger; None where there is none.
 
     Raises:
@@ -45,9 +47,9 @@ def remote_usage_table(process: Process) -> UsageOverRest | None:
     if settings is None or not process.sends_usage:
         return None
     from imagen.cloud.rest import RestClient
-    from imagen.services.sync.destinations import UsageOverRest
+    from imagen.services.sync.destinations import RemoteUsageTable
 
-    return UsageOverRest(RestClient(settings))
+    return RemoteUsageTable(RestClient(settings))
 
 
 def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
@@ -59,9 +61,9 @@ def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
     from imagen.ledger.outbox.supabase import put_image
     from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
     from imagen.services.sync.destinations import (
-        CloudCopies,
+        ImageUploads,
+        RemoteUsageTable,
         UsageInLedger,
-        UsageOverRest,
         image_rows_over,
     )
 
@@ -69,6 +71,6 @@ def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
     is_here = process.is_ledger_in_project
     put_row = partial(put_image, ledger) if is_here else image_rows_over(rest)
     return {
-        USAGE_SINK: UsageInLedger() if is_here else UsageOverRest(rest),
-        CLOUD_SINK: CloudCopies(ledger, Storage(settings), put_row, process.config.owner_user_id),
+        USAGE_SINK: UsageInLedger() if is_here else RemoteUsageTable(rest),
+        CLOUD_SINK: ImageUploads(ledger, Storage(settings), put_row, process.config.owner_user_id),
     }

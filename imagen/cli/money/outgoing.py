@@ -62,19 +62,19 @@ def tell_unsent(shell: Shell, process: Process, ledger: Ledger, scope: Scope) ->
 
 def _wait_for_first_upload(shell: Shell, process: Process, ledger: Ledger, scope: Scope) -> None:
     from imagen.services.sync.first_upload import wait_for_first_upload
-    from imagen.wiring.supabase import make_sync
+    from imagen.wiring.supabase import make_outbox_sender
 
     def tell_wait() -> None:
         if shell.screen.is_terminal:
             shell.screen.say(shell.screen.paint("sending to Supabase …", "dim"))
 
-    sync = None
+    sender = None
     if not _is_sent_by_worker(process, ledger):
-        sync = make_sync(process, ledger)
+        sender = make_outbox_sender(process, ledger)
     stop = threading.Event()
     try:
         with shell.interrupt.stopping(stop.set):
-            wait_for_first_upload(ledger, scope, sync=sync, stop=stop, on_wait=tell_wait)
+            wait_for_first_upload(ledger, scope, sender=sender, stop=stop, on_wait=tell_wait)
     except Interrupted:
         # The image is drawn and has been answered; only the wait for its copy ends.
         shell.screen.clear_line()

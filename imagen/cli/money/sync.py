@@ -61,7 +61,7 @@ def sync(shell: Shell, status: bool, timeout_s: float | None, config: str | None
 def _send(shell: Shell, process: Process, ledger: Ledger, *, timeout_s: float | None) -> Sent:
     from imagen.services.sync.send_now import send_now
     from imagen.wiring.parts import held_lock
-    from imagen.wiring.supabase import make_sync
+    from imagen.wiring.supabase import make_outbox_sender
 
     def tell(progress: SendProgress) -> None:
         others = f"; another process is sending {progress.by_others:,}"
@@ -74,7 +74,7 @@ def _send(shell: Shell, process: Process, ledger: Ledger, *, timeout_s: float | 
     stop = threading.Event()
     with held_lock(process, outbox=ledger), shell.interrupt.stopping(stop.set):
         return send_now(
-            make_sync(process, ledger),
+            make_outbox_sender(process, ledger),
             lock_folder=process.lock_folder,
             sends_usage=process.sends_usage,
             stop=stop,

@@ -12,7 +12,7 @@ from imagen.ledger.jobs.delivery import DRAIN_SIZE
 from imagen.queue.broker.routing import drain_key, outbox_key
 from imagen.services.deliver.host_delivery import HostDelivery
 from imagen.services.draw.claim_outcome import ClaimOutcome
-from imagen.services.sync.send import Sync, SyncReport
+from imagen.services.sync.send import OutboxSender, SendReport
 
 #: A task ends after about so many deliveries.
 _MOST_DELIVERIES = 1_000
@@ -63,17 +63,17 @@ class OutboxDrain:
     """Sends what is due in the outbox; one thread does it for all."""
 
     #: None in workers that do not send.
-    sync: Sync | None
+    sync: OutboxSender | None
     host: str
     client: redis.Redis
     stopping: threading.Event
     _sending: threading.Lock = field(default_factory=threading.Lock)
 
-    def send_all(self) -> SyncReport:
+    def send_all(self) -> SendReport:
         """Send until nothing is due, or this process is to stop."""
         self.client.delete(outbox_key(self.host))
         if self.sync is None:
-            return SyncReport()
+            return SendReport()
         with self._sending:
             # Stopping must not wait for a long backlog.
             return replace(self.sync, should_stop=self.stopping.is_set).drain()

@@ -27,7 +27,7 @@ MIME_BY_FORMAT: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class ImageCopy:
     """An image as it is uploaded.
 
     ``sidecar`` is the whole sidecar, also where none was written beside the file.
@@ -77,7 +77,7 @@ class Copy:
         }
 
 
-def make_copy(ledger: Ledger, job: Job, attempt: Attempt) -> Copy:
+def make_image_copy(ledger: Ledger, job: Job, attempt: Attempt) -> ImageCopy:
     """The copy of a delivered job, from its kept artifact or else from its file.
 
     Raises:
@@ -87,7 +87,7 @@ def make_copy(ledger: Ledger, job: Job, attempt: Attempt) -> Copy:
     # Packing a finished file again gives the same bytes.
     finished = finish_image(Claim(job, attempt, owner=""), artifact)
     finished.target = Path(job.output_path or "")
-    return Copy(
+    return ImageCopy(
         job=job,
         attempt=attempt,
         image=finished.data,

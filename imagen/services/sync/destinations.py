@@ -18,7 +18,7 @@ from imagen.errors import CloudError
 from imagen.ledger.outbox.outbox import OutboxItem
 from imagen.ledger.queries.usage_rows import usage_of
 from imagen.ledger.store.engine import Ledger
-from imagen.services.sync.cloud_copy import make_copy
+from imagen.services.sync.cloud_copy import make_image_copy
 
 USAGE_SCHEMA, USAGE_TABLE = "mai", "imagen_usage"
 IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
@@ -39,7 +39,7 @@ def missing_usage_columns(rest: RestClient) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class UsageOverRest:
+class RemoteUsageTable:
     """Sends usage rows to a project's ``mai.imagen_usage``, which holds one per attempt id."""
 
     rest: RestClient
@@ -81,7 +81,7 @@ class UsageInLedger:
 
 
 @dataclass(frozen=True)
-class CloudCopies:
+class ImageUploads:
     """Uploads images: first the object, then its row, so that a row always has its object."""
 
     ledger: Ledger
@@ -95,7 +95,7 @@ class CloudCopies:
         job = item.job
         if not job.owner_user_id:
             job = replace(job, owner_user_id=self._owner_here())
-        copy = make_copy(self.ledger, job, item.attempt)
+        copy = make_image_copy(self.ledger, job, item.attempt)
         key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
         self.storage.ensure_bucket()
         self.storage.upload(key, copy.image, copy.mime)

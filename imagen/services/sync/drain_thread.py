@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from imagen.domain.scope import Scope
 from imagen.ledger.outbox.outbox import give_back_outgoing
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 
 #: Seconds that ``leave`` waits for the thread to end.
 END_S = 0.3
@@ -20,7 +20,7 @@ class DrainThread:
 
     def __init__(
         self,
-        sync: Sync,
+        sender: OutboxSender,
         scope: Scope,
         *,
         now: bool = False,
@@ -29,7 +29,7 @@ class DrainThread:
         """``now`` sends what was put off as well; it starts over while ``is_wanted`` says so."""
         self._stopping = threading.Event()
         self._over = threading.Event()
-        self._sync = replace(sync, should_stop=self._stopping.is_set)
+        self._sender = replace(sender, should_stop=self._stopping.is_set)
         self._scope = scope
         self._now = now
         self._is_wanted = is_wanted
@@ -55,7 +55,7 @@ class DrainThread:
         self._stopping.set()
         # Unless it is in the middle of a call it ends now, and claims nothing after the give-back.
         self._over.wait(END_S)
-        give_back_outgoing(self._sync.ledger, [self._sync.owner], why=why)
+        give_back_outgoing(self._sender.ledger, [self._sender.owner], why=why)
 
     @property
     def sent(self) -> int:
@@ -79,4 +79,4 @@ class DrainThread:
             self._over.set()
 
     def _drain(self) -> None:
-        self._sent += self._sync.drain(self._scope, now=self._now).sent
+        self._sent += self._sender.drain(self._scope, now=self._now).sent

@@ -11,7 +11,7 @@ from imagen.ledger.outbox.outbox import count_untried
 from imagen.ledger.outbox.supabase import note_silence, was_silent
 from imagen.ledger.store.engine import Ledger
 from imagen.services.sync.drain_thread import DrainThread
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 
 #: Seconds an interactive command waits for the first upload attempt …
 PATIENCE_S = 10.0
@@ -27,14 +27,14 @@ def wait_for_first_upload(
     ledger: Ledger,
     scope: Scope,
     *,
-    sync: Sync | None,
+    sender: OutboxSender | None,
     stop: threading.Event,
     on_wait: Callable[[], None] = lambda: None,
 ) -> None:
     """Wait until everything that the scope's jobs have to send was tried once.
 
     Blocks for at most ten seconds, for 1.5 after a command of this ledger waited in vain within the
-    last minutes, or until ``stop`` is set. ``sync`` sends meanwhile; None where a results worker
+    last minutes, or until ``stop`` is set. ``sender`` sends meanwhile; None where a results worker
     does. ``on_wait`` is called once, when the wait has lasted 1.5 seconds.
 
     Raises:
@@ -44,27 +44,27 @@ def wait_for_first_upload(
     if not number:
         return
     patience_s = PATIENCE_AFTER_SILENCE_S if was_silent(ledger) else PATIENCE_S
-    if sync is None:
+    if sender is None:
         is_tried = _wait(ledger, scope, patience_s, stop, on_wait)
     else:
-        is_tried = _send(sync, scope, patience_s, stop, on_wait)
+        is_tried = _send(sender, scope, patience_s, stop, on_wait)
     if not is_tried and count_untried(ledger, scope) == number:
         note_silence(ledger, for_s=SILENCE_REMEMBERED_S)
 
 
 def _send(
-    sync: Sync,
+    sender: OutboxSender,
     scope: Scope,
     patience_s: float,
     stop: threading.Event,
     on_wait: Callable[[], None],
 ) -> bool:
     # Again and again: an item that the drawing's own thread was about to send becomes free later.
-    draining = DrainThread(sync, scope, is_wanted=lambda: count_untried(sync.ledger, scope) > 0)
+    draining = DrainThread(sender, scope, is_wanted=lambda: count_untried(sender.ledger, scope) > 0)
     draining.start()
     is_tried = True
     try:
-        is_tried = _wait(sync.ledger, scope, patience_s, stop, on_wait)
+        is_tried = _wait(sender.ledger, scope, patience_s, stop, on_wait)
     finally:
         draining.leave(why="" if is_tried else f"no answer within {patience_s:.2g} s")
     return is_tried

@@ -47,7 +47,7 @@ class Sink(Protocol):
 
 
 @dataclass
-class SyncReport:
+class SendReport:
     """How many items arrived and how many did not; ``reasons`` says by sink why."""
 
     sent: int = 0
@@ -56,7 +56,7 @@ class SyncReport:
 
 
 @dataclass(frozen=True)
-class Sync:
+class OutboxSender:
     """Sends outbox items through the sinks that this process is configured for."""
 
     ledger: Ledger
@@ -70,7 +70,7 @@ class Sync:
 
     def drain(
         self, scope: Scope = EVERYTHING, *, now: bool = False, timeout_s: float | None = None
-    ) -> SyncReport:
+    ) -> SendReport:
         """Send what is due of the scope's jobs; with ``now`` also what was put off.
 
         Each item is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
@@ -79,7 +79,7 @@ class Sync:
         Raises:
             LedgerError: the ledger is away.
         """
-        report = SyncReport()
+        report = SendReport()
         ends_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
         after = None
         while not self._is_over(ends_s):
@@ -97,7 +97,7 @@ class Sync:
     def _is_over(self, ends_s: float | None) -> bool:
         return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
 
-    def _send_all(self, items: list[OutboxItem], report: SyncReport, ends_s: float | None) -> None:
+    def _send_all(self, items: list[OutboxItem], report: SendReport, ends_s: float | None) -> None:
         # Sinks that refuse every item, with the reason: the rest of the round is not tried there.
         closed: dict[str, str] = {}
         for number, item in enumerate(items):

@@ -13,7 +13,7 @@ from imagen.ledger.outbox.backlog import put_kept_usage_in_outbox
 from imagen.ledger.outbox.outbox import count_pending, held_elsewhere
 from imagen.services.leases.reconcile import free_outbox
 from imagen.services.sync.drain_thread import DrainThread
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 
 _PROGRESS_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.1
@@ -37,7 +37,7 @@ class SendProgress:
 
 
 def send_now(
-    sync: Sync,
+    sender: OutboxSender,
     *,
     lock_folder: Path,
     sends_usage: bool,
@@ -54,18 +54,18 @@ def send_now(
         LedgerError: the ledger is away.
     """
     if sends_usage:
-        put_kept_usage_in_outbox(sync.ledger)
-    free_outbox(sync.ledger, lock_folder)
-    total = _count(sync)
+        put_kept_usage_in_outbox(sender.ledger)
+    free_outbox(sender.ledger, lock_folder)
+    total = _count(sender)
     if not total:
         return Sent()
     ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-    run = _SendRun(sync, lock_folder, stop, on_progress, total, ends_s)
+    run = _SendRun(sender, lock_folder, stop, on_progress, total, ends_s)
     own = run.drain(now=True)
     if run.wait_for_others():
         # What they gave back is due; what they put off was tried just now.
         own += run.drain(now=False)
-    arrived = max(own, total - _count(sync))
+    arrived = max(own, total - _count(sender))
     return Sent(arrived, arrived - own)
 
 
@@ -73,7 +73,7 @@ def send_now(
 class _SendRun:
     """The steps of ``send_now``."""
 
-    sync: Sync
+    sender: OutboxSender
     lock_folder: Path
     stop: threading.Event
     on_progress: Callable[[SendProgress], None]
@@ -83,7 +83,7 @@ class _SendRun:
 
     def drain(self, *, now: bool) -> int:
         """Send what no other process holds; says how much arrived."""
-        draining = DrainThread(self.sync, EVERYTHING, now=now)
+        draining = DrainThread(self.sender, EVERYTHING, now=now)
         draining.start()
         try:
             while not draining.wait(_LOOK_EVERY_S) and self._goes_on():
@@ -97,12 +97,12 @@ class _SendRun:
 
         Says whether they were sending anything.
         """
-        held = awaited = held_elsewhere(self.sync.ledger, self.sync.owner)
+        held = awaited = held_elsewhere(self.sender.ledger, self.sender.owner)
         while held & awaited and self._goes_on():
             self._tell(by_others=len(held))
             self.stop.wait(_LOOK_EVERY_S)
-            free_outbox(self.sync.ledger, self.lock_folder)
-            held = held_elsewhere(self.sync.ledger, self.sync.owner)
+            free_outbox(self.sender.ledger, self.lock_folder)
+            held = held_elsewhere(self.sender.ledger, self.sender.owner)
         return bool(awaited)
 
     def _goes_on(self) -> bool:
@@ -112,8 +112,8 @@ class _SendRun:
     def _tell(self, *, by_others: int = 0) -> None:
         if time.monotonic() - self.told_s >= _PROGRESS_EVERY_S:
             self.told_s = time.monotonic()
-            self.on_progress(SendProgress(_count(self.sync), self.total, by_others))
+            self.on_progress(SendProgress(_count(self.sender), self.total, by_others))
 
 
-def _count(sync: Sync) -> int:
-    return sum(count_pending(sync.ledger).values())
+def _count(sender: OutboxSender) -> int:
+    return sum(count_pending(sender.ledger).values())

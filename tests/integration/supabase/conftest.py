@@ -41,8 +41,8 @@ from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import record_drawing
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.sync.destinations import CloudCopies, UsageOverRest, image_rows_over
-from imagen.services.sync.send import Sync, SyncReport
+from imagen.services.sync.destinations import ImageUploads, RemoteUsageTable, image_rows_over
+from imagen.services.sync.send import OutboxSender, SendReport
 from tests.fakes.supabase import FakeSupabase
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
@@ -103,7 +103,7 @@ class Office:
         )
         return delivery.deliver_next(Claimant(owner, [], LEASE_S), host="here")
 
-    def send(self, owner: str = "one", *, env: dict[str, str] | None = None) -> SyncReport:
+    def send(self, owner: str = "one", *, env: dict[str, str] | None = None) -> SendReport:
         """Everything in the outbox, now."""
         settings = read_settings(env or self.fake.env)
         assert settings is not None
@@ -112,10 +112,10 @@ class Office:
         direct = partial(supabase_tables.put_image, self.ledger)
         put_row = direct if self.is_same_project else image_rows_over(rest)
         sinks = {
-            USAGE_SINK: UsageOverRest(rest),
-            CLOUD_SINK: CloudCopies(self.ledger, storage, put_row),
+            USAGE_SINK: RemoteUsageTable(rest),
+            CLOUD_SINK: ImageUploads(self.ledger, storage, put_row),
         }
-        report = Sync(self.ledger, owner, self.clock, sinks).drain(now=True)
+        report = OutboxSender(self.ledger, owner, self.clock, sinks).drain(now=True)
         rest.close()
         storage.close()
         return report

@@ -33,7 +33,7 @@ DELIVERY = [
 ]
 SENDING = [
     "imagen.services.sync.send.claim_outgoing",
-    "imagen.services.sync.destinations.make_copy",
+    "imagen.services.sync.destinations.make_image_copy",
     "imagen.cloud.storage.Storage.find_bucket",
     "imagen.cloud.storage.Storage._make_bucket",
     "imagen.cloud.storage.Storage._post_object",

@@ -13,7 +13,7 @@ from imagen.domain.job import Output
 from imagen.domain.prompt import hash_prompt
 from imagen.domain.request import ImageRequest
 from imagen.errors import ArtifactLost
-from imagen.services.sync.cloud_copy import make_copy
+from imagen.services.sync.cloud_copy import make_image_copy
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 
@@ -43,7 +43,7 @@ def test_the_copy_is_the_file_to_the_byte(
     output = Output(str(tmp_path / "out"), "fox.{ext}", metadata=metadata)
     studio, job, attempt = delivered(output=output, request=_request(image_format=image_format))
 
-    copy = make_copy(studio.desk.ledger, job, attempt)
+    copy = make_image_copy(studio.desk.ledger, job, attempt)
 
     assert copy.image == Path(job.output_path).read_bytes()
     assert hashlib.sha256(copy.image).hexdigest() == job.file_sha256
@@ -54,7 +54,7 @@ def test_the_copy_is_the_file_to_the_byte(
 def test_the_row_holds_what_is_asked_for_later(delivered: Any) -> None:
     studio, job, attempt = delivered()
 
-    row = make_copy(studio.desk.ledger, job, attempt).row("a/b.png")
+    row = make_image_copy(studio.desk.ledger, job, attempt).row("a/b.png")
 
     assert row["id"] == row["job_id"] == job.id
     assert str(row["owner_user_id"]) == OWNER
@@ -69,7 +69,7 @@ def test_the_row_holds_what_is_asked_for_later(delivered: Any) -> None:
 def test_the_slug_is_ascii_whatever_the_prompt(delivered: Any) -> None:
     studio, job, attempt = delivered(request=_request(prompt="Größe 猫"))
 
-    assert make_copy(studio.desk.ledger, job, attempt).slug.isascii()
+    assert make_image_copy(studio.desk.ledger, job, attempt).slug.isascii()
 
 
 def test_a_file_that_is_gone_says_where_it_was_and_where_to_sync(delivered: Any) -> None:
@@ -77,7 +77,7 @@ def test_a_file_that_is_gone_says_where_it_was_and_where_to_sync(delivered: Any)
     Path(job.output_path).unlink()
 
     with pytest.raises(ArtifactLost, match=r"fox\.png.*run imagen sync on here"):
-        make_copy(studio.desk.ledger, job, attempt)
+        make_image_copy(studio.desk.ledger, job, attempt)
 
 
 def test_a_file_that_was_changed_is_not_sent(delivered: Any) -> None:
@@ -86,4 +86,4 @@ def test_a_file_that_was_changed_is_not_sent(delivered: Any) -> None:
     path.write_bytes(path.read_bytes() + b"!")
 
     with pytest.raises(ArtifactLost, match="not the image that was delivered"):
-        make_copy(studio.desk.ledger, job, attempt)
+        make_image_copy(studio.desk.ledger, job, attempt)

@@ -15,7 +15,7 @@ from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import read_settings
 from imagen.cloud.storage import Storage
 from imagen.errors import CloudError
-from imagen.services.sync.destinations import CloudCopies, UsageOverRest, image_rows_over
+from imagen.services.sync.destinations import ImageUploads, RemoteUsageTable, image_rows_over
 from tests.fakes.supabase import FakeSupabase
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
@@ -83,7 +83,7 @@ def test_usage_is_written_once_however_often_it_is_sent(
 ) -> None:
     item = outgoing()
     for _ in range(2):
-        UsageOverRest(rest).send(item)
+        RemoteUsageTable(rest).send(item)
 
     [row] = fake.rows("mai", "imagen_usage")
     assert row["attempt_id"] == str(item.attempt.id)
@@ -95,7 +95,7 @@ def test_usage_is_read_beyond_what_one_answer_holds(fake: FakeSupabase, rest: Re
     fake.world.max_rows = 10
     insert(fake, 25)
 
-    rows = list(UsageOverRest(rest).read(since=None, until=None))
+    rows = list(RemoteUsageTable(rest).read(since=None, until=None))
 
     assert len({row.attempt_id for row in rows}) == 25
     assert rows == sorted(rows, key=lambda row: row.created_at)
@@ -109,7 +109,7 @@ def test_usage_is_read_from_its_beginning_up_to_before_its_end(
     began = datetime(2026, 11, 16, tzinfo=UTC)
 
     minutes = timedelta(minutes=1)
-    rows = UsageOverRest(rest).read(since=began + 3 * minutes, until=began + 5 * minutes)
+    rows = RemoteUsageTable(rest).read(since=began + 3 * minutes, until=began + 5 * minutes)
 
     assert [row.created_at.minute for row in rows] == [3, 4]
 
@@ -120,7 +120,7 @@ def test_usage_of_a_table_older_than_our_columns_is_read_all_the_same(
     insert(fake, 1, backend="old", attempt_id=None)
     fake.world.tables["mai", "imagen_usage"].drop_column("attempt_id")
 
-    [row] = UsageOverRest(rest).read(since=None, until=None)
+    [row] = RemoteUsageTable(rest).read(since=None, until=None)
 
     assert (row.backend, row.attempt_id) == ("old", None)
 
@@ -129,7 +129,7 @@ def test_the_object_is_there_before_its_row(
     fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
     fake.world.closed.add(("imagen", "images"))
-    sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
+    sink = ImageUploads(sqlite_desk.ledger, storage, image_rows_over(rest))
 
     with pytest.raises(CloudError):
         sink.send(outgoing())
@@ -141,7 +141,7 @@ def test_an_object_refused_leaves_no_row(
     fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
     fake.world.closed.add(("storage", "objects"))
-    sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
+    sink = ImageUploads(sqlite_desk.ledger, storage, image_rows_over(rest))
 
     with pytest.raises(CloudError):
         sink.send(outgoing())
@@ -162,7 +162,7 @@ def test_a_job_without_an_owner_gets_the_senders(
     of_sender: str,
     owner: str,
 ) -> None:
-    sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest), of_sender)
+    sink = ImageUploads(sqlite_desk.ledger, storage, image_rows_over(rest), of_sender)
 
     sink.send(outgoing(owner_user_id=of_job))
 
@@ -174,7 +174,7 @@ def test_a_job_without_an_owner_gets_the_senders(
 def test_nobodys_image_is_refused_alone(
     fake: FakeSupabase, rest: RestClient, storage: Storage, sqlite_desk: Any, outgoing: Any
 ) -> None:
-    sink = CloudCopies(sqlite_desk.ledger, storage, image_rows_over(rest))
+    sink = ImageUploads(sqlite_desk.ledger, storage, image_rows_over(rest))
 
     with pytest.raises(CloudError, match="owner_user_id") as caught:
         sink.send(outgoing(owner_user_id=""))

@@ -16,7 +16,7 @@ from imagen.ledger.outbox.backlog import backlog
 from imagen.ledger.outbox.outbox import count_pending, outgoing_owners
 from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 
 
 class Post:
@@ -52,10 +52,12 @@ def deliver(desk: Any, number: int = 1, *, cloud: bool = False) -> list[UUID]:
     return ids
 
 
-def make(desk: Any, clock: Any, *, usage: Any = None, cloud: Any = None, **changes: Any) -> Sync:
+def make(
+    desk: Any, clock: Any, *, usage: Any = None, cloud: Any = None, **changes: Any
+) -> OutboxSender:
     sinks = {USAGE_SINK: usage, CLOUD_SINK: cloud}
     there = {name: sink for name, sink in sinks.items() if sink is not None}
-    return Sync(desk.ledger, "one", clock, there, **changes)
+    return OutboxSender(desk.ledger, "one", clock, there, **changes)
 
 
 def test_everything_is_sent_once(desk: Any, clock: Any) -> None:

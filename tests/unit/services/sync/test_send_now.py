@@ -18,7 +18,7 @@ from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.outgoing_tables import USAGE_SINK
 from imagen.services.sync import first_upload
 from imagen.services.sync.first_upload import wait_for_first_upload
-from imagen.services.sync.send import Sync
+from imagen.services.sync.send import OutboxSender
 from imagen.services.sync.send_now import send_now
 from imagen.services.sync.unsent import find_unsent, sync_status
 
@@ -45,8 +45,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def sync(sqlite_desk: Any, clock: Any, server: Server) -> Sync:
-    return Sync(sqlite_desk.ledger, "one", clock, {USAGE_SINK: server})
+def sender(sqlite_desk: Any, clock: Any, server: Server) -> OutboxSender:
+    return OutboxSender(sqlite_desk.ledger, "one", clock, {USAGE_SINK: server})
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def deliver(desk: Any, *, also_send: bool = True) -> UUID:
 
 
 def test_usage_kept_here_is_told_and_goes_out_with_the_rest(
-    sqlite_desk: Any, sync: Sync, server: Server, stop: threading.Event, tmp_path: Path
+    sqlite_desk: Any, sender: OutboxSender, server: Server, stop: threading.Event, tmp_path: Path
 ) -> None:
     ids = [deliver(sqlite_desk), deliver(sqlite_desk, also_send=False)]
     server.may_answer.set()
     before = sync_status(sqlite_desk.ledger, sends_usage=True, is_ledger_in_project=False)
 
-    sent = send_now(sync, lock_folder=tmp_path, sends_usage=True, stop=stop)
+    sent = send_now(sender, lock_folder=tmp_path, sends_usage=True, stop=stop)
 
     after = sync_status(sqlite_desk.ledger, sends_usage=True, is_ledger_in_project=False)
     assert (before.number, before.kept_usage, len(before.waiting)) == (2, 1, 2)
@@ -79,36 +79,36 @@ def test_usage_kept_here_is_told_and_goes_out_with_the_rest(
 
 
 def test_a_stop_gives_back_what_a_silent_server_has_not_taken(
-    sqlite_desk: Any, sync: Sync, server: Server, stop: threading.Event, tmp_path: Path
+    sqlite_desk: Any, sender: OutboxSender, server: Server, stop: threading.Event, tmp_path: Path
 ) -> None:
     deliver(sqlite_desk)
     threading.Thread(target=lambda: (server.was_asked.wait(), stop.set())).start()
 
-    sent = send_now(sync, lock_folder=tmp_path, sends_usage=False, stop=stop)
+    sent = send_now(sender, lock_folder=tmp_path, sends_usage=False, stop=stop)
 
     assert sent.number == 0
     assert outgoing_owners(sqlite_desk.ledger) == set()
 
 
 def test_what_another_process_is_sending_is_waited_for_until_the_time_is_over(
-    sqlite_desk: Any, sync: Sync, server: Server, stop: threading.Event, tmp_path: Path
+    sqlite_desk: Any, sender: OutboxSender, server: Server, stop: threading.Event, tmp_path: Path
 ) -> None:
     deliver(sqlite_desk)
     assert claim_outgoing(sqlite_desk.ledger, "other", limit=1)
 
-    sent = send_now(sync, lock_folder=tmp_path, sends_usage=False, stop=stop, timeout_s=0.2)
+    sent = send_now(sender, lock_folder=tmp_path, sends_usage=False, stop=stop, timeout_s=0.2)
 
     assert (sent.number, server.seen) == (0, [])
     assert outgoing_owners(sqlite_desk.ledger) == {"other"}
 
 
 def test_a_first_upload_in_vain_leaves_its_reason_and_is_remembered(
-    sqlite_desk: Any, sync: Sync, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+    sqlite_desk: Any, sender: OutboxSender, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_upload, "PATIENCE_S", 0.2)
     job_id = deliver(sqlite_desk)
 
-    wait_for_first_upload(sqlite_desk.ledger, Scope(job_ids=(job_id,)), sync=sync, stop=stop)
+    wait_for_first_upload(sqlite_desk.ledger, Scope(job_ids=(job_id,)), sender=sender, stop=stop)
 
     [unsent] = find_unsent(sqlite_desk.ledger, sends_usage=True)
     assert unsent.why == "no answer within 0.2 s"
@@ -116,10 +116,10 @@ def test_a_first_upload_in_vain_leaves_its_reason_and_is_remembered(
 
 
 def test_nothing_to_send_is_no_reason_to_ask_a_server(
-    sqlite_desk: Any, sync: Sync, server: Server, stop: threading.Event
+    sqlite_desk: Any, sender: OutboxSender, server: Server, stop: threading.Event
 ) -> None:
     sqlite_desk.submit()
 
-    wait_for_first_upload(sqlite_desk.ledger, EVERYTHING, sync=sync, stop=stop)
+    wait_for_first_upload(sqlite_desk.ledger, EVERYTHING, sender=sender, stop=stop)
 
     assert not server.was_asked.is_set()
