@@ -38,23 +38,16 @@ class ComfyClient:
     ``CredentialError`` (401, 403).
 
     Attributes:
+        who: the backend and its url, as messages name them.
         stuck_prompt_id: the prompt that the server's worker thread stopped on, or "". Such a
             server answers everything with 200 and runs nothing more until it is restarted, so
             what waits behind that prompt, and the next post, fail at once.
     """
 
     def __init__(self, transport: Transport) -> None:
+        self.url, self.who = transport.url, transport.who
         self.stuck_prompt_id = ""
         self._transport = transport
-
-    @property
-    def url(self) -> str:
-        return self._transport.url
-
-    @property
-    def who(self) -> str:
-        """The backend and its url, as messages name them."""
-        return self._transport.who
 
     def close(self) -> None:
         self._transport.close()

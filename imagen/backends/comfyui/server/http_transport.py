@@ -171,18 +171,15 @@ def read_headers(variable: str, env: Mapping[str, str]) -> dict[str, str]:
             f"set {variable} to the proxy's token or to 'Name: value' lines",
         )
     lines = [line.strip() for line in value.splitlines() if line.strip()]
-    # Checked here because the error of requests would quote the value.
-    if not all(_SENDABLE.fullmatch(line) for line in lines):
-        raise CredentialError(
-            f"environment variable {variable} (headers_env) has characters no header can carry",
-            f"set {variable} to plain ASCII text",
-        )
     matches = [_HEADER_LINE.fullmatch(line) for line in lines]
-    if all(matches):
-        return {match[1]: match[2] for match in matches if match}
-    if len(lines) == 1:
-        return {"Authorization": f"Bearer {value}"}
+    # Checked here because the error of requests would quote the value.
+    if all(_SENDABLE.fullmatch(line) for line in lines):
+        if all(matches):
+            return {match[1]: match[2] for match in matches if match}
+        if len(lines) == 1:
+            return {"Authorization": f"Bearer {value}"}
     raise CredentialError(
-        f"environment variable {variable} (headers_env) has a line that is no 'Name: value'",
-        f"set {variable} to the proxy's token or to 'Name: value' lines",
+        f"environment variable {variable} (headers_env) is neither a token nor 'Name: value' lines,"
+        " or has characters that no header can carry",
+        f"set {variable} to the proxy's token or to 'Name: value' lines, in plain ASCII",
     )
