@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import (
     Executable,
+    FromClause,
+    Insert,
     Integer,
     LargeBinary,
     String,
@@ -62,7 +64,9 @@ def record_generated(ledger: Ledger, claim: Claim, finish: Finish, *, durable: b
                 connection.execute(_DRAWN, values)
                 connection.execute(_KEPT, values)
     if not is_held:
-        _record_late(ledger, claim, values)
+        with ledger.write() as connection:
+            # The new holder's attempt is left alone.
+            connection.execute(_LATE, values)
         # An earlier try of this very write may have been committed although its answer was lost:
         # then a row names the file.
         if not has_artifact(ledger, finish.artifact.key):
@@ -133,63 +137,37 @@ _HELD: ReturningUpdate[Any] = (
     .returning(jobs.c.id)
 )
 _DRAWN = _facts(AttemptState.DRAWN)
-_KEPT = insert(artifacts).values(
-    key=bindparam("b_key"),
-    job_id=bindparam("b_job"),
-    size_bytes=bindparam("b_size_bytes"),
-    sha256=bindparam("b_sha256"),
-    data=bindparam("b_data"),
-    created_at=now_plus(),
-)
+
+
+def _kept(source: FromClause | None = None) -> Insert:
+    """The artifact's row, once for each row of ``source``."""
+    values = select(
+        bindparam("b_key", type_=String),
+        bindparam("b_job", type_=Uuid),
+        bindparam("b_size_bytes", type_=Integer),
+        bindparam("b_sha256", type_=String),
+        bindparam("b_data", type_=LargeBinary),
+        now_plus(),
+    )
+    if source is not None:
+        values = values.select_from(source)
+    columns = ["key", "job_id", "size_bytes", "sha256", "data", "created_at"]
+    return insert(artifacts).from_select(columns, values)
+
+
+_KEPT = _kept()
 
 
 @lru_cache(maxsize=2)
 def _in_one(*, durable: bool) -> Executable:
-    """PostgreSQL's form: one statement, where the rest hangs on the fenced update's row."""
+    """PostgreSQL's form: one statement, where the rest depends on the fenced update's row."""
     held = _HELD.cte("held")
     drawn = _DRAWN.where(select(held.c.id).exists()).returning(attempts.c.id).cte("drawn")
-    kept = (
-        insert(artifacts)
-        .from_select(
-            ["key", "job_id", "size_bytes", "sha256", "data", "created_at"],
-            select(
-                bindparam("b_key", type_=String),
-                bindparam("b_job", type_=Uuid),
-                bindparam("b_size_bytes", type_=Integer),
-                bindparam("b_sha256", type_=String),
-                bindparam("b_data", type_=LargeBinary),
-                now_plus(),
-            ).select_from(held),
-        )
-        .cte("kept")
-    )
     columns = (held.c.id,) if durable else (held.c.id, relaxed().label("relaxed"))
-    return select(*columns).add_cte(drawn, kept)
+    return select(*columns).add_cte(drawn, _kept(held).cte("kept"))
 
 
-def _record_late(ledger: Ledger, claim: Claim, values: dict[str, Any]) -> None:
-    """What a worker without a lease learned; the new holder's attempt is left alone."""
-    ended = {key: value for key, value in values.items() if key in _LATE_VALUES}
-    with ledger.write() as connection:
-        connection.execute(
-            _facts(AttemptState.LATE).where(
-                attempts.c.state == AttemptState.CANCELED, attempts.c.job_id == claim.job.id
-            ),
-            ended,
-        )
-
-
-_LATE_VALUES = frozenset(
-    {
-        "b_attempt",
-        "b_model",
-        "b_seed",
-        "b_steps",
-        "b_latency_ms",
-        "b_details",
-        "b_record",
-        "b_is_metered",
-        "b_cost_usd",
-        "b_cost_source",
-    }
+#: What a worker without a lease learned, where the attempt was ended for it.
+_LATE = _facts(AttemptState.LATE).where(
+    attempts.c.state == AttemptState.CANCELED, attempts.c.job_id == bindparam("b_job")
 )
