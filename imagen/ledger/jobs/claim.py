@@ -119,16 +119,7 @@ def _take(
             worker=claimant.owner,
         )
         if ledger.kind == "sqlite":
-            connection.execute(
-                OPEN_ATTEMPT,
-                {
-                    "b_id": attempt.id,
-                    "b_job_id": job.id,
-                    "b_number": attempt.number,
-                    "b_backend": job.backend,
-                    "b_owner": claimant.owner,
-                },
-            )
+            connection.execute(OPEN_ATTEMPT, values | {"b_job": job.id})
     return Claim(job, attempt, claimant.owner, limited_s)
 
 

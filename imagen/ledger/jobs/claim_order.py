@@ -176,25 +176,32 @@ def take(choice: Choice, kind: Kind, *, model: bool) -> Executable:
     if kind == "sqlite":
         return claimed
     row = claimed.cte("claimed")
-    opened = (
-        insert(attempts)
-        .from_select(
-            ["id", "job_id", "number", "backend", "worker", "state", "place", "created_at"],
-            select(
-                row.c.attempt_id,
-                row.c.id,
-                row.c.attempt_count,
-                row.c.backend,
-                bindparam("b_owner", type_=Text),
-                literal(AttemptState.STARTED.value, String),
-                literal("", Text),
-                now_plus(),
-            ).where(row.c.attempt_id == bindparam("b_attempt", type_=Uuid)),
-        )
-        .cte("opened")
-    )
+    opened = _open_attempt(row).cte("opened")
     claim: Executable = select(row, relaxed().label("relaxed")).add_cte(opened)
     return claim
+
+
+def _open_attempt(job: FromClause) -> Insert:
+    """The attempt of a claimed job that has none open yet: the one that the claim gave it."""
+    values = select(
+        job.c.attempt_id,
+        job.c.id,
+        job.c.attempt_count,
+        job.c.backend,
+        bindparam("b_owner", type_=Text),
+        literal(AttemptState.STARTED.value, String),
+        literal("", Text),
+        now_plus(),
+    )
+    columns = ["id", "job_id", "number", "backend", "worker", "state", "place", "created_at"]
+    is_new = job.c.attempt_id == bindparam("b_attempt", type_=Uuid)
+    return insert(attempts).from_select(columns, values.where(is_new))
+
+
+#: SQLite's second part, for the job ``b_job``.
+OPEN_ATTEMPT: Insert = _open_attempt(
+    select(jobs).where(jobs.c.id == bindparam("b_job", type_=Uuid)).subquery()
+)
 
 
 def _first_unlocked(choice: Choice, head: FromClause) -> Select[tuple[UUID]]:
@@ -231,19 +238,6 @@ def _lease(chosen: Select[tuple[UUID]]) -> ReturningUpdate[Any]:
         )
         .returning(jobs, seconds_since(jobs.c.limited_since).label("limited_s"))
     )
-
-
-#: SQLite's second part: the attempt of a claim that found none open.
-OPEN_ATTEMPT: Insert = insert(attempts).values(
-    id=bindparam("b_id"),
-    job_id=bindparam("b_job_id"),
-    number=bindparam("b_number"),
-    backend=bindparam("b_backend"),
-    worker=bindparam("b_owner"),
-    state=AttemptState.STARTED.value,
-    place="",
-    created_at=now_plus(),
-)
 
 
 def relaxed() -> ColumnElement[str]:

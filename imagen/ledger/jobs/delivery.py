@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, null, update
+from sqlalchemy import func, null
 
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.ledger.jobs.artifacts import forget_artifacts
 from imagen.ledger.jobs.claim import Claimant
 from imagen.ledger.jobs.delivery_statements import aim, rows_of, shaky_waits, succeed, take
-from imagen.ledger.jobs.fenced_writes import holds
+from imagen.ledger.jobs.fenced_writes import write_attempt, write_held
 from imagen.ledger.outbox.outbox import put_in_outbox
+from imagen.ledger.store.clauses import NO_LEASE
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK
 from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_attempts
@@ -106,19 +107,16 @@ def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: 
     Says whether the claim still held the job.
     """
     with ledger.write() as connection:
-        changed = connection.execute(
-            update(jobs)
-            .where(holds(claim, JobState.GENERATED))
-            .values(
-                state=JobState.FAILED.value,
-                error_code=code,
-                error_message=message,
-                finished_at=now_plus(),
-                lease_owner=null(),
-                lease_expires_at=null(),
-            )
+        return write_held(
+            connection,
+            claim,
+            JobState.GENERATED,
+            state=JobState.FAILED.value,
+            error_code=code,
+            error_message=message,
+            finished_at=now_plus(),
+            **NO_LEASE,
         )
-    return changed.rowcount == 1
 
 
 def put_off_deliveries(
@@ -131,19 +129,17 @@ def put_off_deliveries(
     """
     with ledger.write(durable=False) as connection:
         for claim in sorted(claims, key=lambda claim: claim.job.id):
-            connection.execute(
-                update(jobs)
-                .where(holds(claim, JobState.GENERATED))
-                .values(
-                    not_before=now_plus(wait_s),
-                    limited_since=func.coalesce(jobs.c.limited_since, now_plus()),
-                    # It came to an end, which is what the count is about.
-                    delivery_count=jobs.c.delivery_count - 1,
-                    error_code=code,
-                    error_message=message,
-                    lease_owner=null(),
-                    lease_expires_at=null(),
-                )
+            write_held(
+                connection,
+                claim,
+                JobState.GENERATED,
+                not_before=now_plus(wait_s),
+                limited_since=func.coalesce(jobs.c.limited_since, now_plus()),
+                # The count is of deliveries that were begun and did not end.
+                delivery_count=jobs.c.delivery_count - 1,
+                error_code=code,
+                error_message=message,
+                **NO_LEASE,
             )
 
 
@@ -155,22 +151,15 @@ def draw_again(ledger: Ledger, claim: Claim) -> bool:
     """
     attempt_state = AttemptState.SUBMITTED if claim.attempt.external_id else AttemptState.STARTED
     with ledger.write() as connection:
-        changed = connection.execute(
-            update(jobs)
-            .where(holds(claim, JobState.GENERATED))
-            .values(
-                state=JobState.QUEUED.value,
-                phase=Phase.DRAW.value,
-                limited_since=null(),
-                lease_owner=null(),
-                lease_expires_at=null(),
-            )
+        is_held = write_held(
+            connection,
+            claim,
+            JobState.GENERATED,
+            state=JobState.QUEUED.value,
+            phase=Phase.DRAW.value,
+            limited_since=null(),
+            **NO_LEASE,
         )
-        if changed.rowcount != 1:
-            return False
-        connection.execute(
-            update(attempts)
-            .where(attempts.c.id == claim.attempt.id)
-            .values(state=attempt_state.value, finished_at=null())
-        )
-    return True
+        if is_held:
+            write_attempt(connection, claim, state=attempt_state.value, finished_at=null())
+    return is_held

@@ -34,7 +34,7 @@ from sqlalchemy.sql.selectable import Select
 
 from imagen.domain.job import Claim, JobState
 from imagen.domain.scope import Scope
-from imagen.ledger.store.clauses import in_order, scope_clause
+from imagen.ledger.store.clauses import NO_LEASE, in_order, scope_clause
 from imagen.ledger.store.engine import Kind
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import JsonDocument, now_plus, seconds_since
@@ -104,8 +104,7 @@ def succeed(kind: Kind) -> ReturningUpdate[Any]:
         file_sha256=given.c.file_sha256,
         finished_at=now_plus(),
         limited_since=null(),
-        lease_owner=null(),
-        lease_expires_at=null(),
+        **NO_LEASE,
         error_code=null(),
         error_message=null(),
     )

@@ -7,7 +7,8 @@ given out again (observed with synchronous_commit=off on PostgreSQL 15).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +21,13 @@ from imagen.domain.request import ImageRequest
 from imagen.domain.secret_names import hide_secrets
 from imagen.errors import LeaseLost
 from imagen.ledger.queries.usage_rows import write_usage
+from imagen.ledger.store.clauses import NO_LEASE
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
 
-_RELEASED: Mapping[str, Any] = {"lease_owner": null(), "lease_expires_at": null()}
 
-
-def holds(claim: Claim, state: JobState) -> ColumnElement[bool]:
+def _holds(claim: Claim, state: JobState) -> ColumnElement[bool]:
     """The condition on ``jobs`` that the claim is still the holder's."""
     return and_(
         jobs.c.id == claim.job.id,
@@ -37,14 +37,25 @@ def holds(claim: Claim, state: JobState) -> ColumnElement[bool]:
     )
 
 
-def _write_held(connection: Connection, claim: Claim, expected: JobState, /, **values: Any) -> None:
-    changed = connection.execute(update(jobs).where(holds(claim, expected)).values(**values))
-    if changed.rowcount != 1:
+def write_held(connection: Connection, claim: Claim, state: JobState, /, **values: Any) -> bool:
+    """Write columns of a job that the claim holds in ``state``; says whether it still does."""
+    changed = connection.execute(update(jobs).where(_holds(claim, state)).values(**values))
+    return changed.rowcount == 1
+
+
+def write_attempt(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Write columns of the claim's attempt."""
+    connection.execute(update(attempts).where(attempts.c.id == claim.attempt.id).values(**values))
+
+
+def _write_running(connection: Connection, claim: Claim, **values: Any) -> None:
+    if not write_held(connection, claim, JobState.RUNNING, **values):
         raise LeaseLost(f"job {claim.job.id} is no longer held by this worker")
 
 
-def _write_attempt(connection: Connection, claim: Claim, **values: Any) -> None:
-    connection.execute(update(attempts).where(attempts.c.id == claim.attempt.id).values(**values))
+def _require_running(connection: Connection, claim: Claim) -> None:
+    """Lock the job's row, which the claim must still hold."""
+    _write_running(connection, claim, started_at=jobs.c.started_at)
 
 
 def record_intent(ledger: Ledger, claim: Claim) -> None:
@@ -55,7 +66,7 @@ def record_intent(ledger: Ledger, claim: Claim) -> None:
             heard of: an earlier holder's call was answered late.
     """
     with ledger.write() as connection:
-        _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+        _require_running(connection, claim)
         changed = connection.execute(
             update(attempts)
             .where(
@@ -77,13 +88,10 @@ def record_submitted(ledger: Ledger, claim: Claim, external_id: str, *, place: s
         AlreadyOwned: another attempt has that id at that place.
         LeaseLost: another worker holds the job now.
     """
-    try:
-        with ledger.write() as connection:
-            _write_external_id(connection, claim, external_id, place)
-    except exc.IntegrityError:
-        raise AlreadyOwned(f"{external_id} at {place} belongs to another attempt") from None
+    with _owned_once(external_id, place), ledger.write() as connection:
+        _write_external_id(connection, claim, external_id, place)
     with ledger.write(durable=False) as connection:
-        _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
+        _require_running(connection, claim)
 
 
 def record_adopted(ledger: Ledger, claim: Claim, external_id: str, *, place: str) -> None:
@@ -96,10 +104,15 @@ def record_adopted(ledger: Ledger, claim: Claim, external_id: str, *, place: str
         AlreadyOwned: another attempt has that id at that place.
         LeaseLost: another worker holds the job now, or its late answer has told the id.
     """
+    with _owned_once(external_id, place), ledger.write() as connection:
+        _require_running(connection, claim)
+        _write_external_id(connection, claim, external_id, place)
+
+
+@contextmanager
+def _owned_once(external_id: str, place: str) -> Iterator[None]:
     try:
-        with ledger.write() as connection:
-            _write_held(connection, claim, JobState.RUNNING, started_at=jobs.c.started_at)
-            _write_external_id(connection, claim, external_id, place)
+        yield
     except exc.IntegrityError:
         raise AlreadyOwned(f"{external_id} at {place} belongs to another attempt") from None
 
@@ -170,15 +183,14 @@ def record_retry(
         LeaseLost: another worker holds the job now.
     """
     with ledger.write() as connection:
-        _write_held(
+        _write_running(
             connection,
             claim,
-            JobState.RUNNING,
             state=JobState.QUEUED.value,
             not_before=now_plus(wait_s),
             error_code=ending.code,
             error_message=ending.message,
-            **_RELEASED,
+            **NO_LEASE,
             **({"attempt_id": null()} if disposition is AttemptDisposition.END else {}),
             limited_since=_limited_since(limited and disposition is not AttemptDisposition.END),
         )
@@ -221,15 +233,14 @@ def record_failed(
     """
     canceled = ending.state is AttemptState.CANCELED
     with ledger.write() as connection:
-        _write_held(
+        _write_running(
             connection,
             claim,
-            JobState.RUNNING,
             state=(JobState.CANCELED if canceled else JobState.FAILED).value,
             error_code=ending.code,
             error_message=ending.message,
             finished_at=now_plus(),
-            **_RELEASED,
+            **NO_LEASE,
             **_without_secrets(claim.job.request, ending.secret_options),
         )
         if not keep_attempt:
@@ -247,7 +258,7 @@ def _write_paid(ledger: Ledger, connection: Connection, claim: Claim, paid: Paid
         "is_metered": paid.is_metered,
         **_cost_columns(paid.bill.cost),
     }
-    _write_attempt(connection, claim, **facts)
+    write_attempt(connection, claim, **facts)
     if paid.is_metered:
         used = replace(claim, attempt=replace(claim.attempt, **facts))
         write_usage(ledger, connection, [used], also_send=paid.also_send)
@@ -270,7 +281,7 @@ def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:
     }
     if ending.cost is not None:
         values |= _cost_columns(ending.cost)
-    _write_attempt(connection, claim, **values)
+    write_attempt(connection, claim, **values)
 
 
 def give_back(ledger: Ledger, claim: Claim) -> None:
@@ -280,4 +291,4 @@ def give_back(ledger: Ledger, claim: Claim) -> None:
         LeaseLost: another worker holds the job now.
     """
     with ledger.write() as connection:
-        _write_held(connection, claim, JobState.RUNNING, state=JobState.QUEUED.value, **_RELEASED)
+        _write_running(connection, claim, state=JobState.QUEUED.value, **NO_LEASE)

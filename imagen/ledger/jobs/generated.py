@@ -29,6 +29,7 @@ from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs.artifacts import Artifact, drop_files, has_artifact, write_artifact_file
 from imagen.ledger.jobs.claim_order import relaxed
+from imagen.ledger.store.clauses import NO_LEASE
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.ledger.store.types import now_plus
@@ -128,8 +129,7 @@ _HELD: ReturningUpdate[Any] = (
     .values(
         state=JobState.GENERATED.value,
         phase=Phase.DELIVER.value,
-        lease_owner=null(),
-        lease_expires_at=null(),
+        **NO_LEASE,
         limited_since=null(),
         error_code=null(),
         error_message=null(),

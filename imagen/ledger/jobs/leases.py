@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, null, or_, select,
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.jobs.crashes import crash_values, note_deaths, recent_deaths
 from imagen.ledger.jobs.delivery_statements import SHAKY_AFTER
-from imagen.ledger.store.clauses import in_order
+from imagen.ledger.store.clauses import NO_LEASE, in_order
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
@@ -106,7 +106,7 @@ def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[st
     rows = connection.execute(
         update(jobs)
         .where(in_order(those))
-        .values(lease_owner=null(), lease_expires_at=null(), fence=jobs.c.fence + 1, **values)
+        .values(fence=jobs.c.fence + 1, **NO_LEASE, **values)
         .returning(jobs.c.id)
     ).all()
     return len(rows)

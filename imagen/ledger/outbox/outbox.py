@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from imagen.domain.job import Attempt, Claim, Job
 from imagen.domain.scope import EVERYTHING, Scope
-from imagen.ledger.store.clauses import insert_on, scope_clause
+from imagen.ledger.store.clauses import NO_LEASE, insert_on, scope_clause
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import outbox
 from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_attempts
@@ -123,8 +123,7 @@ def record_sent(ledger: Ledger, item: OutboxItem) -> None:
                 done_at=now_plus(),
                 tries=outbox.c.tries + 1,
                 last_error=null(),
-                lease_owner=null(),
-                lease_expires_at=null(),
+                **NO_LEASE,
             )
         )
 
@@ -139,8 +138,7 @@ def put_off(ledger: Ledger, item: OutboxItem, owner: str, *, wait_s: float, reas
                 not_before=now_plus(wait_s),
                 tries=outbox.c.tries + 1,
                 last_error=reason,
-                lease_owner=null(),
-                lease_expires_at=null(),
+                **NO_LEASE,
             )
         )
 
@@ -168,8 +166,7 @@ def _give_back(
             update(outbox)
             .where(outbox.c.done_at.is_(null()), outbox.c.lease_owner.in_(owners), which)
             .values(
-                lease_owner=null(),
-                lease_expires_at=null(),
+                **NO_LEASE,
                 last_error=func.coalesce(outbox.c.last_error, why or null()),
             )
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, and_, select, true
+from sqlalchemy import ColumnElement, FromClause, Table, and_, null, select, true
 from sqlalchemy.dialects import sqlite
 
 from imagen.domain.scope import Scope
@@ -14,6 +15,10 @@ from imagen.ledger.store.tables import jobs
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+
+#: The columns of a job, or of a row of the outbox, that no process holds.
+NO_LEASE: Mapping[str, Any] = {"lease_owner": null(), "lease_expires_at": null()}
 
 
 def scope_clause(scope: Scope) -> ColumnElement[bool]:
