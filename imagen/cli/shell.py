@@ -16,7 +16,6 @@ from imagen.errors import ImagenError, unreadable_stdin
 
 if TYPE_CHECKING:
     from imagen.backends.registry import Registry
-    from imagen.wiring.bootstrap import Imagen
     from imagen.wiring.parts import Ledger
     from imagen.wiring.process import Process
 
@@ -87,22 +86,6 @@ class Shell:
 
         with self.ledger(config) as (process, ledger), opened_registry(process, ledger) as found:
             yield process, ledger, found
-
-    @contextmanager
-    def imagen(self, config: str | None) -> Iterator[Imagen]:
-        """The wired services, closed at the end.
-
-        Raises:
-            ConfigError: the configuration is wrong.
-        """
-        # SQLAlchemy, pydantic and YAML take 0.2 s to import: not for `imagen --help`.
-        from imagen.wiring.bootstrap import open_imagen
-
-        imagen = open_imagen(config, self.env)
-        try:
-            yield imagen
-        finally:
-            imagen.close()
 
 
 class Failed(Exception):

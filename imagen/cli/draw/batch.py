@@ -172,20 +172,20 @@ class _BatchCommand:
         from imagen.cli.draw.batch_summary import summary_line
         from imagen.cli.draw.job_messages import JobMessages
         from imagen.cli.draw.run_jobs import path_printer
-        from imagen.cli.screen.progress import Meter
+        from imagen.cli.screen.progress import meter
         from imagen.services.report.job_counts import count_jobs
 
         screen = self.shell.screen
         wants_paths = self.print_paths and not self.shell.wants_json
         messages = JobMessages(screen, on_path=path_printer(screen) if wants_paths else None)
-        meter = Meter(
+        shown = meter(
             screen,
             total=submitted.to_draw,
             count=lambda: count_jobs(self.ledger, [submitted.scope]),
             phase=messages.phases.common_phase,
         )
         try:
-            with meter:
+            with shown:
                 runner.run(submitted.scope, messages, timeout_s=timeout_s)
         except (BackendUnavailable, CredentialError, OutOfCredit) as error:
             so_far = self._outcome(submitted, began_s=began_s)

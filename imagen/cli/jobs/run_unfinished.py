@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from imagen.cli.draw.run_jobs import JobRunner, path_printer
 from imagen.cli.jobs.answers import answer_named, answer_run
 from imagen.cli.money.outgoing import tell_outgoing
 from imagen.cli.screen.interrupt import Interrupted
-from imagen.cli.screen.progress import Meter, without_image
+from imagen.cli.screen.progress import meter, without_image
 from imagen.cli.screen.streams import OutputFailed
 from imagen.domain.scope import Scope
 from imagen.services.control.outcome import begin_run, named_outcome
@@ -71,8 +72,8 @@ def draw_many(runner: JobRunner, scopes: Sequence[Scope], *, timeout_s: float | 
     answer_run(shell, outcome, hint=hint)
 
 
-def _meter(runner: JobRunner, run: JobRun, messages: JobMessages) -> Meter:
-    return Meter(
+def _meter(runner: JobRunner, run: JobRun, messages: JobMessages) -> AbstractContextManager[None]:
+    return meter(
         runner.shell.screen,
         total=run.before.unfinished,
         count=run.counts,

@@ -56,6 +56,7 @@ def usage(
     """
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.report.usage_report import UsageReader, parse_grouping
+    from imagen.wiring.supabase import remote_usage_table
 
     if as_csv and shell.wants_json:
         raise RequestError("--json and --csv exclude each other", "choose one")
@@ -63,9 +64,9 @@ def usage(
     first, end = parse_day(since, now=now), parse_day(until, now=now, is_end=True)
     groups = parse_grouping(by)
     set_up_logging(shell)
-    with shell.imagen(config) as imagen, _advised():
-        table = None if local else imagen.usage_sink()
-        reader = UsageReader(imagen.ledger, table, first, end)
+    with shell.ledger(config) as (process, ledger), _advised():
+        table = None if local else remote_usage_table(process)
+        reader = UsageReader(ledger, table, first, end)
         if raw:
             _answer_rows(shell, reader.rows(), as_csv=as_csv)
         else:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from imagen.cli.screen.durations import brief
 from imagen.cli.screen.screen import Screen
@@ -84,85 +84,80 @@ class _Steps:
         self.progress.update(self.task, completed=done, total=total or None, steps=steps)
 
 
-class Meter:
+@contextmanager
+def meter(
+    screen: Screen,
+    *,
+    total: int,
+    count: Callable[[], JobCounts],
+    phase: Callable[[], str] = lambda: "",
+) -> Iterator[None]:
     """Shows, while the block runs, how many of ``total`` jobs are over.
 
     ``count`` counts them in the ledger, which knows what other processes did, too. ``phase`` says
     what the jobs do while none of them makes a step.
     """
+    is_over = threading.Event()
+    show = _show_live if screen.is_terminal else _show_plain
+    counts = _counts(count, is_over, every_s=_LOOK_EVERY_S if screen.is_terminal else _LINE_EVERY_S)
+    arguments = (screen, total, counts, phase)
+    thread = threading.Thread(target=show, args=arguments, name="imagen-meter", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
-    def __init__(
-        self,
-        screen: Screen,
-        *,
-        total: int,
-        count: Callable[[], JobCounts],
-        phase: Callable[[], str] = lambda: "",
-    ) -> None:
-        self._screen = screen
-        self._total = total
-        self._count = count
-        self._phase = phase
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="imagen-meter", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+def _show_live(
+    screen: Screen, total: int, counts: Iterator[JobCounts], phase: Callable[[], str]
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    def __exit__(self, *_exc: object) -> None:
-        self._over.set()
-        self._thread.join()
+    columns = (
+        TextColumn("drawing"),
+        BarColumn(32, complete_style="cyan", finished_style="green"),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}", style="red"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left", style="dim"),
+        TextColumn("{task.fields[phase]}", style="dim", markup=False),
+    )
+    with _live(screen, *columns) as progress:
+        task = progress.add_task("drawing", total=total, failed="", phase="")
+        for each in counts:
+            told = f"({text})" if (text := phase()) else ""
+            progress.update(task, completed=each.over, failed=without_image(each), phase=told)
 
-    def _run(self) -> None:
-        if self._screen.is_terminal:
-            self._run_live()
-        else:
-            self._run_plain()
 
-    def _run_live(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+def _show_plain(
+    screen: Screen, total: int, counts: Iterator[JobCounts], phase: Callable[[], str]
+) -> None:
+    began_s = time.monotonic()
+    first = next(counts, None)
+    before = first.over if first else 0
+    for each in counts:
+        spent_s = time.monotonic() - began_s
+        line = progress_line(each, total, before=before, spent_s=spent_s)
+        screen.say(", ".join(filter(None, [line, phase()])))
 
-        columns = (
-            TextColumn("drawing"),
-            BarColumn(32, complete_style="cyan", finished_style="green"),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]}", style="red"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("left", style="dim"),
-            TextColumn("{task.fields[phase]}", style="dim", markup=False),
-        )
-        with _live(self._screen, *columns) as progress:
-            task = progress.add_task("drawing", total=self._total, failed="", phase="")
-            for count in self._counts(_LOOK_EVERY_S):
-                failed = without_image(count)
-                phase = f"({told})" if (told := self._phase()) else ""
-                progress.update(task, completed=count.over, failed=failed, phase=phase)
 
-    def _run_plain(self) -> None:
-        began_s = time.monotonic()
-        before: int | None = None
-        for count in self._counts(_LINE_EVERY_S):
-            if before is None:
-                before = count.over
-                continue
-            spent_s = time.monotonic() - began_s
-            line = progress_line(count, self._total, before=before, spent_s=spent_s)
-            self._screen.say(", ".join(filter(None, [line, self._phase()])))
-
-    def _counts(self, every_s: float) -> Iterator[JobCounts]:
-        """A count every ``every_s`` seconds, and less often when counting takes long."""
-        while True:
-            asked_s = time.monotonic()
-            try:
-                count = self._count()
-            except Exception:
-                # The run meets the same error and reports it.
-                return
-            took_s = time.monotonic() - asked_s
-            yield count
-            if self._over.wait(max(every_s, 10 * took_s)):
-                return
+def _counts(
+    count: Callable[[], JobCounts], is_over: threading.Event, *, every_s: float
+) -> Iterator[JobCounts]:
+    """A count every ``every_s`` seconds, and less often when counting takes long."""
+    while True:
+        asked_s = time.monotonic()
+        try:
+            counted = count()
+        except Exception:
+            # The run meets the same error and reports it.
+            return
+        took_s = time.monotonic() - asked_s
+        yield counted
+        if is_over.wait(max(every_s, 10 * took_s)):
+            return
 
 
 def progress_line(counts: JobCounts, total: int, *, before: int, spent_s: float) -> str:

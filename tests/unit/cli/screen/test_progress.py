@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 
-from imagen.cli.screen.progress import Meter, one_job, progress_line
+from imagen.cli.screen.progress import meter, one_job, progress_line
 from imagen.cli.screen.screen import Screen
 from imagen.services.report.job_counts import JobCounts
 
@@ -34,7 +34,7 @@ def test_canceled_jobs_are_counted_apart_from_failed_ones():
 
 def test_a_file_gets_no_control_characters():
     err = io.StringIO()
-    with Meter(Screen(io.StringIO(), err, {}), total=3, count=lambda: JobCounts(1, 0)):
+    with meter(Screen(io.StringIO(), err, {}), total=3, count=lambda: JobCounts(1, 0)):
         pass
 
     assert err.getvalue() == ""
@@ -49,7 +49,7 @@ def test_a_terminal_sees_how_far_it_is_and_gets_its_line_back():
         return JobCounts(2, 1)
 
     screen = Screen(Terminal(), err, {"TERM": "xterm"})
-    with Meter(screen, total=4, count=count):
+    with meter(screen, total=4, count=count):
         assert asked.wait(10)
     screen.say("over")
 
@@ -62,7 +62,7 @@ def test_a_meter_ends_quietly_where_the_ledger_cannot_be_asked():
     def count() -> JobCounts:
         raise OSError("gone")
 
-    with Meter(Screen(io.StringIO(), Terminal(), {}), total=4, count=count):
+    with meter(Screen(io.StringIO(), Terminal(), {}), total=4, count=count):
         pass
 
 
@@ -96,7 +96,7 @@ def test_a_batch_shows_what_all_its_jobs_wait_for():
         return "loading flux1-dev"
 
     screen = Screen(Terminal(), err, {"TERM": "xterm", "COLUMNS": "120"})
-    with Meter(screen, total=4, count=lambda: JobCounts(0, 0), phase=phase):
+    with meter(screen, total=4, count=lambda: JobCounts(0, 0), phase=phase):
         assert asked.wait(10)
 
     assert "loading flux1-dev" in err.getvalue()
