@@ -82,7 +82,7 @@ def batch(
             ledger,
             context,
             registry,
-            drawing.request_input(""),
+            drawing.request_input,
             datetime.now().astimezone(),
             retry_failed=retry_failed,
             require_output=submit_folders(process, ledger).require,

@@ -73,7 +73,8 @@ def generate(
     from imagen.wiring.parts import submit_folders
 
     set_up_logging(shell)
-    request_input = drawing.request_input(_prompt(shell, words), output=explicit_output(output))
+    prompt = _prompt(shell, words)
+    request_input = replace(drawing.request_input, prompt=prompt, output=explicit_output(output))
     with shell.backends(config) as (process, ledger, registry):
         draft = prepare_job(
             request_input,

@@ -83,7 +83,7 @@ class JobMessages:
 
     def on_unreachable(self, backend: str, reason: str) -> None:
         self._tell_once(
-            f"waiting for backend {backend!r}, which is asked again and again:"
+            f"waiting for backend {backend!r}, which is checked until it answers:"
             f" {printable_line(reason)}"
         )
 

@@ -26,7 +26,7 @@ _MOST_SHOWN_CHARS = 100_000
 _HIDDEN = ("schema_version", "width", "height", "format")
 
 
-@click.command(short_help="What an image file knows about itself.")
+@click.command(short_help="What an image file says about itself.")
 @click.argument("file", metavar="FILE", type=click.Path())
 @json_option
 @click.pass_obj

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,34 +22,10 @@ Command = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class DrawingOptions:
-    """The values of these options; "" and 0 where one is not given."""
+    """The values of these options. ``request_input`` has no prompt."""
 
-    backend: str
-    size: str
-    seed: int
-    steps: int
-    style: str
-    negative: str
-    options: Mapping[str, str]
-    no_sidecar: bool
+    request_input: RequestInput
     no_cloud: bool
-
-    def request_input(self, prompt: str, *, output: str = "") -> RequestInput:
-        """The request for one prompt."""
-        from imagen.services.submit.resolve import RequestInput
-
-        return RequestInput(
-            prompt=prompt,
-            backend=self.backend,
-            size=self.size,
-            seed=self.seed,
-            steps=self.steps,
-            style=self.style,
-            negative=self.negative,
-            options=self.options,
-            output=output,
-            sidecar=False if self.no_sidecar else None,
-        )
 
     def submit_context(self, process: Process, *, folder: Path | None = None) -> SubmitContext:
         """What the configuration adds; images go to ``folder`` where it is given.
@@ -73,14 +49,15 @@ def drawing_options(command: Command) -> Command:
     """Give a command these options, as one ``DrawingOptions`` in its parameter ``drawing``."""
 
     @wraps(command)
-    def call(*args: Any, options: tuple[str, ...], **values: Any) -> Any:
-        given = {
-            each.name: values.pop(each.name)
-            for each in fields(DrawingOptions)
-            if each.name != "options"
-        }
-        drawing = DrawingOptions(**given, options=parse_options(options))
-        return command(*args, drawing=drawing, **values)
+    def call(
+        *args: Any, options: tuple[str, ...], no_sidecar: bool, no_cloud: bool, **values: Any
+    ) -> Any:
+        from imagen.services.submit.resolve import RequestInput
+
+        typed = {name: values.pop(name) for name in _OF_THE_REQUEST}
+        sidecar = False if no_sidecar else None
+        request_input = RequestInput("", **typed, options=parse_options(options), sidecar=sidecar)
+        return command(*args, drawing=DrawingOptions(request_input, no_cloud), **values)
 
     wrapped: Command = call
     for option in reversed(_OPTIONS):
@@ -88,6 +65,7 @@ def drawing_options(command: Command) -> Command:
     return wrapped
 
 
+_OF_THE_REQUEST = ("backend", "size", "seed", "steps", "style", "negative")
 _OPTIONS = (
     click.option(
         "--backend",
@@ -126,5 +104,5 @@ _OPTIONS = (
         help="An option for the backend; may be repeated.",
     ),
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the image."),
-    click.option("--no-cloud", is_flag=True, help="Keep it here, whatever is configured."),
+    click.option("--no-cloud", is_flag=True, help="Upload no copy, whatever is configured."),
 )

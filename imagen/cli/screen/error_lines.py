@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -26,18 +27,23 @@ def report(shell: Shell, error: BaseException) -> int:
     """Write the error to stderr, and with ``--json`` to stdout; returns the exit code."""
     match error:
         case Failed():
-            _tell_failure(shell, error.error, error.facts)
+            _report(shell, error.error.to_json(), error.facts)
             return error.exit_code
         case ImagenError():
-            _tell_failure(shell, error, {})
+            _report(shell, error.to_json())
             return error.exit_code
         case click.exceptions.NoArgsIsHelpError():
             shell.screen.say(error.format_message())
             return error.exit_code
         case click.ClickException():
-            return _report_usage(shell, error)
+            _report(shell, _usage_error(error))
+            return error.exit_code
         case Interrupted():
-            return _report_interrupt(shell, error)
+            shell.screen.clear_line()
+            hint = shell.interrupt.how_to_go_on
+            interrupted = {"code": "interrupted", "message": "interrupted", "hint": hint}
+            _report(shell, interrupted, shell.interrupt.facts)
+            return error.exit_code
         case OutputClosed():
             return EXIT_BROKEN_PIPE
         case OutputFailed():
@@ -45,7 +51,13 @@ def report(shell: Shell, error: BaseException) -> int:
             tell(shell.screen, message, shell.interrupt.how_to_go_on)
             return EXIT_OUTPUT_FAILED
         case _:
-            return _report_unexpected(shell, error)
+            if shell.env.get("IMAGEN_DEBUG"):
+                shell.screen.say("".join(traceback.format_exception(error)).rstrip())
+            # The message of a foreign error may contain a secret, so only its type is told.
+            message = f"failed with {type(error).__name__}, which is a bug in imagen"
+            hint = "see where with: IMAGEN_DEBUG=1"
+            _report(shell, {"code": "unexpected", "message": message, "hint": hint})
+            return EXIT_UNEXPECTED
 
 
 def tell(screen: Screen, message: str, hint: str = "") -> None:
@@ -62,43 +74,18 @@ def tell(screen: Screen, message: str, hint: str = "") -> None:
         screen.say(f"  {screen.paint('hint:', 'cyan')} {line}")
 
 
-def _tell_failure(shell: Shell, error: ImagenError, facts: Mapping[str, Any]) -> None:
+def _report(
+    shell: Shell, failure: Mapping[str, str], facts: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     if shell.wants_json:
-        shell.screen.answer_json({**facts, "error": error.to_json()})
-    tell(shell.screen, error.message, error.hint)
+        shell.screen.answer_json({**facts, "error": failure})
+    tell(shell.screen, failure["message"], failure["hint"])
 
 
-def _report_usage(shell: Shell, error: click.ClickException) -> int:
+def _usage_error(error: click.ClickException) -> dict[str, str]:
     message = error.format_message().strip().removesuffix(".").replace("\n", " ")
     if message[:1].isupper() and message[1:2].islower():
         message = message[0].lower() + message[1:]
     context = getattr(error, "ctx", None)
     hint = getattr(error, "hint", "") or (f"{context.command_path} --help" if context else "")
-    if shell.wants_json:
-        failure = {"code": "usage", "message": message, "hint": hint}
-        shell.screen.answer_json({"error": failure})
-    tell(shell.screen, message, hint)
-    return error.exit_code
-
-
-def _report_interrupt(shell: Shell, error: Interrupted) -> int:
-    hint = shell.interrupt.how_to_go_on
-    if shell.wants_json:
-        failure = {"code": "interrupted", "message": "interrupted", "hint": hint}
-        shell.screen.answer_json({**shell.interrupt.facts, "error": failure})
-    shell.screen.clear_line()
-    tell(shell.screen, "interrupted", hint)
-    return error.exit_code
-
-
-def _report_unexpected(shell: Shell, error: BaseException) -> int:
-    # The message of a foreign error may contain a secret, so only its type is told.
-    message = f"failed with {type(error).__name__}, which is a bug in imagen"
-    hint = "see where with: IMAGEN_DEBUG=1"
-    if shell.wants_json:
-        failure = {"code": "unexpected", "message": message, "hint": hint}
-        shell.screen.answer_json({"error": failure})
-    if shell.env.get("IMAGEN_DEBUG"):
-        shell.screen.say("".join(traceback.format_exception(error)).rstrip())
-    tell(shell.screen, message, hint)
-    return EXIT_UNEXPECTED
+    return {"code": "usage", "message": message, "hint": hint}

@@ -109,7 +109,7 @@ def examine_outages(ledger: Ledger, *, within_s: float) -> list[Finding]:
         outages = describe_outages(ledger, within_s=within_s)
     except ImagenError:
         return []
-    hint = "other workers draw meanwhile; it is asked again and again"
+    hint = "other workers draw meanwhile; it is checked until it answers"
     return [
         Finding(f"backend {name}", "warning", sentence, hint)
         for name, sentences in outages.items()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+import pytest
+
 from imagen.domain.drawn import Health
-from imagen.errors import ConfigError
+from imagen.errors import BackendUnavailable, ConfigError, CredentialError
 from imagen.services.report.backend_health import (
     Alternative,
     check_backends,
     find_alternatives,
+    require_usable_backend,
 )
 
 
@@ -91,3 +94,21 @@ def test_a_check_that_fails_hangs_or_cannot_be_built_spoils_nothing():
     buggy = found["buggy"]
     assert buggy is not None
     assert "RuntimeError" in buggy.reason
+
+
+def test_a_backend_that_cannot_draw_is_refused_with_its_reason():
+    registry = FakeRegistry(
+        {
+            "away": Backend(Health("unreachable", "backend 'away' not there", "start it")),
+            "bare": Backend(Health("not configured", "", "set SOME_TOKEN")),
+            "fine": Backend(Health("ok")),
+        }
+    )
+    with pytest.raises(BackendUnavailable) as away:
+        require_usable_backend(registry, "away")
+    with pytest.raises(CredentialError) as bare:
+        require_usable_backend(registry, "bare")
+    require_usable_backend(registry, "fine")
+
+    assert str(away.value) == "backend 'away' is unreachable: not there (start it)"
+    assert bare.value.message == "backend 'bare' is not configured: set SOME_TOKEN"
