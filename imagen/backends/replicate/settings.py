@@ -42,8 +42,11 @@ Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class PriceSettings(BaseModel):
-    """A price of your own, in US dollars; it replaces the built-in one."""
+class UnitPrices(BaseModel):
+    """What a model costs, in US dollars per unit; units that do not apply cost 0.
+
+    ``read_on`` is the day on which the prices were read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +66,7 @@ class ReplicateSettings(BaseModel):
         start_timeout_s: seconds it may wait to be started (models that are not official boot).
         input: further model inputs of every request; ``--opt`` wins over them.
         input_env: by model input that is a secret, the variable that holds its value.
-        price: a number is a price per image.
+        price: replaces the built-in price; a number is a price per image.
         post_timeout_s: seconds that a create call may take at most.
         settle_s: seconds after a lost answer in which a prediction may still appear in the list.
         patience_s: seconds that a worker waits through rate limits and failing polls.
@@ -83,7 +86,7 @@ class ReplicateSettings(BaseModel):
     input_env: dict[str, Variable] = Field(default_factory=dict)
     base_url: str = OFFICIAL_URL
     download_hosts: tuple[str, ...] = OFFICIAL_DOWNLOAD_HOSTS
-    price: PriceSettings | None = None
+    price: UnitPrices | None = None
     post_timeout_s: Seconds = 30.0
     settle_s: Seconds = 10.0
     patience_s: Seconds = 120.0

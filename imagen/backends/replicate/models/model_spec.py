@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 FieldKind = Literal["string", "integer", "number", "boolean", "uri", "list", "any"]
@@ -85,22 +86,36 @@ def spec_of_version(version: Mapping[str, Any], *, is_official: bool) -> ModelSp
     None where it holds no readable input schema.
     """
     schemas = _object_at(version, "openapi_schema", "components", "schemas")
-    schema = _object_at(schemas, "Input")
+    id_ = version.get("id")
+    spec = spec_of_schema(
+        _object_at(schemas, "Input"),
+        schemas,
+        multiple=_GENERIC_MULTIPLE,
+        version=id_ if isinstance(id_, str) else None,
+        is_official=is_official,
+    )
+    return spec if spec.inputs else None
+
+
+def spec_of_schema(
+    schema: Mapping[str, Any], schemas: Mapping[str, Any] = MappingProxyType({}), **facts: Any
+) -> ModelSpec:
+    """The spec in the schema of a model's inputs.
+
+    ``schemas`` are those that it may refer to; ``facts`` are fields of the spec that no schema
+    holds.
+    """
     inputs = {
         str(name): _read_field(raw, schemas)
         for name, raw in _object_at(schema, "properties").items()
         if isinstance(raw, Mapping)
     }
-    if not inputs:
-        return None
     steps = next((inputs[name].default for name in _STEPS_INPUTS if name in inputs), None)
     return ModelSpec(
         inputs=inputs,
-        multiple=_GENERIC_MULTIPLE,
         required=tuple(str(name) for name in _list(schema.get("required")) if name != "prompt"),
         default_steps=steps if isinstance(steps, int) else None,
-        version=version.get("id") if isinstance(version.get("id"), str) else None,
-        is_official=is_official,
+        **facts,
     )
 
 

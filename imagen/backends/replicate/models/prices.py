@@ -1,15 +1,18 @@
-"""What Replicate charges, as data with the day it was read, and what an image costs by it."""
+"""What Replicate charges for a unit, and what an image costs by it."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
+from importlib import resources
 from typing import Any
 
-from imagen.backends.replicate.settings import ReplicateSettings
+from imagen.backends.replicate.settings import ReplicateSettings, UnitPrices
 from imagen.domain.cost import UNKNOWN_COST, Cost
 
 STALE_AFTER_DAYS = 120
@@ -19,53 +22,22 @@ _LARGEST_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PriceRule:
-    """US dollars per unit; units that do not apply are 0.
+    """What a model's units cost, and the source that each cost made of it names."""
 
-    ``source`` stands in each cost made of it, such as ``price table of 2026-09-06``.
-    """
-
+    prices: UnitPrices
     source: str
-    read_on: date | None
-    per_image: Decimal = Decimal(0)
-    per_run: Decimal = Decimal(0)
-    per_output_megapixel: Decimal = Decimal(0)
-    per_input_megapixel: Decimal = Decimal(0)
 
 
-def _rule(read_on: date, **prices: str) -> PriceRule:
-    amounts = {unit: Decimal(usd) for unit, usd in prices.items()}
-    return PriceRule(f"price table of {read_on.isoformat()}", read_on, **amounts)
+@cache
+def known_prices() -> Mapping[str, PriceRule]:
+    """The rule of each model with a known price, by ``owner/name``. Reads one file, once."""
+    text = resources.files(__package__).joinpath("known_prices.json").read_text("utf-8")
+    table = {name: UnitPrices(**raw) for name, raw in json.loads(text)["prices"].items()}
+    return {
+        name: PriceRule(prices, f"price table of {prices.read_on}")
+        for name, prices in table.items()
+    }
 
-
-_SCHNELL = date(2026, 9, 18)
-_BILLING = date(2026, 9, 24)
-_CATALOGUE = date(2026, 9, 1)
-_METRICS = date(2026, 9, 29)
-
-#: Sources: the ``billingConfig`` of each model's page at replicate.com (schnell and those of
-#: 2026-09-24), a catalogue that names the model page as its source ("autumn 2026", entered as
-#: the earliest such day), real metrics (2026-09-29). Models whose published prices contradict
-#: each other (krea-dev, fill-dev, klein-9b, dev-lora) are left out.
-PRICES: Mapping[str, PriceRule] = {
-    "black-forest-labs/flux-schnell": _rule(_SCHNELL, per_image="0.003"),
-    "black-forest-labs/flux-dev": _rule(_BILLING, per_image="0.025"),
-    "black-forest-labs/flux-pro": _rule(_BILLING, per_image="0.055"),
-    "black-forest-labs/flux-1.1-pro": _rule(_CATALOGUE, per_image="0.04"),
-    "black-forest-labs/flux-1.1-pro-ultra": _rule(_BILLING, per_image="0.06"),
-    "black-forest-labs/flux-kontext-pro": _rule(_CATALOGUE, per_image="0.04"),
-    "black-forest-labs/flux-kontext-max": _rule(_CATALOGUE, per_image="0.08"),
-    "black-forest-labs/flux-kontext-dev": _rule(_METRICS, per_image="0.025"),
-    "black-forest-labs/flux-2-pro": _rule(
-        _BILLING, per_run="0.015", per_input_megapixel="0.015", per_output_megapixel="0.015"
-    ),
-    "black-forest-labs/flux-2-max": _rule(
-        _BILLING, per_run="0.04", per_input_megapixel="0.03", per_output_megapixel="0.03"
-    ),
-    "black-forest-labs/flux-2-flex": _rule(
-        _BILLING, per_input_megapixel="0.06", per_output_megapixel="0.06"
-    ),
-    "black-forest-labs/flux-2-klein-4b": _rule(_BILLING, per_output_megapixel="0.001"),
-}
 
 # Inputs that hold pictures, whose megapixels are not known before the call.
 _PICTURE_INPUTS = ("image", "images", "input_image", "input_images", "image_prompt")
@@ -75,14 +47,14 @@ def price_of(settings: ReplicateSettings) -> PriceRule | None:
     """The rule for a backend: its own ``price``, else the table's, else None."""
     own = settings.price
     if own is None:
-        return None if settings.version else PRICES.get(settings.owner_and_name)
+        return None if settings.version else known_prices().get(settings.owner_and_name)
     since = f", of {own.read_on}" if own.read_on else ""
-    return PriceRule(f"price in the configuration{since}", **own.model_dump())
+    return PriceRule(own, f"price in the configuration{since}")
 
 
 def stale_since(rule: PriceRule | None, today: date) -> date | None:
     """The day a rule was read, if that was more than 120 days ago, else None."""
-    read_on = rule.read_on if rule is not None else None
+    read_on = rule.prices.read_on if rule is not None else None
     is_stale = read_on is not None and (today - read_on).days > STALE_AFTER_DAYS
     return read_on if is_stale else None
 
@@ -97,10 +69,10 @@ def estimate_cost(
     """
     if rule is None:
         return UNKNOWN_COST
-    if rule.per_input_megapixel and any(inputs.get(name) for name in _PICTURE_INPUTS):
+    if rule.prices.per_input_megapixel and any(inputs.get(name) for name in _PICTURE_INPUTS):
         return UNKNOWN_COST
     megapixels = math.ceil(width * height / _MEGAPIXEL)
-    return Cost(_sum(rule, images=1, output=megapixels), rule.source)
+    return Cost(_sum(rule.prices, images=1, output=megapixels), rule.source)
 
 
 def derive_cost(rule: PriceRule | None, metrics: Mapping[str, Any], *, estimated: Cost) -> Cost:
@@ -111,22 +83,22 @@ def derive_cost(rule: PriceRule | None, metrics: Mapping[str, Any], *, estimated
     output = _count(metrics, "image_output_megapixel_count")
     input_ = _count(metrics, "image_input_megapixel_count")
     is_missing = (
-        (rule.per_image and images is None)
-        or (rule.per_output_megapixel and output is None)
+        (rule.prices.per_image and images is None)
+        or (rule.prices.per_output_megapixel and output is None)
         # Without pictures among the inputs the estimate is known, and their count is 0.
-        or (rule.per_input_megapixel and input_ is None and estimated.usd is None)
+        or (rule.prices.per_input_megapixel and input_ is None and estimated.usd is None)
     )
     if is_missing:
         return estimated
-    usd = _sum(rule, images=images or 0, output=output or 0, input_=input_ or 0)
+    usd = _sum(rule.prices, images=images or 0, output=output or 0, input_=input_ or 0)
     return Cost(usd, f"metrics and {rule.source}")
 
 
 def _sum(
-    rule: PriceRule, *, images: int | Decimal, output: int | Decimal, input_: int | Decimal = 0
+    prices: UnitPrices, *, images: int | Decimal, output: int | Decimal, input_: int | Decimal = 0
 ) -> Decimal:
-    megapixels = rule.per_output_megapixel * output + rule.per_input_megapixel * input_
-    return rule.per_run + rule.per_image * images + megapixels
+    megapixels = prices.per_output_megapixel * output + prices.per_input_megapixel * input_
+    return prices.per_run + prices.per_image * images + megapixels
 
 
 def _count(metrics: Mapping[str, Any], *names: str) -> Decimal | None:

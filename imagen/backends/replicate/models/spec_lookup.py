@@ -9,7 +9,7 @@ from imagen.backends.replicate.api.client import Client
 from imagen.backends.replicate.api.rate_gate import RateGate, Tick
 from imagen.backends.replicate.api.refusals import refusal_of, unreachable
 from imagen.backends.replicate.models.input_values import check_value, require_settable
-from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.known_models import known_models
 from imagen.backends.replicate.models.model_spec import ModelSpec, spec_of_version
 from imagen.backends.replicate.models.secret_inputs import secret_refusal
 from imagen.backends.replicate.settings import ReplicateSettings
@@ -33,7 +33,7 @@ class SpecLookup:
         self._name = name
         self._fetched: tuple[float, ModelSpec] | None = None
         #: The table's spec; None for another model, or for a version of one.
-        self.known = None if settings.version else MODELS.get(settings.owner_and_name)
+        self.known = None if settings.version else known_models().get(settings.owner_and_name)
         if self.known is not None:
             require_usable(settings, self.known, name=name)
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.known_models import known_models
 from imagen.backends.replicate.models.prices import (
-    PRICES,
     derive_cost,
     estimate_cost,
+    known_prices,
     price_of,
     stale_since,
 )
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST
 
-SCHNELL = PRICES["black-forest-labs/flux-schnell"]
-FLUX_2 = PRICES["black-forest-labs/flux-2-pro"]
+SCHNELL = known_prices()["black-forest-labs/flux-schnell"]
+FLUX_2 = known_prices()["black-forest-labs/flux-2-pro"]
 
 
 def settings(**values: Any) -> ReplicateSettings:
@@ -29,9 +29,9 @@ def settings(**values: Any) -> ReplicateSettings:
 
 
 def test_every_model_of_the_table_has_a_dated_price() -> None:
-    for model in MODELS:
-        assert PRICES[model].read_on is not None
-        assert estimate_cost(PRICES[model], {}, width=1024, height=1024).usd
+    for model in known_models():
+        assert known_prices()[model].prices.read_on is not None
+        assert estimate_cost(known_prices()[model], {}, width=1024, height=1024).usd
 
 
 def test_a_price_per_image_ignores_the_size() -> None:
@@ -78,7 +78,7 @@ def test_a_price_of_ones_own_replaces_the_tables() -> None:
     rule = price_of(settings(price={"per_image": "0.01", "read_on": "2026-11-01"}))
 
     assert rule is not None
-    assert rule.per_image == Decimal("0.01")
+    assert rule.prices.per_image == Decimal("0.01")
     assert rule.source == "price in the configuration, of 2026-11-01"
 
 
@@ -90,7 +90,7 @@ def test_a_model_that_is_not_in_the_table_has_no_price() -> None:
 
 
 def test_a_price_grows_stale_after_120_days() -> None:
-    read_on = SCHNELL.read_on
+    read_on = SCHNELL.prices.read_on
     assert read_on is not None
 
     assert stale_since(SCHNELL, read_on + timedelta(days=120)) is None

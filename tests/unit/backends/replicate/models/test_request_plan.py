@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.known_models import known_models
 from imagen.backends.replicate.models.model_spec import InputField, ModelSpec
 from imagen.backends.replicate.models.request_plan import MAX_SAFE_SEED, RequestPlan, plan_request
 from imagen.domain.request import ImageRequest
@@ -23,7 +23,7 @@ REQUEST = ImageRequest("a fox", "a fox", width=1024, height=1024, seed=7)
 
 def plan(request: ImageRequest, model: str = SCHNELL, **settings: Any) -> RequestPlan:
     usual: dict[str, Any] = {"fixed": {}, "default_steps": None}
-    return plan_request(request, MODELS[model], model=model, **{**usual, **settings})
+    return plan_request(request, known_models()[model], model=model, **{**usual, **settings})
 
 
 def test_a_plain_request_names_everything_that_matters() -> None:

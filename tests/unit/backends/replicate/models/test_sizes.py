@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.backends.replicate.models.known_models import MODELS
+from imagen.backends.replicate.models.known_models import known_models
 from imagen.backends.replicate.models.model_spec import InputField, ModelSpec
 from imagen.backends.replicate.models.sizes import choose_size
 from imagen.domain.size import Size
 
-SCHNELL = MODELS["black-forest-labs/flux-schnell"]
-PRO = MODELS["black-forest-labs/flux-1.1-pro"]
-ULTRA = MODELS["black-forest-labs/flux-1.1-pro-ultra"]
-KONTEXT = MODELS["black-forest-labs/flux-kontext-pro"]
-FLUX_2 = MODELS["black-forest-labs/flux-2-pro"]
+SCHNELL = known_models()["black-forest-labs/flux-schnell"]
+PRO = known_models()["black-forest-labs/flux-1.1-pro"]
+ULTRA = known_models()["black-forest-labs/flux-1.1-pro-ultra"]
+KONTEXT = known_models()["black-forest-labs/flux-kontext-pro"]
+FLUX_2 = known_models()["black-forest-labs/flux-2-pro"]
 
 sides = st.integers(64, 4096)
 
@@ -115,11 +115,11 @@ def test_a_model_that_takes_no_size_says_so() -> None:
     assert "64x64" in sizing.warnings[0]
 
 
-@given(width=sides, height=sides, model=st.sampled_from(sorted(MODELS)))
+@given(width=sides, height=sides, model=st.sampled_from(sorted(known_models())))
 def test_what_is_drawn_is_itself_drawn_unchanged(width: int, height: int, model: str) -> None:
-    first = choose_size(MODELS[model], Size(width, height), given={})
+    first = choose_size(known_models()[model], Size(width, height), given={})
 
-    again = choose_size(MODELS[model], first.size, given={})
+    again = choose_size(known_models()[model], first.size, given={})
 
     assert again.size == first.size
     assert again.inputs == first.inputs
