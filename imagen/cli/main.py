@@ -18,7 +18,7 @@ COMMANDS = {
     "generate": Entry("imagen.cli.draw.generate:generate", "Draw one image and print its path."),
     "batch": Entry("imagen.cli.draw.batch:batch", "Draw every line of a file; run again to go on."),
     "jobs": Entry("imagen.cli.jobs.group:jobs", "List, wait for, resume, cancel, retry jobs."),
-    "show": Entry("imagen.cli.draw.show:show", "What an image file says about itself."),
+    "show": Entry("imagen.cli.draw.show_image:show", "What an image file says about itself."),
     "usage": Entry("imagen.cli.money.usage:usage", "What was drawn, and what it cost."),
     "sync": Entry("imagen.cli.money.sync:sync", "Send usage and copies that are still to go out."),
     "backends": Entry(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.drawing import DrawingOptions, drawing_options
+from imagen.cli.options.drawing_options import DrawingOptions, drawing_options
 from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.screen.interrupt import Interrupted
 from imagen.cli.screen.streams import OutputFailed
@@ -61,7 +61,7 @@ def batch(
     imagen batch prompts.txt --backend mock --size 512x512
     grep fox prompts.txt | imagen batch - --name foxes
     """
-    from imagen.cli.options.paths import absolute
+    from imagen.cli.options.typed_paths import absolute
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.submit.delivery_folders import require_writable
     from imagen.services.submit.prompt_file import open_prompts

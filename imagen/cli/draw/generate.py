@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options.drawing import DrawingOptions, drawing_options
+from imagen.cli.options.drawing_options import DrawingOptions, drawing_options
 from imagen.cli.options.standard import config_option, json_option, timeout_option
 from imagen.cli.shell import Failed, Shell
 from imagen.errors import (
@@ -67,7 +67,7 @@ def generate(
     imagen generate "a fox" --json        # everything about it
     """
     from imagen.cli.draw.run_jobs import job_runner
-    from imagen.cli.options.paths import explicit_output
+    from imagen.cli.options.typed_paths import explicit_output
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.submit.submit_request import prepare_job
     from imagen.wiring.parts import submit_folders

@@ -15,7 +15,7 @@ from imagen.cli.options.standard import config_option, json_option
 from imagen.cli.options.typed_values import parse_since
 from imagen.cli.screen.durations import age
 from imagen.cli.screen.screen import Screen
-from imagen.cli.screen.tables import clip, table, width_of
+from imagen.cli.screen.text_tables import clip, table, width_of
 from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
 from imagen.domain.printable import printable
@@ -110,7 +110,7 @@ def ls(
 
 
 def _lines(screen: Screen, shown: Sequence[Job], now: datetime) -> list[str]:
-    from imagen.cli.screen.tables import short_ids
+    from imagen.cli.screen.text_tables import short_ids
 
     if not shown:
         return []

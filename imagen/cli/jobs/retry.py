@@ -42,7 +42,7 @@ def retry(
     """
     from imagen.cli.draw.run_jobs import job_runner
     from imagen.cli.jobs.run_unfinished import draw_many, draw_named
-    from imagen.cli.options.paths import explicit_output
+    from imagen.cli.options.typed_paths import explicit_output
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.control.retry import (
         redirect_output,

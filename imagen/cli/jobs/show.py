@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options.standard import config_option, json_option
-from imagen.cli.screen.tables import table
+from imagen.cli.screen.text_tables import table
 from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
 from imagen.domain.printable import printable

@@ -84,7 +84,7 @@ def _send(shell: Shell, process: Process, ledger: Ledger, *, timeout_s: float | 
 
 
 def _tell(shell: Shell, unsent: SyncStatus, sent: Sent) -> None:
-    from imagen.cli.screen.tables import table
+    from imagen.cli.screen.text_tables import table
 
     screen = shell.screen
     if sent.number:

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from imagen.cli.screen.screen import json_text
-from imagen.cli.screen.tables import csv_line, table, width_of
+from imagen.cli.screen.text_tables import csv_line, table, width_of
 from imagen.cli.shell import Failed, Shell
 from imagen.domain.printable import printable, printable_line
 from imagen.domain.usage import UsageReport, UsageRow, UsageSum

@@ -11,7 +11,7 @@ from imagen.cli.options.standard import config_option, json_option
 from imagen.cli.options.typed_values import parse_seconds
 from imagen.cli.screen.durations import brief
 from imagen.cli.screen.screen import Screen
-from imagen.cli.screen.tables import table
+from imagen.cli.screen.text_tables import table
 from imagen.cli.setup import completion
 from imagen.cli.shell import Shell
 from imagen.domain.printable import printable_line

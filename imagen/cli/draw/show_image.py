@@ -36,7 +36,7 @@ def show(shell: Shell, file: str) -> None:
     Read from its own bytes alone; the sidecar beside it may know more. ComfyUI's and A1111's
     images are understood as well.
     """
-    from imagen.cli.options.paths import absolute
+    from imagen.cli.options.typed_paths import absolute
     from imagen.services.report.image_view import view_image
 
     view = view_image(absolute(file))

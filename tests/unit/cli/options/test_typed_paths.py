@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.cli.options.paths import absolute, explicit_output
+from imagen.cli.options.typed_paths import absolute, explicit_output
 from imagen.errors import RequestError
 from imagen.services.submit.delivery_folders import require_writable
 

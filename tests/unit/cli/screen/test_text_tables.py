@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.cli.screen.tables import clip, short_ids, table, width_of
+from imagen.cli.screen.text_tables import clip, short_ids, table, width_of
 
 
 @given(st.sets(st.uuids(), min_size=1, max_size=30))
