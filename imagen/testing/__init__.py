@@ -1,1 +1,1 @@
-"""What proves an adapter and what tests run on; shipped so that third parties can use it too."""
+"""The test suite for adapters, in the wheel so that adapters of other packages can run it."""

@@ -1,6 +1,6 @@
-"""The suite that every adapter passes; needs pytest, which the ``dev`` extra brings.
+"""The test suite for adapters; needs pytest, which the ``dev`` extra brings.
 
-Inherit from it in a test module and say how your backend is made::
+Inherit from it in a test module and override the fixture that makes your backend::
 
     class TestMyBackend(BackendContract):
         is_deterministic = True
@@ -31,20 +31,20 @@ from imagen.errors import ImagenError, JobCanceled, LeaseLost
 from imagen.images.verify import inspect_image
 from imagen.testing.runs import RecordingRun, resume
 
-# Nothing an adapter may do takes longer than this against a fake server.
+# No call of an adapter may take longer against a fake server.
 _PATIENCE_S = 60.0
-# The protocol's promise for ``check``.
+# What ``Backend.check`` promises.
 _CHECK_LIMIT_S = 5.0
 
 
 class BackendContract:
-    """What imagen relies on in every backend, whatever draws behind it.
+    """What imagen relies on in every backend.
 
     Attributes:
         is_deterministic: the same seed gives the same pixels.
         reports_progress: ``run.progress`` is called at least once per drawing.
-        draws_asked_size: images have the size that ``fit`` settled.
-        secrets: values that were configured and may show up in no message.
+        draws_asked_size: images have the size of the request that ``fit`` returned.
+        secrets: configured values that no message may contain.
     """
 
     is_deterministic: bool = True
@@ -65,12 +65,12 @@ class BackendContract:
         return ImageRequest("a red fox", "a red fox", width=256, height=256, seed=7)
 
     def count_drawings(self, backend: Backend) -> int | None:  # noqa: ARG002  # for overriders
-        """How many images the server has been asked for so far, or nothing if it cannot tell."""
+        """How many images the server has been asked for so far; None if it does not count."""
         return None
 
-    # What is checked: the request.
+    # The request.
 
-    def test_fit_is_pure_and_settles_everything(
+    def test_fit_is_pure_and_fills_in_every_default(
         self, backend: Backend, request_: ImageRequest
     ) -> None:
         before = request_.to_json()
@@ -92,7 +92,7 @@ class BackendContract:
         assert fitted.prompt == request_.prompt
         assert fitted.seed == request_.seed
 
-    # What is checked: the drawing.
+    # The drawing.
 
     def test_a_drawing_is_a_whole_image_as_asked(
         self, backend: Backend, request_: ImageRequest
@@ -104,7 +104,7 @@ class BackendContract:
         info = inspect_image(drawn.data)
         if self.draws_asked_size:
             assert (info.width, info.height) == (fitted.width, fitted.height)
-        # Nothing where the model takes no seed: what was not sent must not be recorded.
+        # None where the model takes no seed: a seed that was not sent must not be recorded.
         assert drawn.seed in (fitted.seed, None)
         assert drawn.negative in (fitted.negative, "", None)
         assert drawn.model
@@ -199,7 +199,7 @@ class BackendContract:
         assert [one.seed for one in drawn] == [one.seed for one in wanted]
         assert len({pixels(one) for one in drawn}) == len(wanted)
 
-    # What is checked: money, and taking up what another worker began.
+    # Paid calls, and resuming an attempt of another worker.
 
     def test_a_paid_call_is_announced_before_it_is_made(
         self, backend: Backend, request_: ImageRequest
@@ -241,7 +241,9 @@ class BackendContract:
         assert pixels(again) == pixels(first)
         assert self.count_drawings(backend) == before
 
-    def test_an_estimate_is_honest(self, backend: Backend, request_: ImageRequest) -> None:
+    def test_an_estimate_names_its_source_and_never_calls_a_paid_call_free(
+        self, backend: Backend, request_: ImageRequest
+    ) -> None:
         cost = backend.estimate(backend.fit(request_).request)
 
         assert cost.source
@@ -249,7 +251,7 @@ class BackendContract:
         if not backend.repeat_is_free:
             assert cost.usd != 0, "an unknown price is unknown, never 0"
 
-    def test_settling_a_request_asks_nobody(
+    def test_fit_estimate_and_affinity_connect_to_no_server(
         self, backend: Backend, request_: ImageRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*_args: object) -> None:
@@ -261,7 +263,7 @@ class BackendContract:
         backend.estimate(fitted)
         backend.affinity(fitted)
 
-    def test_affinity_is_a_name_or_nothing(self, backend: Backend, request_: ImageRequest) -> None:
+    def test_affinity_is_a_name_or_none(self, backend: Backend, request_: ImageRequest) -> None:
         fitted = backend.fit(request_).request
 
         affinity = backend.affinity(fitted)
@@ -269,7 +271,7 @@ class BackendContract:
         assert affinity is None or affinity
         assert backend.affinity(fitted) == affinity
 
-    # What is checked: health, and the end.
+    # Health, cancel and close.
 
     def test_check_is_quick_and_keeps_secrets(self, backend: Backend) -> None:
         began_s = time.monotonic()
@@ -316,7 +318,7 @@ class _ShortOfLease(RecordingRun):
 
 
 def pixels(drawn: Drawn) -> tuple[tuple[int, int], bytes]:
-    """Size and decoded RGB bytes: what "the same image" means, whatever stands around it."""
+    """Size and decoded RGB bytes: two files with the same pixels are the same image here."""
     with Image.open(io.BytesIO(drawn.data)) as image:
         return image.size, image.convert("RGB").tobytes()
 

@@ -22,7 +22,7 @@ class FakeReplicate:
     """A Replicate on this machine, API and delivery host, for the time of a ``with`` block.
 
     >>> with FakeReplicate(draw_s=0.1) as fake:
-    ...     fake.inject(Fault.LOST_AFTER_CREATION)
+    ...     fake.inject(ReplicateFault.LOST_AFTER_CREATION)
     ...     use(base_url=fake.url, download_hosts=fake.download_hosts)
     ...     assert fake.world.created_count() == 1
 

@@ -25,7 +25,7 @@ class FakeSupabase:
     """A Supabase project on this machine, for the time of a ``with`` block.
 
     >>> with FakeSupabase() as fake:
-    ...     fake.inject(Fault.READ_ONLY, service=Service.STORAGE, times=2)
+    ...     fake.inject(SupabaseFault.READ_ONLY, service=Service.STORAGE, times=2)
     ...     use(env=fake.env)
     ...     assert len(fake.objects()) == 1
     ...     assert len(fake.rows("imagen", "images")) == 1
