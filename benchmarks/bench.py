@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Self
 
 import yaml
 
-from imagen.config.load import load_config
+from imagen.backends.registry import Registry
+from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import upgrade
-from imagen.wiring.bootstrap import Imagen
+from imagen.wiring.parts import opened_ledger, opened_registry, unchecked_ledger
+from imagen.wiring.process import Process, open_process
 from tests.servers.binaries import new_folder
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
@@ -57,9 +59,26 @@ class Home:
     def without_broker(self) -> Home:
         return Home(self.folder, self.database_url)
 
-    def open(self) -> Imagen:
-        """This user's wired services, in this process."""
-        return Imagen(load_config(self.folder / "imagen.yaml", self.env), self.env)
+    @property
+    def process(self) -> Process:
+        """This process as one of this user's."""
+        return open_process(str(self.folder / "imagen.yaml"), self.env)
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """This process as one of this user's, with its ledger and its backends."""
+        process = self.process
+        with opened_ledger(process) as ledger, opened_registry(process, ledger) as registry:
+            yield Opened(process, ledger, registry)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a benchmark submits jobs and looks at them with."""
+
+    process: Process
+    ledger: Ledger
+    registry: Registry
 
 
 @dataclass
@@ -109,9 +128,8 @@ class Bench:
             "results": {"allowed_dirs": [str(home.output)]},
         }
         (folder / "imagen.yaml").write_text(yaml.safe_dump(config))
-        imagen = home.open()
-        upgrade(imagen.open_ledger())
-        imagen.close()
+        with unchecked_ledger(home.process) as ledger:
+            upgrade(ledger)
         return home
 
     def prompts(self, number: int) -> Path:

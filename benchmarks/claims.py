@@ -23,6 +23,7 @@ from imagen.ledger.queries.unfinished_jobs import has_unfinished
 from imagen.ledger.queries.waiting_jobs import count_waiting, crashed_waiting
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs, pauses
+from imagen.wiring.parts import opened_ledger
 
 _AHEAD = 100_000
 _CLAIMS = 200
@@ -62,12 +63,8 @@ def measure(bench: Bench) -> list[Row]:
     ahead = _AHEAD // 10 if bench.quick else _AHEAD
     rows = []
     for database in DATABASES:
-        imagen = bench.home(database).open()
-        ledger = imagen.open_ledger()
-        try:
+        with opened_ledger(bench.home(database).process) as ledger:
             rows += _measure(ledger, database, ahead)
-        finally:
-            imagen.close()
     return rows
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 import yaml
 from sqlalchemy import select
 
-from benchmarks.bench import Bench, Home
+from benchmarks.bench import Bench, Home, Opened
 from benchmarks.provider import fake_comfyui, stats_of
 from benchmarks.rows import Aim, Row
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.submit import submit_job
 from imagen.ledger.store.tables import attempts, jobs
+from imagen.local.local_executor import LocalExecutor
 from imagen.services.draw.draw import LoadedModel
+from imagen.services.draw.isolation import IsolatedDrawing
 from imagen.services.submit.resolve import RequestInput, make_draft, resolve
-from imagen.wiring.bootstrap import Imagen
+from imagen.wiring.executors import local_executor
+from imagen.wiring.parts import held_lock, submit_context
 from tests.fakes.comfyui import FakeComfyUI
 
 _DRAW_S = 0.1
@@ -57,11 +61,8 @@ def measure(bench: Bench) -> list[Row]:
 def _idle_share(bench: Bench, in_flight: int, number: int) -> float:
     """Percent of the time from the first start to the last end in which nothing ran."""
     with fake_comfyui("--draw-s", str(_DRAW_S)) as url:
-        imagen = _open(bench, url)
-        scope = _submit(imagen, ["schnell"] * number)
-        executor = imagen.local_executor()
-        executor.concurrency = {"gpu": in_flight}
-        _require_all(executor.run(scope), imagen)
+        with _executor(bench, url, threads={"gpu": in_flight}) as (opened, executor):
+            _run_all(executor, _submit(opened, ["schnell"] * number))
         return float(stats_of(url)["idle_share"]) * 100
 
 
@@ -70,36 +71,39 @@ def _to_disk_ms(bench: Bench, number: int) -> float:
 
     That clock may be behind by up to 4 ms on Linux, one tick.
     """
-    with FakeComfyUI(draw_s=_DRAW_S) as fake:
-        imagen = _open(bench, fake.url)
-        scope = _submit(imagen, ["schnell"] * number)
-        _require_all(imagen.local_executor().run(scope), imagen, close=False)
+    with (
+        FakeComfyUI(draw_s=_DRAW_S) as fake,
+        _executor(bench, fake.url) as (opened, executor),
+    ):
+        _run_all(executor, _submit(opened, ["schnell"] * number))
         wall_ahead_s = time.time() - time.monotonic()
         ended_s = {one.prompt_id: (one.ended_at_s or 0) + wall_ahead_s for one in fake.executions}
-        with imagen.ledger.read() as connection:
+        with opened.ledger.read() as connection:
             rows = connection.execute(
                 select(attempts.c.external_id, jobs.c.output_path).join(
                     jobs, jobs.c.id == attempts.c.job_id
                 )
             ).all()
-        imagen.close()
     taken_s = [Path(row.output_path).stat().st_ctime - ended_s[row.external_id] for row in rows]
     return sorted(taken_s)[len(taken_s) // 2] * 1000
 
 
 def _loads(bench: Bench, load_s: float, *, prefers: bool) -> float:
     with fake_comfyui("--draw-s", "0.02", "--load-s", str(load_s)) as url:
-        imagen = _open(bench, url)
-        scope = _submit(imagen, ["schnell", "dev"] * (_ALTERNATING_JOBS // 2))
-        executor = imagen.local_executor()
-        if not prefers:
-            executor.drawing = replace(executor.drawing, loaded=_NoPreference())
-        _require_all(executor.run(scope), imagen)
+        with _executor(bench, url) as (opened, executor):
+            if not prefers:
+                work = executor.draw_work
+                unaware = replace(work.isolated.drawing, loaded=_NoPreference())
+                executor.draw_work = replace(work, isolated=IsolatedDrawing(unaware))
+            _run_all(executor, _submit(opened, ["schnell", "dev"] * (_ALTERNATING_JOBS // 2)))
         return float(stats_of(url)["loads"])
 
 
-def _open(bench: Bench, url: str) -> Imagen:
-    """A new home whose two backends are on that server."""
+@contextmanager
+def _executor(
+    bench: Bench, url: str, *, threads: Mapping[str, int] | None = None
+) -> Iterator[tuple[Opened, LocalExecutor]]:
+    """The executor of a new home whose two backends are on that server."""
     home: Home = bench.home("SQLite")
     path = home.folder / "imagen.yaml"
     config: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -109,24 +113,28 @@ def _open(bench: Bench, url: str) -> Imagen:
     }
     config["default_backend"] = "schnell"
     path.write_text(yaml.safe_dump(config))
-    return home.open()
+    with home.opened() as opened:
+        process, ledger = opened.process, opened.ledger
+        with (
+            held_lock(process, outbox=ledger) as lock,
+            local_executor(process, ledger, opened.registry, lock, threads=threads) as executor,
+        ):
+            yield opened, executor
 
 
-def _submit(imagen: Imagen, backends: Sequence[str]) -> Scope:
+def _submit(opened: Opened, backends: Sequence[str]) -> Scope:
     """One job for each, in that order."""
     ids = []
     for number, backend in enumerate(backends):
         ask = RequestInput(f"a lighthouse, view {number}", backend, "64x64")
-        resolved = resolve(ask, imagen.submit_context(), imagen.registry)
+        resolved = resolve(ask, submit_context(opened.process), opened.registry)
         now = datetime.now().astimezone()
-        draft = make_draft(resolved, ask, imagen.submit_context(), now=now)
-        submit_job(imagen.ledger, draft)
+        draft = make_draft(resolved, ask, submit_context(opened.process), now=now)
+        submit_job(opened.ledger, draft)
         ids.append(draft.id)
     return Scope(job_ids=tuple(ids))
 
 
-def _require_all(is_over: bool, imagen: Imagen, *, close: bool = True) -> None:
-    if not is_over:
+def _run_all(executor: LocalExecutor, scope: Scope) -> None:
+    if not executor.run(scope):
         raise RuntimeError("not every job is through")
-    if close:
-        imagen.close()

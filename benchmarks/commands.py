@@ -109,8 +109,7 @@ def _lines(bench: Bench) -> int:
 
 def _finish_batch(home: Home, prompts: Path) -> None:
     """Accept the batch as the command does, and say of every row that it succeeded."""
-    services = home.open()
-    submit_batch(services, prompts, key="name:bench")
-    with services.ledger.write() as connection:
-        connection.execute(update(jobs).values(state=JobState.SUCCEEDED.value))
-    services.close()
+    with home.opened() as opened:
+        submit_batch(opened, prompts, key="name:bench")
+        with opened.ledger.write() as connection:
+            connection.execute(update(jobs).values(state=JobState.SUCCEEDED.value))

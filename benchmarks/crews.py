@@ -15,6 +15,7 @@ import redis
 from benchmarks.bare.chain import ready_key
 from benchmarks.bench import REPOSITORY, Home, wait_until
 from imagen.ledger.jobs.worker_rows import live_workers
+from imagen.wiring.parts import opened_ledger
 
 _STOP_TIMEOUT_S = 30.0
 
@@ -48,14 +49,13 @@ def imagen_worker(home: Home, role: str) -> Iterator[Worker]:
     """A worker of the user of ``home``, from when it has reported to the ledger."""
     command = [sys.executable, "-m", f"workers.{role}"]
     with _process(command, home.env, home.folder / f"{role}.log") as process:
-        imagen = home.open()
+        with opened_ledger(home.process) as ledger:
 
-        def has_reported() -> bool:
-            _check(process, home.folder / f"{role}.log")
-            return any(each.role == role for each in live_workers(imagen.ledger, within_s=30))
+            def has_reported() -> bool:
+                _check(process, home.folder / f"{role}.log")
+                return any(each.role == role for each in live_workers(ledger, within_s=30))
 
-        wait_until(has_reported, what=f"the {role} worker")
-        imagen.close()
+            wait_until(has_reported, what=f"the {role} worker")
         yield Worker.ready(process.pid)
 
 

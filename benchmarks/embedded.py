@@ -11,6 +11,8 @@ from benchmarks.children import take_turns
 from benchmarks.rows import Aim, Row
 from benchmarks.stopwatch import Stopwatch, watching
 from benchmarks.submission import submit_batch
+from imagen.wiring.executors import local_executor
+from imagen.wiring.parts import held_lock
 
 _JOBS = 2_000
 
@@ -57,13 +59,17 @@ def _bare(bench: Bench, jobs: int) -> _Through:
 def _through(bench: Bench, database: str, jobs: int) -> _Through:
     """Accept first, then draw and deliver: only the second is timed."""
     home = bench.home(database)
-    imagen = home.open()
-    scope = submit_batch(imagen, bench.prompts(jobs))
-    began_s = time.perf_counter()
-    if not imagen.local_executor().run(scope):
-        raise RuntimeError(f"not every job is through on {database}")
-    seconds = time.perf_counter() - began_s
-    imagen.close()
+    with home.opened() as opened:
+        process, ledger = opened.process, opened.ledger
+        scope = submit_batch(opened, bench.prompts(jobs))
+        with (
+            held_lock(process, outbox=ledger) as lock,
+            local_executor(process, ledger, opened.registry, lock) as executor,
+        ):
+            began_s = time.perf_counter()
+            if not executor.run(scope):
+                raise RuntimeError(f"not every job is through on {database}")
+            seconds = time.perf_counter() - began_s
     written = sum(1 for _ in home.output.glob("*.png"))
     if written != jobs:
         raise RuntimeError(f"{written} images of {jobs} jobs on {database}")

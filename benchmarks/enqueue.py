@@ -6,6 +6,7 @@ from benchmarks.bench import DATABASES, Bench
 from benchmarks.children import Ran, imagen, python, run, take_turns
 from benchmarks.progress import count_jobs
 from benchmarks.rows import Aim, Row
+from imagen.wiring.parts import opened_ledger
 
 _FEW, _MANY = 10_000, 100_000
 _MEGABYTE = 1_000_000
@@ -50,9 +51,8 @@ def _enqueue(bench: Bench, database: str, number: int) -> Ran:
     home = bench.home(database, broker=True)
     command = imagen("batch", bench.prompts(number), "--backend", "mock", "--size", "64x64")
     ran = run([*command, "--timeout", "0.001"], home, expect=[_GAVE_UP])
-    services = home.open()
-    accepted = count_jobs(services)
-    services.close()
+    with opened_ledger(home.process) as ledger:
+        accepted = count_jobs(ledger)
     if accepted != number:
         raise RuntimeError(f"{accepted} rows of {number} were accepted on {database}")
     return ran

@@ -7,6 +7,7 @@ from benchmarks.crews import imagen_worker
 from benchmarks.progress import count_unfinished, is_done, waited_s
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_batch, submit_one, wake, wake_all
+from imagen.wiring.queue_parts import make_queue_publisher
 
 _BULK = 1_000
 _LATENCY_MS = 100
@@ -26,18 +27,20 @@ def measure(bench: Bench) -> list[Row]:
 
 def _waits(bench: Bench, database: str, times: int) -> list[float]:
     home = bench.home(database, broker=True, latency_ms=_LATENCY_MS)
-    imagen = home.open()
-    submit_batch(imagen, bench.prompts(_BULK))
-    wake_all(imagen)
     found = []
-    with imagen_worker(home, "results"), imagen_worker(home, "gpu"):
-        wait_until(lambda: count_unfinished(imagen) < _BULK, what="the first bulk job")
-        for _ in range(times):
-            draft = submit_one(imagen)
-            wake(imagen, draft)
-            wait_until(lambda job_id=draft.id: is_done(imagen, job_id), what="an interactive job")
-            found.append(waited_s(imagen, draft.id) * 1000)
-        if not count_unfinished(imagen):
-            raise RuntimeError("the bulk jobs were through before the interactive ones")
-    imagen.close()
+    with home.opened() as opened:
+        ledger, publisher = opened.ledger, make_queue_publisher(opened.process, opened.ledger)
+        submit_batch(opened, bench.prompts(_BULK))
+        wake_all(opened)
+        with imagen_worker(home, "results"), imagen_worker(home, "gpu"):
+            wait_until(lambda: count_unfinished(ledger) < _BULK, what="the first bulk job")
+            for _ in range(times):
+                draft = submit_one(opened)
+                wake(publisher, draft)
+                wait_until(
+                    lambda job_id=draft.id: is_done(ledger, job_id), what="an interactive job"
+                )
+                found.append(waited_s(ledger, draft.id) * 1000)
+            if not count_unfinished(ledger):
+                raise RuntimeError("the bulk jobs were through before the interactive ones")
     return found

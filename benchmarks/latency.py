@@ -8,14 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.bare.chain import make_app, send
-from benchmarks.bench import DATABASES, Bench, wait_until
+from benchmarks.bench import DATABASES, Bench, Opened, wait_until
 from benchmarks.children import take_turns
 from benchmarks.crews import bare_worker, imagen_worker
 from benchmarks.pipeline import GPU_THREADS, RESULTS_THREADS
 from benchmarks.progress import is_done
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_one, wake
-from imagen.wiring.bootstrap import Imagen
+from imagen.domain.protocols import Publisher
+from imagen.wiring.queue_parts import make_queue_publisher
 
 _JOBS = 200
 #: Looking costs processor time that the workers need, not looking costs precision.
@@ -62,24 +63,24 @@ def _bare(bench: Bench, stack: ExitStack) -> Callable[[], float]:
 
 def _imagen(bench: Bench, stack: ExitStack, database: str) -> Callable[[], float]:
     home = bench.home(database, broker=True)
-    imagen = home.open()
-    stack.callback(imagen.close)
+    opened = stack.enter_context(home.opened())
+    publisher = make_queue_publisher(opened.process, opened.ledger)
     stack.enter_context(imagen_worker(home, "results"))
     stack.enter_context(imagen_worker(home, "gpu"))
     numbers = iter(range(1_000_000))
 
     def one() -> float:
-        return _one(imagen, home.output / f"{next(numbers)}.png")
+        return _one(opened, publisher, home.output / f"{next(numbers)}.png")
 
     return one
 
 
-def _one(imagen: Imagen, path: Path) -> float:
-    draft = submit_one(imagen, path)
+def _one(opened: Opened, publisher: Publisher, path: Path) -> float:
+    draft = submit_one(opened, path)
     began_s = time.perf_counter()
-    wake(imagen, draft)
+    wake(publisher, draft)
     taken_ms = _until_there(path, began_s)
-    wait_until(lambda: is_done(imagen, draft.id), what=f"job {draft.id}")
+    wait_until(lambda: is_done(opened.ledger, draft.id), what=f"job {draft.id}")
     return taken_ms
 
 

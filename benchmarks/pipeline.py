@@ -73,16 +73,15 @@ def _bare(bench: Bench, jobs: int) -> _Through:
 
 def _imagen(bench: Bench, database: str, jobs: int) -> _Through:
     home = bench.home(database, broker=True)
-    imagen = home.open()
-    with imagen_worker(home, "results") as results:
-        submit_batch(imagen, bench.prompts(jobs))
-        wake_all(imagen)
+    with home.opened() as opened, imagen_worker(home, "results") as results:
+        ledger = opened.ledger
+        submit_batch(opened, bench.prompts(jobs))
+        wake_all(opened)
         with imagen_worker(home, "gpu") as gpu:
             what = f"{jobs} jobs on {database}"
-            wait_until(lambda: not count_unfinished(imagen), what=what, every_s=_LOOK_EVERY_S)
+            wait_until(lambda: not count_unfinished(ledger), what=what, every_s=_LOOK_EVERY_S)
             cpu_s = gpu.cpu_s + results.cpu_s
-    seconds = busy_seconds(imagen)
-    imagen.close()
+        seconds = busy_seconds(ledger)
     written = sum(1 for _ in home.output.glob("*.png"))
     if written != jobs:
         raise RuntimeError(f"{written} images of {jobs} jobs on {database}")
