@@ -2,7 +2,7 @@
 
 ImagenError
 |-- ConfigError              the file or the variable is wrong; fix it               exit 3
-|-- RequestError             the request is wrong; ask differently                   exit 2
+|-- RequestError             the request is wrong; change it                         exit 2
 |   `-- SecretOption         an option would hold a secret; configure it instead     exit 2
 |-- CredentialError          401/403; names the variable, never its value            exit 3
 |-- LedgerError              the database cannot be used as it is                    exit 5
@@ -13,17 +13,17 @@ ImagenError
 |-- BrokerUnavailable        Redis cannot be reached                                 exit 5
 |-- BackendError             a backend refused, or did not answer
 |   |-- BackendUnavailable   certainly did not start; safe to try again              exit 5
-|   |   |-- RateLimited      the same, and it said how long to wait                  exit 5
+|   |   |-- RateLimited      the same, with the time to wait                         exit 5
 |   |   `-- BackendStuck     the server answers but does not draw; pause it          exit 5
 |   |-- OutcomeUnknown       it may have started; look it up, never resubmit blindly exit 5
 |   |-- BackendRejected      would fail again                                        exit 1
-|   |   `-- OutputRefused    it was drawn and paid for, but cannot be taken; kept    exit 1
+|   |   `-- OutputRefused    drawn and paid for, but its output cannot be used       exit 1
 |   |-- ContentRejected      refused by moderation                                   exit 8
 |   |-- OutOfCredit          402; the backend is paused                              exit 7
 |   |-- JobTimeout           ran past its deadline; canceled at the backend          exit 1
 |   `-- ArtifactLost         it was drawn, and the image is gone                     exit 1
 |-- DeliveryError            the image exists but could not be put where it belongs  exit 1
-|   `-- DiskFull             no space there; worth another try later                 exit 1
+|   `-- DiskFull             no space there; tried again later                       exit 1
 |-- CloudError               Supabase refused, or did not answer                     exit 5
 |-- WorkerCrashed            the worker died too often while this job ran            exit 1
 |-- JobCanceled              a user canceled the job                                 exit 1
@@ -45,7 +45,7 @@ EXIT_SOME_FAILED = 4
 
 
 class ImagenError(Exception):
-    """The root: anything imagen raises on purpose.
+    """The root of every deliberate error.
 
     ``hint`` is the second positional argument: what to type next, or "".
     """
@@ -81,7 +81,7 @@ class RequestError(ImagenError):
 
 
 class SecretOption(RequestError):
-    """``options`` are the names of those that hold one; their values must not be kept."""
+    """``options`` are the names of the options that hold one; their values must not be stored."""
 
     code = "secret_option"
 

@@ -18,7 +18,7 @@ from imagen.errors import RateLimited
 _logger = logging.getLogger(__name__)
 
 _REDIS_TIMEOUT_S = 1.0
-# How long Redis is left alone after it failed to answer.
+# How long Redis is not asked after it failed to answer.
 _REST_S = 5.0
 _MIN_WAIT_S = 0.005
 
@@ -64,7 +64,7 @@ class SharedLimiter:
             self._sleep(wait_s * (1 + 0.1 * random.random()))  # noqa: S311
 
     def _take(self, key: str, items: list[RateLimitItem]) -> float:
-        """0 when the call may be made now, otherwise the seconds until it is worth asking."""
+        """0 where the call may be made now, otherwise the seconds until the next attempt."""
         if self._shared is not None and self._now_s() >= self._shared_rests_until_s:
             try:
                 return _hit_all(self._shared, key, items)

@@ -16,7 +16,7 @@ from imagen.http.reading import read_json
 from imagen.http.session import new_session
 
 _CONNECT_TIMEOUT_S = 10.0
-# A page of 1,000 images rows with their sidecars is a few MiB.
+# A page of 1,000 rows of images with their sidecars is a few MiB.
 _MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # The whole of a call may take this many times the longest silence, without its own body ...
 _WHOLE_CALL_FACTOR = 4
@@ -51,7 +51,7 @@ class CloudHttp:
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
-        """The answer, whatever its status. ``path`` comes quoted.
+        """Send one request; the answer has any status. ``path`` is quoted already.
 
         Raises:
             CloudError: none arrived, or not the whole of it; retryable.

@@ -1,4 +1,4 @@
-"""Keys of objects in the bucket: ASCII, one folder per owner, safe to put into an address."""
+"""Keys of objects in the bucket: ASCII, one folder for each owner, safe in a URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_KEY_BYTES = 1024
 _NOT_IN_SLUG = re.compile("[^a-z0-9]+")
 _EXT = re.compile("[a-z0-9]{1,8}")
 # Observed on supabase/storage 1.11.2: every other character is refused as InvalidKey. ("//" and
-# a slash at either end are taken, but make folders without a name.)
+# a slash at either end are accepted, but make folders without a name.)
 _KEY = re.compile(r"[A-Za-z0-9_/!.*'() &$=@;:+,?-]+")
 
 
@@ -25,7 +25,7 @@ def object_key(owner_user_id: str, job_id: UUID, slug: str, ext: str) -> str:
     """``<owner>/<job id>-<slug>.<ext>``: readable, ASCII whatever the slug, never empty.
 
     Raises:
-        ConfigError: the owner is no user id. Its folder is what a reader's rights go by.
+        ConfigError: the owner is no user id. A reader's rights depend on the owner's folder.
     """
     try:
         owner = UUID(owner_user_id)
@@ -40,10 +40,10 @@ def object_key(owner_user_id: str, job_id: UUID, slug: str, ext: str) -> str:
 
 
 def quote_key(key: str) -> str:
-    """The key as it stands in an address.
+    """The key, quoted for a URL.
 
     Raises:
-        CloudError: Storage would refuse the key, or take it for another one.
+        CloudError: Storage would refuse the key or read it as another one.
     """
     segments = key.split("/")
     fits = len(key) <= _MAX_KEY_BYTES and all(0 < len(s) <= _MAX_SEGMENT_BYTES for s in segments)

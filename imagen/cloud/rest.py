@@ -119,7 +119,7 @@ class RestClient:
         return tuple(missing)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._http.close()
 
     def _select(

@@ -1,4 +1,4 @@
-"""PostgREST's refusals, told by its codes: PGRST… of its own, or the database's SQLSTATE."""
+"""Refusals of PostgREST, by their code: its own PGRST…, or the database's SQLSTATE."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NAME = "the Supabase REST API"
 _KEY_CODES = ("PGRST300", "PGRST301", "PGRST302", "PGRST303", "22023")
 _MISSING_TABLE = ("PGRST205", "42P01")
 _MISSING_COLUMN = ("PGRST204", "42703")
-# No connection to the database, in four ways.
+# Four codes for no connection to the database.
 _NO_DATABASE = ("PGRST000", "PGRST001", "PGRST002", "PGRST003")
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
-# SQLSTATE classes that pass by: connection, transaction state (a database set read-only),
+# SQLSTATE classes of temporary errors: connection, transaction state (a database set read-only),
 # rollback, resources, locks, operator intervention (57014: statement timeout), system, internal.
 _TRANSIENT_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
-# The one thing repeated of the server's text: a column's name, of a shape that no prompt has.
+# The only part of the server's text in a message: a column's name, in a form that no prompt has.
 _COLUMN = re.compile(r"""['". ]([a-z_][a-z0-9_]{0,62})['"]?(?: column| of relation| does not)""")
 
 
@@ -89,7 +89,7 @@ def _is_missing_table(answer: HttpAnswer, code: str) -> bool:
 
 
 def _about_row(answer: HttpAnswer, code: str, where: str) -> CloudError | None:
-    """Refusals of this row alone. What is in it is not repeated."""
+    """The error where only this row is refused; its content is not in the message."""
     if answer.status == 413 or code == "54000":
         return _row(f"a row is larger than {where} in Supabase takes")
     if code == "22P05":

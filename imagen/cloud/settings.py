@@ -1,4 +1,4 @@
-"""Where the Supabase project is and the key to it, read from the environment and checked."""
+"""The address of the Supabase project and its key, read from the environment and checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PRIVATE_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 
 @dataclass(frozen=True, slots=True)
 class SupabaseSettings:
-    """One project. The key is in no repr, message or log; ``key_variable`` says where it stands.
+    """One project. The key is in no repr, message or log; ``key_variable`` names its variable.
 
     ``url`` is the project's, without a path and without a slash at its end.
     """

@@ -77,7 +77,7 @@ class Storage:
             bucket = self._make_bucket()
         if bucket.is_public:
             raise CloudError(
-                f"bucket {self._name!r} is public: anybody could read the images",
+                f"bucket {self._name!r} is public: its images can be read without a key",
                 "make it private in the Supabase dashboard, Storage, Edit bucket",
             )
         self._bucket = bucket
@@ -110,7 +110,7 @@ class Storage:
             raise not_supabase(self._settings, name=NAME, status=answer.status)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._http.close()
 
     def _object_path(self, key: str) -> str:
@@ -155,7 +155,7 @@ class Storage:
         Raises:
             CloudError: it holds other bytes, or cannot be read.
         """
-        # Compressed on the way, it would have another length and a weak tag.
+        # A compressed answer would have another length and a weak tag.
         answer = self._http.call(
             "HEAD", self._object_path(key), headers={"Accept-Encoding": "identity"}
         )
@@ -172,7 +172,7 @@ class Storage:
         elif size and size != str(len(data)):
             is_equal = False
         else:
-            # A tag that is no md5, as of uploads in parts.
+            # The tag is no md5, as after an upload in parts.
             is_equal = self._download(key) == data
         if not is_equal:
             raise CloudError(

@@ -1,7 +1,7 @@
-"""Storage's refusals: nearly all are HTTP 400, and the truth stands in the body.
+"""Refusals of Storage: nearly all have HTTP status 400 and the real status in the body.
 
 Observed on supabase/storage 1.11.2: ``{"statusCode": "409", "error": "Duplicate", "code":
-"KeyAlreadyExists", "message": …}`` with HTTP 400; also for 503, 544 and 423, which pass by.
+"KeyAlreadyExists", "message": …}`` with HTTP 400; also for 503, 544 and 423, which are temporary.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _about_key(
             f"row-level security keeps the key in {settings.key_variable} out of bucket {bucket!r}",
             "only a secret (service_role) key may upload; it is no anon or user key",
         )
-    # A gateway that does not know the new keys passes them on without the header Storage reads.
+    # A gateway that does not know the new keys forwards them without the header that Storage reads.
     if "authorization" in response.message and not settings.key_is_jwt:
         return CloudError(
             f"this Supabase does not know keys such as the one in {settings.key_variable}",

@@ -21,7 +21,7 @@ _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 
 # YAML 1.1 reads `on` and `yes` as booleans, `12:30` as 750, `010` as 8 and `2026-01-02` as a date.
-# Only what YAML 1.2 and JSON agree on is taken for anything but text here.
+# Here everything is text that YAML 1.2 and JSON do not both read as something else.
 _PLAIN: dict[str, re.Pattern[str]] = {
     _TAG + "null": re.compile(r"(?:~|null|Null|NULL|)\Z"),
     _TAG + "bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),

@@ -43,7 +43,7 @@ _BOUNDS = {
 }
 _SECRET = re.compile(r"token|password|passwd|secret|api_?key|authorization", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"://\S*@")
-# A long run of letters with a digit in it may be a token that was typed into the wrong line.
+# A long word with a digit in it may be a token that was written into the wrong line.
 _TOKEN_LIKE = re.compile(r"(?=\D*\d)[\w.-]{20,}", re.ASCII)
 
 

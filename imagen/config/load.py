@@ -33,7 +33,7 @@ def find_config(explicit: str | Path | None, env: Mapping[str, str]) -> Path | N
     """The file to read: ``explicit``, else IMAGEN_CONFIG, else the default path if it exists.
 
     Raises:
-        ConfigError: the file was named, by flag or variable, and does not exist.
+        ConfigError: an option or a variable names a file that does not exist.
     """
     named, by = (explicit, "--config") if explicit else (env.get("IMAGEN_CONFIG"), "IMAGEN_CONFIG")
     if named:
@@ -172,7 +172,7 @@ def _exists(path: Path) -> bool:
 
 
 def _expand(path: str | Path, env: Mapping[str, str]) -> Path:
-    # Shells leave the tilde of `--config=~/imagen.yaml` alone.
+    # Shells do not expand the tilde of `--config=~/imagen.yaml`.
     text = str(path)
     return _home(env) / text[2:] if text.startswith("~/") else Path(text)
 

@@ -12,7 +12,7 @@ from imagen.domain.secret_names import is_secret_name
 
 
 def find_secrets(data: Mapping[str, Any], locations: Mapping[KeyPath, Location]) -> list[Problem]:
-    """A problem for each key of a backend that would hold a token; the environment has those."""
+    """A problem for each key of a backend that would hold a token: the environment has those."""
     blocks = data.get("backends")
     if not isinstance(blocks, dict):
         return []

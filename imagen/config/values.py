@@ -37,7 +37,7 @@ def _flag_word(value: object) -> object:
 
 
 def _name(value: str) -> str:
-    # Names of backends and styles end up in file names, queue keys and tables.
+    # Names of backends and styles become parts of file names, queue keys and tables.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
         raise ValueError(
             "a name is 1 to 63 letters, digits, '.', '_' or '-', and begins with a letter or digit"

@@ -53,7 +53,7 @@ class Health:
         state: ``ok``, ``not configured`` or ``unreachable`` (which includes "broken").
         reason: why it is not ok, or what it runs on; one line.
         hint: what to do or type next, or "".
-        warnings: what is not as it should be although it can draw.
+        warnings: faults that do not keep it from drawing.
     """
 
     state: Literal["ok", "not configured", "unreachable"]

@@ -31,7 +31,7 @@ TERMINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCE
 
 
 class Phase(StrEnum):
-    """Where a failed job stopped, and so where ``imagen jobs retry`` resumes it."""
+    """The stage at which a failed job stopped, where ``imagen jobs retry`` resumes it."""
 
     DRAW = "draw"
     DELIVER = "deliver"
@@ -51,7 +51,7 @@ class Output:
     Attributes:
         folder: absolute path.
         name: file name; may still hold ``{ext}``, which follows the bytes.
-        replace: an explicit ``--output`` replaces what stands there; a templated name never does.
+        replace: an explicit ``--output`` replaces an existing file; a templated name never does.
         metadata: ``full``, ``safe`` (no prompt) or ``none``.
     """
 
@@ -132,7 +132,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A message that a job waits: its id, and a label that tells people what it is about.
+    """A message that a job waits: its id, and a label for people.
 
     The label goes through Redis and Flower, so it holds no more of the prompt than a short slug.
     """
@@ -172,10 +172,10 @@ class AttemptDisposition(StrEnum):
 class Attempt:
     """One try of a job at a backend.
 
-    ``id`` is what imagen calls it everywhere outside (ComfyUI's prompt id); ``external_id`` is
-    what the backend calls it; ``place`` is the server or account it was sent to.
-    ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced;
-    ``begun_age_s`` is how long ago anything was, to whatever backend.
+    ``id`` is imagen's own id, also sent outside (ComfyUI's prompt id); ``external_id`` is the
+    backend's id; ``place`` is the server or account it was sent to.
+    ``intent_age_s`` is how long ago, by the ledger's clock, a paid call was announced, and
+    ``begun_age_s`` how long ago a call to any backend was.
     ``record`` is what it drew; None before, and where an older version drew it.
     """
 

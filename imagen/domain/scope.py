@@ -8,11 +8,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """All jobs, unless narrowed to some ids or to what a run of a batch named.
+    """All jobs, unless narrowed to some ids or to the rows of one run of a batch.
 
-    A batch stamps the rows of its file with the number of the run; rows that a later run named too
-    carry a larger number, so two runs of one file share the work and neither draws what was taken
-    out of the file.
+    A run of a batch stamps the rows of its file with its number. Rows that a later run has too
+    get the larger number, so that two runs of one file share the work and neither draws rows
+    that were removed from the file.
     """
 
     job_ids: tuple[UUID, ...] | None = None

@@ -2,8 +2,8 @@
 
 The timeouts of requests and urllib3 are per ``recv``: a server that sends one byte a second is
 never late for them. Here every read and write of the socket gets the time that is left until the
-deadline, at most. No thread is needed for it, and it holds below TLS as well: one ``SSL_read``
-or handshake counts its timeout as a whole.
+deadline, at most. It needs no thread and works below TLS as well: one ``SSL_read`` or
+handshake counts its timeout as a whole.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _current: ContextVar[Deadline | None] = ContextVar("imagen_http_deadline", defau
 
 @contextmanager
 def keeping(deadline: Deadline) -> Iterator[None]:
-    """Within the block, this thread's exchanges over ``DeadlineAdapter`` keep the deadline."""
+    """Apply the deadline to this thread's exchanges over ``DeadlineAdapter`` within the block."""
     token = _current.set(deadline)
     try:
         yield
@@ -145,7 +145,7 @@ _POOLS = {"http": _LimitedHTTPPool, "https": _LimitedHTTPSPool}
 class DeadlineAdapter(HTTPAdapter):
     """An adapter of requests whose connections keep the deadline of ``keeping``.
 
-    Not those through a SOCKS proxy, which requests makes by a package of their own.
+    Connections through a SOCKS proxy do not: requests makes them with another package.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

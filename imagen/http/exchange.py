@@ -24,7 +24,7 @@ class Limits:
         connect_s: for a connection to one address of the host.
         stall_s: for the longest silence.
         whole_s: for all of it, until the last byte is received; TLS and headers are included.
-            Looking the host's name up is not: no library bounds that.
+            The look-up of the host's name is not: no library bounds that.
     """
 
     connect_s: float
@@ -34,7 +34,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer. The names of ``headers`` are found in any case."""
+    """A whole answer. The names of ``headers`` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ class Unanswered(Exception):
 
 
 class TooLarge(Exception):
-    """The answer is, or says that it is, larger than allowed.
+    """The answer is larger than allowed, by its bytes or by its announced size.
 
     ``size_bytes`` is the announced size; None without one.
     """
@@ -123,7 +123,7 @@ def read_bounded(
     """The whole body; ``each`` is called whenever a part of it has arrived.
 
     Raises:
-        TooLarge: it is larger than ``max_bytes``, by its own announcement or by its bytes.
+        TooLarge: it is larger than ``max_bytes``, announced or received.
         urllib3.exceptions.HTTPError: the connection broke, also before the announced length.
     """
     announced = response.headers.get("Content-Length", "")

@@ -16,7 +16,7 @@ _BY_NUMBER = {
     errno.ENETUNREACH: "no route to it",
     errno.ETIMEDOUT: "timed out",
 }
-# A chain of causes is a handful of errors; this bounds one that is a circle.
+# A chain of causes has a few errors; this bound ends a circular one.
 _MOST_CAUSES = 20
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
-# A date of a header or an answer beyond these years is a mistake, not a time.
+# A date outside these years is treated as an error of the server.
 _YEARS = range(2000, 2200)
 _MOST_LEVELS = 100
 
@@ -26,9 +26,8 @@ def read_json(
 ) -> Any:
     """The JSON in ``raw``; None where it is none (as it is for ``null``).
 
-    More than a hundred levels make it none, as do ``Infinity`` and ``NaN`` where
-    ``parse_constant`` does not take them, and numbers beyond a double where ``parse_float``
-    does not.
+    It is also None for more than a hundred levels, for ``Infinity`` and ``NaN`` without
+    ``parse_constant``, and for numbers beyond a double without ``parse_float``.
     """
     try:
         value = json.loads(

@@ -17,7 +17,7 @@ class _PlainSession(requests.Session):
 
 
 def new_session(*, uses_proxies: bool, hosts: int, connections: int) -> requests.Session:
-    """A session with kept connections to so many hosts, at most ``connections`` to each.
+    """A session that keeps connections to ``hosts`` hosts, at most ``connections`` to each.
 
     ``uses_proxies``: requests go through the proxies of the environment; never to loopback.
     """

@@ -17,7 +17,7 @@ MAX_NAME_BYTES = 240
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _NOT_IN_SLUG = re.compile("[^a-z0-9]+")
-# Names that Windows keeps for devices: files so called cannot be copied there.
+# Names that Windows reserves for devices: files with them cannot be copied there.
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 _FALLBACK = "image"
 # Where a name's extension is not known yet.

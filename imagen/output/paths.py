@@ -9,7 +9,7 @@ from pathlib import Path
 from imagen.domain.request import FORMAT_BY_SUFFIX
 from imagen.errors import RequestError
 
-#: What Linux allows: linux/limits.h has 4,096 with the NUL at its end.
+#: Limits of Linux; its limits.h has 4,096 with the NUL at the end.
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4_095
 #: ``.imagen-``, a job's id and a random number in hexadecimal, and ``.tmp``: see ``write_temp``.
@@ -21,7 +21,7 @@ _NUMBER_BYTES = 7
 def check_length(path: Path | str, *, sidecar: bool, numbered: bool = False) -> None:
     """Checks that a file system can hold the image at ``path`` and the files beside it.
 
-    Beside it stand the sidecar, ``NAME.json``, and while it is written a temporary file. With
+    Beside it are the sidecar, ``NAME.json``, and a temporary file while it is written. With
     ``numbered`` the name may still get a number. Does not read the disk.
 
     Raises:

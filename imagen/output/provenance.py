@@ -18,7 +18,7 @@ from imagen.domain.job import Job
 from imagen.domain.prompt import hash_prompt
 from imagen.domain.secret_names import hide_secrets
 
-#: Grows when a field changes its meaning or goes; new fields alone do not count.
+#: Increased when a field is removed or changes its meaning, not for new fields.
 SCHEMA_VERSION = 1
 
 
@@ -80,7 +80,7 @@ class Provenance:
         )
 
     def full_record(self) -> dict[str, Any]:
-        """The record and the circumstances: caller, times, price, batch. For the sidecar."""
+        """The record for the sidecar: also caller, times, price and batch."""
         job = self.job
         circumstances = {
             "prompt_hash": hash_prompt(job.request.prompt),

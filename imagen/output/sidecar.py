@@ -21,7 +21,7 @@ def build_sidecar(provenance: Provenance, *, file_name: str, sha256: str, size_b
     """
     record = provenance.full_record()
     details = record.pop("details")
-    # The long part last, so that ``head`` shows what people look for.
+    # The long part last, so that ``head`` shows the others.
     content: dict[str, Any] = {
         "schema_version": record.pop("schema_version"),
         "file": file_name,

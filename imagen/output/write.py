@@ -16,8 +16,8 @@ from pathlib import Path
 
 from imagen.errors import DeliveryError, DiskFull
 
-# What ``link`` answers where it cannot link: FAT and most network file systems have no hard
-# links, and the kernel's protected_hardlinks refuses some. Source: link(2).
+# Errors of ``link`` where hard links are impossible: FAT and most network file systems have
+# none, and the kernel's protected_hardlinks refuses some. Source: link(2).
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -106,8 +106,8 @@ def sync_folder(folder: Path) -> None:
     try:
         _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
-        # Some network file systems know no sync of folders, and order names by themselves; a
-        # drop-box folder may be written to but not opened.
+        # Some network file systems cannot sync folders and need not; a drop-box folder may be
+        # written to but not opened.
         if exc.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
             raise _explain(exc, f"cannot save the folder {folder}") from exc
 

@@ -98,7 +98,7 @@ def parse_day(text: str, *, now: datetime, is_end: bool = False) -> datetime | N
 
 @contextmanager
 def _advised() -> Iterator[None]:
-    """Adds to a CloudError the hint that the ledger alone can be read."""
+    """Add to a CloudError the hint that the ledger alone can be read."""
     try:
         yield
     except CloudError as error:

@@ -27,7 +27,7 @@ _FIND_EXIF: Mapping[ImageFormat, Callable[[bytes], bytes]] = {
     "jpeg": jpeg_texts.find_exif,
     "webp": webp_texts.find_exif,
 }
-# Inputs of ComfyUI's nodes, and what they are in a record of ours.
+# Inputs of ComfyUI's nodes, and their keys in a record of imagen.
 _FACTS = {
     "seed": "seed",
     "noise_seed": "seed",
@@ -73,7 +73,7 @@ def _pairs(facts: str) -> Iterator[tuple[str, str]]:
         match = _PARAMETER.match(facts, position)
         if match:
             yield match[1].strip(), match[2].strip()
-        # Searching from every character would take a time that grows with the square of the length.
+        # A search from every character would take quadratic time.
         position = match.end() if match else facts.find(",", position) + 1 or len(facts)
 
 
@@ -157,7 +157,7 @@ def _exif_texts(block: bytes) -> dict[str, str]:
     tags = read_exif(block, (_USER_COMMENT, _DESCRIPTION, _MAKE, _MODEL))
     found: dict[str, str] = {}
     for tag in (_DESCRIPTION, _MAKE, _MODEL):
-        # ComfyUI's savers for WebP put "prompt:{…}" and "workflow:{…}" where a camera's name goes.
+        # ComfyUI's nodes for WebP write "prompt:{…}" and "workflow:{…}" into the camera's name.
         name, colon, text = _decoded(tags.get(tag, b"")).partition(":")
         if colon and name.lower() in ("prompt", "workflow"):
             found[name.lower()] = text

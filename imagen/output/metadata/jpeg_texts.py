@@ -45,7 +45,7 @@ def find_exif(data: bytes) -> bytes:
 
 
 def _bodies(data: bytes, header: bytes) -> Iterator[bytes]:
-    """What follows ``header`` in the segments that begin with it, as much as there is room for."""
+    """What follows ``header`` in the segments that begin with it, as far as the budget goes."""
     budget = TextBudget()
     for segment in jpeg.walk(data):
         if segment.marker == jpeg.APP1 and data.startswith(header, segment.start + 4):

@@ -1,4 +1,4 @@
-"""The text form of generation parameters that A1111's web UI began and most tools read."""
+"""Generation parameters as text, in the form of A1111's web UI, which most tools read."""
 
 from __future__ import annotations
 

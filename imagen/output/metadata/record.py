@@ -16,8 +16,8 @@ MAX_RECORD_CHARS = MAX_TEXT_BYTES // 4
 
 _AWKWARD = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
-# What stays in ``safe`` mode. A list of what is allowed, because details and options hold
-# whatever a backend put there: ComfyUI's workflow has the prompt in it, twice.
+# The keys of ``safe`` mode. They are listed because details and options hold anything that a
+# backend puts there: ComfyUI's workflow has the prompt in it, twice.
 _SAFE_KEYS = frozenset(
     {
         *("schema_version", "imagen", "job_id", "attempt_id", "created_at"),
@@ -53,7 +53,7 @@ def keep_safe(record: Mapping[str, Any]) -> dict[str, Any]:
 def write_record(record: Mapping[str, Any], *, fits: Callable[[str], bool]) -> str:
     """The record as one line of JSON that ``fits`` accepts.
 
-    Where it must, long parts are left out and named under ``left_out``.
+    Long parts are left out where needed, and named under ``left_out``.
     """
     kept, left_out = dict(record), list[str]()
     text = _to_line(kept)

@@ -12,12 +12,12 @@ from imagen.output.metadata.record import MAX_TEXT_BYTES
 
 # Source: iptc.org, Photo Metadata Standard 2025.1 (read 2026-11).
 _DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-# A longer prompt would fill a JPEG's only segment for XMP twice over; the record has it too.
+# A longer prompt would overflow a JPEG's single XMP segment; the record holds it too.
 _MAX_PROMPT_BYTES = 8_000
-# Each takes half a microsecond. JSON has few characters that XML must write so.
+# Each takes half a microsecond. JSON has few characters that XML must escape.
 _MAX_REFERENCES = 200_000
 
-# Named rather than "all but the good ones": such a class takes ten times as long to compile.
+# Lists the bad characters: "all but the good ones" takes ten times as long to compile.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Programs that rewrite the packet keep it as an element or make it an attribute.
 _RECORD = re.compile(rb"<imagen:record>([^<]*)</|\simagen:record=(?:\"([^\"]*)\"|'([^']*)')")
