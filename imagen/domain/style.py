@@ -19,6 +19,6 @@ class Style:
     steps: int | None = None
     backend: str = ""
 
-    def dress(self, prompt: str) -> str:
+    def apply(self, prompt: str) -> str:
         """The prompt with the style's prefix and suffix, joined exactly as they are written."""
         return f"{self.prefix}{prompt}{self.suffix}"

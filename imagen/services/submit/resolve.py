@@ -169,7 +169,7 @@ def _request(
     prompt, warnings = require_prompt(request_input.prompt)
     negative, more = clean_prompt(request_input.negative or style.negative, what="negative prompt")
     options, even_more = _clean_options(request_input.options)
-    styled, _ = clean_prompt(style.dress(prompt), what="prompt with its style")
+    styled, _ = clean_prompt(style.apply(prompt), what="prompt with its style")
     size: Size = style.size or DEFAULT_SIZE
     if request_input.size:
         size = parse_size(request_input.size)

@@ -117,7 +117,7 @@ def test_an_expired_key_is_told_as_a_wrong_one(fake, new_rest, postgrest):
     fake.world.postgrest = postgrest
     fake.world.keyring.expired.add(fake.jwt_key)
 
-    assert "refused the key" in refused(new_rest(fake.jwt_key)).why
+    assert "refused the key" in refused(new_rest(fake.jwt_key)).message
 
 
 @both_versions

@@ -110,7 +110,7 @@ def test_a_wrong_key_is_told_as_one(fake, new_storage, checks_keys, key):
 def test_an_expired_key_is_told_as_a_wrong_one(fake, storage, new_storage):
     fake.world.keyring.expired.add(fake.jwt_key)
 
-    assert "refused the key" in refused(new_storage(fake.jwt_key)).why
+    assert "refused the key" in refused(new_storage(fake.jwt_key)).message
 
 
 @pytest.mark.parametrize("key", ["sb_secret_wrong", "eyJ.wrong.wrong"])

@@ -97,8 +97,8 @@ def test_a_size_changes_nothing_else_of_a_request() -> None:
 
 
 def test_a_style_joins_exactly_what_it_says() -> None:
-    assert Style("s", prefix="photo of ", suffix=", wide").dress("a fox") == "photo of a fox, wide"
-    assert Style("s").dress(" a fox ") == " a fox "
+    assert Style("s", prefix="photo of ", suffix=", wide").apply("a fox") == "photo of a fox, wide"
+    assert Style("s").apply(" a fox ") == " a fox "
 
 
 def test_every_format_has_a_suffix_that_asks_for_it() -> None:
