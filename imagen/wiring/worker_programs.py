@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -37,15 +37,12 @@ class WorkerProgram:
         run(self.app, self.role, concurrency=concurrency, token=secrets.token_hex(2))
 
 
-def worker_program(
-    role: str, *, explicit_config: str | None = None, env: Mapping[str, str] | None = None
-) -> WorkerProgram:
+def worker_program(role: str, *, explicit_config: str | None = None) -> WorkerProgram:
     """The worker program of ``role``, checked: the ledger answers, and is the messages' own.
 
     Ends the process with one line on stderr when it must not start.
     """
-    settings = os.environ if env is None else env
-    return _or_end(lambda: _worker_program(open_process(explicit_config, settings), role))
+    return _or_end(lambda: _worker_program(open_process(explicit_config, os.environ), role))
 
 
 def _or_end(make: Callable[[], T]) -> T:
