@@ -17,7 +17,7 @@ from tests.fakes.replicate import FakeReplicate
 
 
 class _NothingKnown:
-    """Durations and an index of attempts where nothing has happened yet."""
+    """Durations and an index of attempts for an empty ledger."""
 
     def expected_s(self, backend: str, work: object = None) -> float | None:
         return None

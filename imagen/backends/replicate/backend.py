@@ -187,7 +187,7 @@ class ReplicateBackend:
         )
 
     def _bill(self, prediction: Prediction, plan: RequestPlan | None = None) -> Bill:
-        """What a prediction that succeeded costs; without a plan, by what it says of itself."""
+        """What a prediction that succeeded costs; without a plan, by its own inputs and metrics."""
         inputs = (plan.inputs if plan else prediction.inputs) or {}
         estimated = UNKNOWN_COST
         if plan is not None:

@@ -46,12 +46,12 @@ class ApiAnswer:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The JSON object, empty where the body is none."""
+        """The body where it is a JSON object, else an empty object."""
         return self.body if isinstance(self.body, Mapping) else {}
 
 
 class Client:
-    """Calls with one account's token. Threads share it; a call blocks for its ``timeout_s``."""
+    """Calls with one account's token. Threads share it; a call ends within its ``timeout_s``."""
 
     def __init__(self, settings: ReplicateSettings, env: Mapping[str, str]) -> None:
         self._settings = settings

@@ -87,7 +87,7 @@ class RateGate:
                 return
 
     def _key(self, kind: CallKind) -> str:
-        # Limits are per account. A hash of the token tells accounts apart without showing it.
+        # Limits are per account. The hash of its token names the account without showing the token.
         account = hashlib.sha256(self._client.token().encode()).hexdigest()[:12]
         return f"replicate:{self._client.server}:{account}:{kind}"
 

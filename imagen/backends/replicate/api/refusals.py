@@ -19,7 +19,7 @@ from imagen.errors import (
 from imagen.http.reading import read_retry_after_s as read_header_s
 from imagen.http.reading import read_seconds
 
-BILLING_URL = "https://replicate.com/account/billing"
+_BILLING_URL = "https://replicate.com/account/billing"
 _MAX_DETAIL_CHARS = 300
 _MAX_READ_CHARS = 10_000
 _MAX_WAIT_S = 3600.0
@@ -54,7 +54,7 @@ def refusal_of(
         return _forbidden(settings, name=name, said=said)
     if status == 402:
         return OutOfCredit(
-            f"Replicate: no credit for backend {name!r}{said}", f"add credit at {BILLING_URL}"
+            f"Replicate: no credit for backend {name!r}{said}", f"add credit at {_BILLING_URL}"
         )
     if status == 429:
         return RateLimited(

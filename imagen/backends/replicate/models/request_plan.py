@@ -1,4 +1,4 @@
-"""Makes the ``input`` object of a prediction from a request, and tells what cannot be kept."""
+"""Makes the ``input`` object of a prediction from a request, and warns of what cannot be kept."""
 
 from __future__ import annotations
 

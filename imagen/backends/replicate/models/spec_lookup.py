@@ -42,7 +42,7 @@ class SpecLookup:
 
         Raises:
             BackendUnavailable, CredentialError, RateLimited: Replicate could not be asked.
-            BackendRejected: there is no such model, or it tells no inputs.
+            BackendRejected: there is no such model, or its inputs are not known.
             ConfigError: the settings' inputs are none of the model's.
         """
         if self.known is not None:
@@ -68,7 +68,7 @@ class SpecLookup:
         if isinstance(version, Mapping):
             spec = spec_of_version(version, is_official=is_official)
         if spec is None:
-            raise BackendRejected(f"Replicate tells no inputs of {settings.model}")
+            raise BackendRejected(f"Replicate shows no inputs of {settings.model}")
         if not spec.is_official:
             raise BackendRejected(
                 f"{settings.model} is not an official model, so its version must be named",

@@ -34,7 +34,7 @@ def cancel_prediction(
         is_new: created so recently that Replicate may not know the id yet.
 
     Raises:
-        CancelUnconfirmed: it had not ended by then, as far as Replicate told.
+        CancelUnconfirmed: it is not known to have ended by then.
     """
     gives_up_s = boottime_s() + _TIMEOUT_S
     backoff_s = _FIRST_BACKOFF_S

@@ -23,11 +23,11 @@ _CONTENT_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
 
 
 class DownloadFailed(Exception):
-    """No try got the whole image; a later one may. The message is the last reason."""
+    """Every try failed, but a later one may succeed. The message is the last reason."""
 
 
 class OutputUnusable(Exception):
-    """The output is no image that is taken, however often it is fetched; the message says why."""
+    """No further try can succeed; the message is the reason."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(reason)
@@ -158,4 +158,5 @@ def _read_type(content_type: str) -> str:
 
 
 def _shown(part: str) -> str:
+    """The part of a URL as messages show it."""
     return part if part.isascii() and part.isprintable() and len(part) <= 255 else "…"

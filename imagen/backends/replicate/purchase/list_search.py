@@ -99,7 +99,7 @@ class PredictionSearch:
         return SearchResult(tuple(sorted(matches.values(), key=_age_key)), tuple(erased))
 
     def sync_clock(self, tick: Tick) -> None:
-        """Learn Replicate's time, where no answer has told it yet."""
+        """Learn Replicate's time, where no answer has contained it yet."""
         if not self.reader.client.knows_server_time:
             self._get("/account", {}, tick)
 

@@ -18,7 +18,7 @@ from imagen.errors import (
     OutputRefused,
 )
 
-# Texts seen live or in the models' source, 2024-2026; see docs/replicate.md.
+# Texts seen live or in the models' source, 2024-2026.
 _MODERATION = re.compile(
     r"nsfw|flagged as sensitive|\bE005\b"
     r"|content[ _-]?(policy|filter|moderat)|safety (check|filter)",
@@ -55,7 +55,7 @@ def require_success(
         )
     said = quote(prediction.error, private)
     if _MODERATION.search(prediction.error):
-        raise ContentRejected(f"{which} was refused by moderation: {said}", "word it otherwise")
+        raise ContentRejected(f"{which} was refused by moderation: {said}", "change the prompt")
     if not prediction.error.strip() or _TRANSIENT.search(prediction.error):
         # Failed runs are not billed, so a repeat pays for one prediction only.
         raise BackendUnavailable(f"{which} failed: {said or 'no reason given'}", "try again")
@@ -77,8 +77,8 @@ def require_url(prediction: Prediction, which: str) -> str:
             "to pay for another one: imagen jobs retry",
         )
     if prediction.output == []:
-        # The open FLUX models leave out what their safety checker refused, and succeed.
-        raise ContentRejected(f"{which} gave no image: moderation left it out", "word it otherwise")
+        # The open FLUX models succeed without the images that their safety checker refused.
+        raise ContentRejected(f"{which} gave no image: moderation left it out", "change the prompt")
     raise OutputRefused(
         f"{which} gave {_describe_output(prediction.output)} instead of an image",
         "it is paid for; does this model draw?",

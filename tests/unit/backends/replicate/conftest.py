@@ -1,4 +1,4 @@
-"""A fake Replicate, and backends that speak to it."""
+"""Fixtures: a fake Replicate, and backends that are connected to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = "test-token"
 
 @dataclass
 class Expectation:
-    """Durations as the ledger would tell them; ``asked`` are the kinds of work asked for."""
+    """Durations as from a ledger; ``asked`` are the kinds of work that were asked for."""
 
     seconds: float | None = None
     asked: list[object] = field(default_factory=list)
@@ -57,7 +57,7 @@ def expectation() -> Expectation:
 def build(
     fake: FakeReplicate, book: Book, expectation: Expectation
 ) -> Iterator[Callable[..., ReplicateBackend]]:
-    """Makes a backend that speaks to the fake, impatient enough for tests."""
+    """Makes a backend that is connected to the fake, with short timeouts."""
     made: list[ReplicateBackend] = []
 
     def _build(*, env: dict[str, str] | None = None, **settings: Any) -> ReplicateBackend:
@@ -88,12 +88,12 @@ def build(
 
 @pytest.fixture
 def request_() -> ImageRequest:
-    """A request in the size that schnell calls 0.25 megapixels."""
+    """A request of schnell's smaller size, ``megapixels: "0.25"``."""
     return draft()
 
 
 def draft(**changes: Any) -> ImageRequest:
-    """A small request with a prompt that is easily found where it does not belong."""
+    """A small request with a prompt that no other text contains by chance."""
     usual: dict[str, Any] = {
         "prompt": "a vermilion fox",
         "styled_prompt": "a vermilion fox",

@@ -1,4 +1,4 @@
-"""One request in, one image out, with all that is needed to draw it again."""
+"""A request becomes one image, with all that is needed to draw it again."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_unknown_model_is_said_to_be_unknown(
         build(model="acme/nothing").generate(request_, new_run())
 
 
-def test_fitting_asks_nobody(build: Build, fake: FakeReplicate, request_: ImageRequest) -> None:
+def test_fitting_makes_no_call(build: Build, fake: FakeReplicate, request_: ImageRequest) -> None:
     known = build().fit(replace(request_, steps=None, width=1536, height=768))
     unknown = build(model=PAINTER, default_steps=11).fit(replace(request_, steps=None))
 

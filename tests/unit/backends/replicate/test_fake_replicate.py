@@ -1,4 +1,4 @@
-"""The fake Replicate is worth testing against: it keeps state, counts, and can be scripted."""
+"""The fake Replicate keeps state, counts calls, and injects faults."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_cancel_with_a_body_is_refused_as_by_replicates_contract(
 def test_a_prediction_has_the_fields_that_replicates_document_requires(
     fake: FakeReplicate,
 ) -> None:
-    """What a validating proxy in front of the fake asked for (Prism 5.14.2, 2026-11)."""
+    """Found with a validating proxy in front of the fake (Prism 5.14.2, 2026-11)."""
     fake.world.draw_s = 60
     made = create(fake.url).json()
 

@@ -1,4 +1,4 @@
-"""A check says whether it can draw, why not, and what to do."""
+"""A check reports whether the backend can draw, why not, and what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_backend_that_can_draw_names_its_model_and_account(build: Build) -> No
     assert str(build().check()) == "ok: black-forest-labs/flux-schnell, account tester"
 
 
-def test_without_a_token_it_is_not_configured_and_asks_nobody(
+def test_without_a_token_it_is_not_configured_and_makes_no_call(
     build: Build, fake: FakeReplicate
 ) -> None:
     assert str(build(env={}).check()) == "not configured (set REPLICATE_API_TOKEN)"
@@ -43,7 +43,7 @@ def test_a_model_that_needs_its_version_says_how_to_write_it(build: Build) -> No
     assert "acme/painter:VERSION" in str(build(model="acme/painter").check())
 
 
-def test_nobody_there_is_unreachable(build: Build) -> None:
+def test_a_refused_connection_is_unreachable(build: Build) -> None:
     found = build(base_url="http://127.0.0.1:9").check()
 
     assert found.state == "unreachable"

@@ -1,4 +1,4 @@
-"""Answers made to break their reader cost nothing twice, and hold up nothing."""
+"""Malformed answers lead to no second payment, and delay no other job."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_poll_that_trickles_is_given_up_and_asked_again(
     new_run: NewRun,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its answer would take ten minutes; no silence in it is longer than a second."""
+    """The answer would take ten minutes, in pieces of one second."""
     monkeypatch.setattr("imagen.backends.replicate.purchase.follow._CALL_TIMEOUT_S", 0.3)
     fake.inject(ReplicateFault.POLL_TRICKLES)
 

@@ -1,4 +1,4 @@
-"""The sub-block refuses what would leak the token or lead nowhere."""
+"""Settings are refused that would leak the token or cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The token goes to the API's host, and shows nowhere."""
+"""The token is sent to the API's host only, and no text contains it."""
 
 from __future__ import annotations
 
@@ -100,5 +100,5 @@ def test_nothing_that_can_be_printed_holds_the_token(build: Build) -> None:
     backend = build()
 
     for printed in (repr(backend), str(vars(backend)), str(vars(backend._client))):
-        # The environment itself is handed in, and nobody prints that.
+        # The environment is an argument that imagen does not print.
         assert SECRET not in printed.replace(str({"REPLICATE_API_TOKEN": SECRET}), "")

@@ -1,4 +1,4 @@
-"""A prediction object is read for what it says."""
+"""A prediction is read from answers of any shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that says no is told in full, and quotes nothing private."""
+"""The error for a refusal quotes Replicate's reason, and no private text."""
 
 from __future__ import annotations
 

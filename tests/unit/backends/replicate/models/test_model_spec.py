@@ -1,4 +1,4 @@
-"""A model outside the table is driven by what it says of itself."""
+"""The inputs of a model that is not built in are read from its own schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A price is a fact with a date, and an unknown one is never 0."""
+"""A price has the day it was read, and an unknown price is never 0."""
 
 from __future__ import annotations
 

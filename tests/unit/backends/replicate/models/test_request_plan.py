@@ -1,4 +1,4 @@
-"""What a model cannot take is said before anything is sent."""
+"""An input that the model does not take is refused before a call is sent."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_model_without_a_seed_is_drawn_with_a_warning() -> None:
     assert any("no seed" in warning for warning in planned.warnings)
 
 
-def test_a_required_input_that_nobody_gave_is_refused() -> None:
+def test_a_request_without_a_required_input_is_refused() -> None:
     spec = ModelSpec(inputs={"mask": InputField("uri")}, required=("mask",))
 
     with pytest.raises(RequestError, match="mask"):

@@ -1,4 +1,4 @@
-"""Secrets that a model wants reach the call that draws, and nothing else."""
+"""Inputs that are secrets are sent with the create call, and are stored nowhere."""
 
 from __future__ import annotations
 

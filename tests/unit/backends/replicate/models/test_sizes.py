@@ -1,4 +1,4 @@
-"""WIDTHxHEIGHT becomes what the model has, and any change is said."""
+"""WIDTHxHEIGHT becomes the nearest size of the model, with a warning of any change."""
 
 from __future__ import annotations
 

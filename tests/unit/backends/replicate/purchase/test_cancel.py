@@ -20,7 +20,7 @@ UNHEARD = [ReplicateFault.CANCEL_ERROR, ReplicateFault.CANCEL_LOST, ReplicateFau
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The protocol's ten seconds, for tests.
+    # Ten seconds outside of tests.
     monkeypatch.setattr("imagen.backends.replicate.purchase.cancel._TIMEOUT_S", 0.5)
 
 
@@ -43,7 +43,7 @@ def status_of(fake: FakeReplicate) -> object:
 def test_a_cancel_is_sent_without_a_body(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    """Replicate's contract has none: its validator answers 415 to one."""
+    """Replicate's OpenAPI document has no body there, and a validator answers 415 to one."""
     fake.world.draw_s = 60
 
     with pytest.raises(JobCanceled):

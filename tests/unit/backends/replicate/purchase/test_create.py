@@ -106,7 +106,7 @@ def test_an_id_is_committed_before_anything_is_waited_for(
     polls = fake.count_calls("GET", f"/{run.external_ids[0]}")
     assert polls >= 1
     assert "Prefer" not in fake.calls[0].headers
-    # Both deadlines of schnell and a reserve: 300 + 60 + 60.
+    # Both timeouts of schnell and the reserve: 300 + 60 + 60.
     assert fake.calls[0].headers["Cancel-After"] == "420s"
 
 
@@ -155,7 +155,7 @@ def test_a_worker_that_takes_over_waits_until_the_lost_call_can_create_nothing_m
 def test_a_call_that_a_stopped_worker_hears_of_late_is_not_sent_again_by_its_successor(
     build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book, new_run: NewRun
 ) -> None:
-    """The prediction has an owner, the attempt itself: the list has none to take, and yet one."""
+    """The list shows nothing to take, because the attempt itself owns the prediction."""
     stopped = new_run(before_submitted=die)
     with pytest.raises(Killed):
         build().generate(request_, stopped)
@@ -190,7 +190,7 @@ def test_a_lost_call_is_not_forgotten_while_the_models_inputs_cannot_be_asked_fo
     new_run: NewRun,
     fault: ReplicateFault,
 ) -> None:
-    """Neither "not reachable" nor "slow down" is true of the attempt: both mean "begin anew"."""
+    """Both errors would make the next worker send a call without a search."""
     run = new_run(before_submitted=die)
     with pytest.raises(Killed):
         build(model=PAINTER).generate(request_, run)
@@ -274,7 +274,7 @@ def test_a_prediction_that_another_attempt_owns_is_never_taken(
 def test_an_answer_whose_id_was_taken_meanwhile_sends_its_attempt_back_to_the_list(
     build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book, new_run: NewRun
 ) -> None:
-    """Two equal calls, one lost before and one lost after: either may take the one prediction."""
+    """One of two equal calls creates a prediction, which either attempt may take."""
     backend = build()
     thief = new_run()
 

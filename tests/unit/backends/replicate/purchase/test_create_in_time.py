@@ -1,4 +1,4 @@
-"""A create call keeps to the time that its intent allows it, as a successor counts from that."""
+"""A create call is over in time after its intent, as its successor counts from the intent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Build = Callable[..., ReplicateBackend]
 
 
 class SlowlyIntended(BookRun):
-    """A run whose commit of an intent takes its time."""
+    """A run whose commit of an intent takes ``TAKES_S``."""
 
     TAKES_S: ClassVar[float] = 0.05
 
@@ -43,7 +43,7 @@ def test_a_process_that_is_stopped_while_it_announces_a_call_sends_nothing(
 def test_a_call_is_over_when_its_time_since_the_intent_is(
     build: Build, request_: ImageRequest, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that takes over counts from the intent, which is all that it knows."""
+    """A worker that takes over knows only the time of the intent."""
     timeouts_s: list[float] = []
 
     def note(*_: object, timeout_s: float, **_options: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A create call that certainly created nothing is told as what it is, or waited out."""
+"""A refused create call raises the error for its reason, or is repeated after a 429."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_process_that_was_stopped_before_sending_sends_nothing_when_it_wakes_u
     build: Build, fake: FakeReplicate, request_: ImageRequest, book: Book
 ) -> None:
     class Stopped(BookRun):
-        """Stopped for longer than a third of the call's deadline, right after the commit."""
+        """Suspended for more than a third of the call's timeout, right after the commit."""
 
         def intend(self, *, timeout_s: float) -> None:
             super().intend(timeout_s=timeout_s)

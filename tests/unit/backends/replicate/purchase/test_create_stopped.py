@@ -1,4 +1,4 @@
-"""A search for a lost prediction ends as its job does, and equal jobs each find their own."""
+"""A search for a lost prediction heeds a cancel, and equal jobs each find one of their own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_identical_rows_each_get_one_prediction_of_their_own(
         ReplicateFault.LOST_AFTER_CREATION,
     ):
         fake.inject(fault)
-    # Two processes: neither knows the other's locks.
+    # As in two processes, which share no locks.
     backends = [build(settle_s=0.6), build(settle_s=0.6)]
     runs = [new_run() for _ in range(equal_rows)]
 
@@ -99,7 +99,7 @@ def test_a_lost_lease_while_the_outcome_is_unknown_touches_nothing(
 def test_a_thread_that_waits_for_a_look_up_still_notices_a_cancel(
     build: Build, fake: FakeReplicate, request_: ImageRequest, new_run: NewRun
 ) -> None:
-    """Equal orders look up one at a time, and the second is not deaf meanwhile."""
+    """The second of two equal searches ticks while it waits for the first."""
     fake.inject(ReplicateFault.LOST_AFTER_CREATION, times=2)
     ticks = threading.Event()
     backend = build(settle_s=0.1)

@@ -184,6 +184,6 @@ def test_a_data_url_is_read_whatever_type_it_claims() -> None:
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64", "data:image/png;base64,!!!"])
-def test_a_damaged_data_url_is_undeliverable(url: str) -> None:
+def test_a_damaged_data_url_is_unusable(url: str) -> None:
     with pytest.raises(OutputUnusable):
         read_data_url(url)

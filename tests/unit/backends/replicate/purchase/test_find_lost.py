@@ -1,4 +1,4 @@
-"""A file given as a data URL is part of an order, but not of what the provider's list tells."""
+"""A file given as a data URL is sent with the call, but Replicate's list does not show it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_rows_that_differ_in_their_file_alone_each_get_one_prediction_of_their_o
         ReplicateFault.ERROR_BEFORE_CREATION,
     ):
         fake.inject(fault)
-    # Two processes: neither knows the other's locks.
+    # As in two processes, which share no locks.
     backends = [build(model=WITH_PICTURE[0][0], settle_s=0.6) for _ in range(2)]
     runs = [new_run() for _ in range(12)]
 

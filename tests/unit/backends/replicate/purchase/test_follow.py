@@ -1,4 +1,4 @@
-"""A prediction is followed to its end, and stopped where it must not go on."""
+"""A prediction is followed to its end, or canceled at its deadline or with its job."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_the_end_is_expected_by_model_steps_and_size(
         backend.generate(request, new_run())
     model = "black-forest-labs/flux-schnell"
 
-    # The second one of a kind goes by what this process has seen itself.
+    # The second one of a kind is expected by what this process has measured.
     assert expectation.asked == [Work(model, 4, 512, 512), Work(model, 1, 512, 512)]
 
 

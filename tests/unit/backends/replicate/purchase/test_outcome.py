@@ -1,4 +1,4 @@
-"""What was drawn and cannot be taken is final, told with its type and size, and kept by its id."""
+"""An output that is no image ends the job, with its type, size and id in the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polls are spent where the recent predictions ended."""
+"""Most polls are made where the recent predictions ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROUND_TRIP_S = 0.003
 
 
 def follow(took_s: float, gap_s: Callable[[float], float]) -> tuple[float, int]:
-    """The delay until a prediction's end is noticed, and the calls made, the create included."""
+    """The delay until a prediction's end is noticed, and the number of calls with the create."""
     at_s, calls = 0.0, 1
     while at_s < took_s:
         at_s += gap_s(at_s) + _ROUND_TRIP_S
@@ -42,7 +42,7 @@ def test_known_work_is_noticed_soon_and_with_few_calls(middle_s: float, swing: f
     delays, calls, _ = follow_many(middle_s, swing)
 
     assert statistics.median(delays) < (0.06 if middle_s < 1 else 0.0834)
-    # A long one is looked at on its way, for it may be quicker this time.
+    # A long one is polled before its window too, as it may be quicker this time.
     assert statistics.mean(calls) <= (12 if middle_s < 12 else 26)
 
 
