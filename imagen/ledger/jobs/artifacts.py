@@ -58,9 +58,9 @@ def artifact_of(claim: Claim, data: bytes) -> Artifact:
 
 
 def write_artifact_file(ledger: Ledger, artifact: Artifact, *, durable: bool) -> bool:
-    """Keep the bytes as a file, where that is their place; the row that names it follows.
+    """Write the bytes to a file where the ledger keeps files; its row is written afterwards.
 
-    Says whether it is: otherwise they belong into the row.
+    Returns False where the bytes belong in the row.
 
     Raises:
         LedgerUnavailable: the file cannot be written (no space, no permission).
@@ -72,14 +72,14 @@ def write_artifact_file(ledger: Ledger, artifact: Artifact, *, durable: bool) ->
 
 
 def has_artifact(ledger: Ledger, key: str) -> bool:
-    """Whether a row names the artifact ``key``: a committed drawing, its bytes checked or not."""
+    """Whether a row names the artifact ``key``: its drawing is committed."""
     with ledger.read() as connection:
         row = connection.execute(select(artifacts.c.key).where(artifacts.c.key == key)).first()
     return row is not None
 
 
 def load_artifacts(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, Artifact]:
-    """The newest artifact of each job that has one whose bytes are whole."""
+    """The newest artifact of each job that has one whose bytes are intact."""
     columns = [artifacts.c.key, artifacts.c.job_id, artifacts.c.sha256, artifacts.c.data]
     found: dict[UUID, Artifact] = {}
     with ledger.read() as connection:
@@ -90,7 +90,7 @@ def load_artifacts(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, Artifa
         ).all()
     for row in rows:
         data = _read_file(ledger, row.key) if row.data is None else row.data
-        # A file may be cut short or gone after a power cut; the hash tells.
+        # After a power cut a file may be truncated or missing; the hash shows it.
         if data is not None and hashlib.sha256(data).hexdigest() == row.sha256:
             found[row.job_id] = Artifact(row.key, row.job_id, data, row.sha256)
     return found
@@ -108,7 +108,7 @@ def artifact_sizes(ledger: Ledger, job_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
-    """How many bytes of a scope's jobs wait for delivery.
+    """How many bytes of the scope's jobs wait for delivery.
 
     A command that draws and delivers a scope stops drawing above a limit.
     """
@@ -122,7 +122,7 @@ def undelivered_bytes(ledger: Ledger, scope: Scope = EVERYTHING) -> int:
 
 
 def full_hosts(ledger: Ledger, *, most_bytes: int) -> tuple[str, ...]:
-    """The hosts for which more bytes than that wait for delivery, in alphabetical order.
+    """The hosts for which more than ``most_bytes`` wait for delivery, in alphabetical order.
 
     Each host counts for itself: the images of one that is switched off wait for it alone.
     """
@@ -145,7 +145,7 @@ def forget_artifacts(connection: Connection, keys: Sequence[str]) -> None:
 
 
 def drop_artifacts_of(ledger: Ledger, job_id: UUID) -> None:
-    """Drop every artifact of a job: its image is where it belongs, everywhere."""
+    """Drop every artifact of a job whose image has arrived at its file and in the cloud."""
     mine = artifacts.c.job_id == job_id
     with ledger.write(durable=False) as connection:
         keys = list(connection.scalars(select(artifacts.c.key).where(mine)))
@@ -162,8 +162,8 @@ def drop_files(ledger: Ledger, keys: Iterable[str]) -> None:
             (ledger.artifact_folder / key).unlink()
 
 
-def leftover_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
-    """Artifacts nobody needs: of jobs delivered, sent or canceled, or of an older fence."""
+def obsolete_keys(ledger: Ledger, *, limit: int = 1000) -> list[str]:
+    """Artifacts that are needed no more: of jobs delivered, sent or canceled, or superseded."""
     ended = [state for state in TERMINAL_STATES if state is not JobState.FAILED]
     newer = artifacts.alias("newer")
     has_newer = (
@@ -200,8 +200,8 @@ def orphan_files(ledger: Ledger) -> list[str]:
     folder = ledger.artifact_folder
     if folder is None or not folder.is_dir():
         return []
-    # The folder is read before the rows: what is written in between is then known to a row, or is
-    # younger than our look at the folder and so not in the list.
+    # The folder is read before the rows: a file written in between is named by a row by then, or
+    # is too young to be in the list.
     names = [entry.name for entry in os.scandir(folder) if _is_settled(entry)]
     if not names:
         return []

@@ -1,6 +1,7 @@
 """How a worker takes a waiting job: one UPDATE that only one worker can win.
 
-A message is a wake-up, not the work: whoever is woken claims the best waiting row of its queues.
+A message is a wake-up, not the work: a worker that gets one claims the best waiting row of its
+queues.
 The order is the policy: interactive before bulk, then the model that is loaded already (within
 limits), then age. A job that was interrupted keeps its id and so comes first again.
 """
@@ -27,15 +28,15 @@ from imagen.ledger.store.types import now_plus
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who asks: a process, what it serves, and what it has loaded.
+    """The process that claims, the jobs it may take, and the model it has loaded.
 
     Attributes:
         owner: unique per process start.
         queues: served queues.
         lease_s: how long the job is held without a heartbeat.
-        backends: only these, or all when nothing is given.
+        backends: only these; None for all.
         left_out: none of these, in alphabetical order.
-        model: the affinity that is loaded here, or nothing.
+        model: the affinity that is loaded here.
     """
 
     owner: str
@@ -53,7 +54,7 @@ class Claimant:
 
 
 def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None) -> Claim | None:
-    """The best waiting job, now leased to the claimant with a higher fence, or nothing.
+    """The best waiting job, now leased to the claimant with a higher fence; None when none waits.
 
     ``crashed`` limits the choice to jobs that run alone after crashes (True), or to others (False).
     The claim also opens the attempt, or takes up the one that an earlier worker left unfinished.
@@ -67,7 +68,7 @@ def claim_job(ledger: Ledger, claimant: Claimant, *, crashed: bool | None = None
     if first is None:
         return None
     is_other = first.affinity not in (None, claimant.model)
-    if is_other and first.may_prefer and not first.is_fed_up:
+    if is_other and first.may_prefer and not first.has_waited_enough:
         claim = _take(ledger, claimant, choice, lane=first.lane)
         if claim is not None:
             _pass_over(ledger, first.id)

@@ -1,8 +1,8 @@
-"""The SQL of a claim, built once for each kind of claimant: it runs for every job that is drawn.
+"""The order in which jobs are claimed: the SQL of a claim, built once for each kind of claimant.
 
-Building a statement costs SQLAlchemy more than running it, so these are kept, with their values as
-parameters. On PostgreSQL the whole claim is one statement and so one round trip; SQLite, which has
-no data-changing CTEs, runs its two parts in one transaction.
+Building a statement takes SQLAlchemy longer than running it, so these are kept, with their values
+as parameters. On PostgreSQL the whole claim is one statement and so one round trip; SQLite, which
+has no data-changing CTEs, runs its two parts in one transaction.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from imagen.ledger.store.engine import Kind
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus, seconds_since
 
-#: A waiting job is passed over for the loaded model's sake at most this often …
+#: A waiting job is passed over in favor of the loaded model at most this often …
 MAX_PASSED_OVER = 16
 #: … and for at most this long.
 MAX_PASSED_OVER_S = 300
@@ -85,7 +85,7 @@ def heads(choice: Choice, *, model: bool = False) -> FromClause:
 
 
 def _once(found: CTE) -> CTE:
-    """Let PostgreSQL work it out once: it would look for a first job again wherever it is named."""
+    """Let PostgreSQL compute it once: it would search for a first job again at each reference."""
     return found.prefix_with("MATERIALIZED", dialect="postgresql")
 
 
@@ -144,18 +144,18 @@ def first_waiting(choice: Choice) -> Select[tuple[UUID, int, str | None, bool, b
     ``may_prefer`` says whether another one of its lane may need ``b_model``.
     """
     # Counted from the first time, not from the submission: late in a long batch every row is old.
-    is_fed_up = or_(
+    has_waited_enough = or_(
         jobs.c.passed_over >= MAX_PASSED_OVER,
         func.coalesce(jobs.c.passed_over_since, now_plus()) < now_plus(-MAX_PASSED_OVER_S),
     )
     head = heads(choice)
     first = select(head.c.id).order_by(head.c.lane, head.c.id).limit(1).scalar_subquery()
-    # Behind one whose wait is over others may stand that need the model.
+    # Behind one whose wait is over there may be others that need the model.
     fits = or_(head.c.affinity == bindparam("b_model", type_=Text), head.c.is_single)
     may_prefer = exists().where(head.c.lane == jobs.c.lane, fits)
     columns = (
         *(jobs.c.id, jobs.c.lane, jobs.c.affinity),
-        *(is_fed_up.label("is_fed_up"), may_prefer.label("may_prefer")),
+        *(has_waited_enough.label("has_waited_enough"), may_prefer.label("may_prefer")),
     )
     return select(*columns).where(jobs.c.id == first)
 
@@ -207,7 +207,7 @@ OPEN_ATTEMPT: Insert = _open_attempt(
 def _first_unlocked(choice: Choice, head: FromClause) -> Select[tuple[UUID]]:
     """The first job that no other claim is about to take, locked: of the first head that has one.
 
-    A nested loop, as the inner query speaks of the outer one: it ends with the first row.
+    A nested loop, as the inner query refers to the outer one: it ends with the first row.
     """
     is_one = and_(jobs.c.id == head.c.id, waiting(), is_eligible(choice))
     rows = [

@@ -68,7 +68,7 @@ def waiting(scope: Scope = EVERYTHING) -> ColumnElement[bool]:
     return and_(
         QUEUED,
         or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now()),
-        # A pause does not keep a backend from being told of a cancel.
+        # A canceled job is claimed during a pause, too: its backend has to cancel it.
         or_(jobs.c.backend.not_in(_paused()), jobs.c.cancel_requested_at.is_not(null())),
         scope_clause(scope),
     )
@@ -207,7 +207,7 @@ def single_columns(choice: Choice) -> list[ColumnElement[Any]]:
 
 
 def to_cancel(choice: Choice) -> Select[Any]:
-    """The jobs of paused backends which have yet to be told of a cancel, oldest first."""
+    """The canceled jobs of paused backends, which their backends have to cancel; oldest first."""
     return (
         select(*single_columns(choice))
         .where(

@@ -1,4 +1,4 @@
-"""What people tell jobs: cancel, retry, and be delivered under another name."""
+"""Requests of users about jobs: cancel, retry, deliver under another name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from imagen.ledger.store.types import now_plus
 def request_cancel(ledger: Ledger, scope: Scope) -> dict[UUID, JobState]:
     """Mark unfinished jobs; those that are queued or generated end at once.
 
-    A running one is told at its next progress tick or heartbeat. A queued one that was sent to a
-    backend before is left to the next claim, which stops it there. Says what each job is now.
+    The worker of a running one learns of it at its next progress tick or heartbeat. A queued one
+    that was sent to a backend before is left to the next claim, which cancels it there. Returns
+    the state of each job now.
     """
     sent = (
         select(attempts.c.id)
@@ -55,11 +56,11 @@ def request_cancel(ledger: Ledger, scope: Scope) -> dict[UUID, JobState]:
 
 
 def retry_jobs(ledger: Ledger, scope: Scope, *, run: int | None = None) -> dict[UUID, JobState]:
-    """Put failed and canceled jobs back on their way, where they stopped.
+    """Queue failed and canceled jobs again, at the step where they ended.
 
-    A job whose delivery failed goes on with its kept artifact; any other is drawn, resuming an
-    attempt that is still open (a paid one that was submitted before its worker crashed).
-    Says what each job is now.
+    A job whose delivery failed is delivered from its kept artifact; any other is drawn, resuming
+    an attempt that is still open (a paid one that was submitted before its worker crashed).
+    Returns the state of each job now.
     """
     has_artifact = select(artifacts.c.key).where(artifacts.c.job_id == jobs.c.id).exists()
     resumes = (jobs.c.phase == Phase.DELIVER) & has_artifact
@@ -101,9 +102,9 @@ def retry_jobs(ledger: Ledger, scope: Scope, *, run: int | None = None) -> dict[
 
 
 def redirect_job(ledger: Ledger, job_id: UUID, output: Output, *, image_format: str) -> bool:
-    """Let a failed or canceled job be delivered to ``output`` when it is retried.
+    """Set where a failed or canceled job is delivered to when it is retried.
 
-    Says whether it was done: not where the job is in another state by now.
+    Returns False where the job is in another state by now.
     """
     ended = (jobs.c.id == job_id) & jobs.c.state.in_([JobState.FAILED, JobState.CANCELED])
     with ledger.write() as connection:
@@ -111,7 +112,7 @@ def redirect_job(ledger: Ledger, job_id: UUID, output: Output, *, image_format: 
         if row is None:
             return False
         request = replace(job_from_row(row).request, format=image_format)
-        # The path that an earlier delivery had chosen counts no more.
+        # The path that an earlier delivery had chosen is void.
         values = {"output": asdict(output), "request": request.to_json(), "output_path": None}
         connection.execute(update(jobs).where(ended).values(**values))
     return True

@@ -1,8 +1,8 @@
-"""What a worker's death says about the jobs that it held; the rules are in docs/architecture.md.
+"""Counts crashes of jobs whose worker has died; the rules are in docs/architecture.md.
 
-A job that kills its workers has to be told from one that was held by workers that died of something
-else. So a crash raises suspicion only where no other worker died since the job's last one, and few
-died lately; a suspect runs alone in its process, and only a death while it was alone ends it.
+A job that kills its workers has to be told apart from one whose workers died for another reason.
+So a crash raises suspicion only where no other worker died since the job's last one, and few died
+lately; a suspect runs alone in its process, and only a death while it was alone ends it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs, locks
 from imagen.ledger.store.types import UtcDateTime, now_plus
 
-#: A crash in company makes a job a suspect from this one on.
+#: From this crash on a job is a suspect.
 SUSPECT_AFTER = 2
-#: A worker that died of something else excuses the crashes of others for so long …
+#: For so long a worker that died for another reason excuses the crashes of other jobs …
 EXCUSE_S = 60.0
 #: … but not for more than so many times ``max_crashes``.
 PATIENCE = 2
 
-#: So many deaths within ``EXCUSE_S`` excuse every job's crashes: more than two jobs that kill their
-#: workers can be to blame for, since each is alone for its last try (with 5 for ``max_crashes``).
+#: So many deaths within ``EXCUSE_S`` excuse every job's crashes: two jobs that kill their workers
+#: cannot cause as many, since each is alone for its last try (with 5 for ``max_crashes``).
 MANY_DEATHS = 10
 
 #: The rows of ``locks`` that say, in ``expires_at``, when a worker died that drew no suspect.
@@ -48,14 +48,14 @@ _DEATH = "worker death "
 
 @dataclass(frozen=True, slots=True)
 class Deaths:
-    """Workers that died within ``EXCUSE_S`` of something that no suspect can have done."""
+    """Workers that died within ``EXCUSE_S`` without holding a suspect."""
 
     number: int
     last_at: datetime | None
 
 
 def recent_deaths(connection: Connection) -> Deaths:
-    """What is known of them before the crashes that are about to be counted."""
+    """Those recorded before the crashes that are about to be counted."""
     row = connection.execute(
         select(func.count(), func.max(locks.c.expires_at)).where(
             locks.c.name.startswith(_DEATH, autoescape=True),
@@ -66,7 +66,7 @@ def recent_deaths(connection: Connection) -> Deaths:
 
 
 def note_deaths(ledger: Ledger, connection: Connection, crashed: ColumnElement[bool]) -> None:
-    """Note the workers that held these jobs as dead, but for those that held a suspect."""
+    """Record the deaths of the workers that held these jobs, except those that held a suspect."""
     innocent = connection.scalars(
         select(jobs.c.lease_owner)
         .where(crashed)
@@ -113,7 +113,7 @@ def crash_values(*, max_crashes: int, deaths: Deaths) -> dict[str, Any]:
             else_="the worker died while drawing this job",
         ),
         "crash_count": count,
-        # An excuse holds for the next crash, too: as long as it is fresh, this one is forgotten.
+        # An excuse covers the next crash, too: as long as it is recent, this one does not count.
         "crashed_at": case((excused, jobs.c.crashed_at), else_=now_plus()),
         "crash_fence": jobs.c.fence + 1,
         "alone_since": case(
@@ -131,9 +131,9 @@ def _is_at_backend() -> ColumnElement[bool]:
 
 
 def deny_crash(ledger: Ledger, claim: Claim) -> None:
-    """Take back the crash that was counted when this claim's lease ran out: its holder lives.
+    """Take back the crash that was counted when this claim's lease ran out: its holder is alive.
 
-    It was stopped, or could not reach the ledger. Nothing happens when none was counted.
+    Its process was stopped, or could not reach the ledger. Does nothing when none was counted.
     """
     with ledger.write() as connection:
         connection.execute(

@@ -14,7 +14,7 @@ from sqlalchemy import func, null
 from imagen.domain.job import AttemptState, Claim, JobState, Phase
 from imagen.ledger.jobs.artifacts import forget_artifacts
 from imagen.ledger.jobs.claim import Claimant
-from imagen.ledger.jobs.delivery_statements import aim, rows_of, shaky_waits, succeed, take
+from imagen.ledger.jobs.delivery_statements import alone_waits, rows_of, set_target, succeed, take
 from imagen.ledger.jobs.fenced_writes import write_attempt, write_held
 from imagen.ledger.outbox.outbox import put_in_outbox
 from imagen.ledger.store.clauses import NO_LEASE
@@ -33,19 +33,19 @@ def claim_deliveries(
 ) -> list[Claim]:
     """Generated jobs that ``host`` has to deliver, now leased to the claimant; oldest first.
 
-    A job whose delivery was begun several times without an end comes alone. It comes first, as it
-    waits after each end of a worker: so neither it nor the sound ones starve.
+    A job whose delivery was begun several times without an end is returned alone. It comes first,
+    as it waits after each death of a worker: so neither it nor the others starve.
     """
     given = {"b_host": host}
     with ledger.read() as connection:
-        shaky = connection.execute(shaky_waits(claimant.scope), given).first() is not None
+        alone = connection.execute(alone_waits(claimant.scope), given).first() is not None
     values = given | {
         "b_owner": claimant.owner,
         "b_lease_s": claimant.lease_s,
-        "b_limit": 1 if shaky else limit,
+        "b_limit": 1 if alone else limit,
     }
     with ledger.write(durable=False) as connection:
-        rows = connection.execute(take(claimant.scope, shaky=shaky), values).all()
+        rows = connection.execute(take(claimant.scope, alone=alone), values).all()
         if not rows:
             return []
         found = connection.execute(
@@ -72,18 +72,18 @@ class Delivered:
 
 
 def record_targets(ledger: Ledger, targets: Sequence[tuple[Claim, str]]) -> list[bool]:
-    """Commit, synced, which path each claim is about to write; says which still held theirs."""
+    """Commit, synced, each claim's path before it is written; returns which are still held."""
     given = rows_of((claim, {"output_path": path}) for claim, path in targets)
     with ledger.write_one() as connection:
-        held = set(connection.scalars(aim(ledger.kind), given))
+        held = set(connection.scalars(set_target(ledger.kind), given))
     return [claim.job.id in held for claim, _ in targets]
 
 
 def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[bool]:
-    """Commit, synced, that the files exist, what still has to leave, and drop the artifacts.
+    """Commit, synced, that the files exist, what is still to be sent, and drop the artifacts.
 
-    One transaction for all. Says which claims still held their job. A claim that did not changes
-    nothing: its file is the next holder's own earlier try.
+    One transaction for all. Returns which claims still held their job. A claim that did not
+    changes nothing: for the next holder its file is an earlier try of the same job.
     """
     given = rows_of(
         (done.claim, {"output_path": done.output_path, "file_sha256": done.file_sha256})
@@ -104,7 +104,7 @@ def record_succeeded(ledger: Ledger, delivered: Sequence[Delivered]) -> list[boo
 def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: str) -> bool:
     """The job's end for now: ``failed`` in phase ``deliver``; the artifact is kept.
 
-    Says whether the claim still held the job.
+    Returns whether the claim still held the job.
     """
     with ledger.write() as connection:
         return write_held(
@@ -122,7 +122,7 @@ def record_delivery_failed(ledger: Ledger, claim: Claim, *, code: str, message: 
 def put_off_deliveries(
     ledger: Ledger, claims: Sequence[Claim], *, wait_s: float, code: str, message: str
 ) -> None:
-    """Nothing is wrong with these jobs, but they cannot be written now: not for ``wait_s`` seconds.
+    """Put off jobs that cannot be written now, for ``wait_s`` seconds.
 
     The time of the first such wait is kept. Not synced: one that a power cut undoes is tried
     sooner.
@@ -146,8 +146,8 @@ def put_off_deliveries(
 def draw_again(ledger: Ledger, claim: Claim) -> bool:
     """Back to ``queued`` because the bytes are gone, with the same attempt opened again.
 
-    A backend that still has the image hands it over once more; a free one draws it again. Says
-    whether the claim still held the job.
+    A backend that still has the image hands it over once more; a free one draws it again.
+    Returns whether the claim still held the job.
     """
     attempt_state = AttemptState.SUBMITTED if claim.attempt.external_id else AttemptState.STARTED
     with ledger.write() as connection:

@@ -1,7 +1,7 @@
 """The SQL of deliveries, built once: a drain of any size is the same statements.
 
-How many rows a drain writes differs each time, and SQLAlchemy compiles a statement for every number
-of them; so they go in as one JSON parameter, which the database takes apart.
+The number of rows of a drain differs each time, and SQLAlchemy compiles a statement for every
+number; so they are one JSON parameter, which the database takes apart.
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ from imagen.ledger.store.engine import Kind
 from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import JsonDocument, now_plus, seconds_since
 
-#: One that was begun so often without an end is delivered alone: it may be what ends its worker.
-SHAKY_AFTER = 10
+#: A delivery that was begun so often without an end is done alone: it may kill its worker.
+ALONE_AFTER = 10
 
 
-def _due(scope: Scope, *, shaky: bool) -> ColumnElement[bool]:
-    """Generated jobs of ``b_host`` that nobody is at."""
+def _due(scope: Scope, *, alone: bool) -> ColumnElement[bool]:
+    """Generated jobs of ``b_host`` that no process delivers now."""
     count = jobs.c.delivery_count
     return and_(
         jobs.c.state == JobState.GENERATED,
         jobs.c.delivery_host == bindparam("b_host", type_=Text),
         or_(jobs.c.lease_owner.is_(null()), jobs.c.lease_expires_at < now_plus()),
         or_(jobs.c.not_before.is_(null()), jobs.c.not_before <= now_plus()),
-        count >= SHAKY_AFTER if shaky else count < SHAKY_AFTER,
+        count >= ALONE_AFTER if alone else count < ALONE_AFTER,
         scope_clause(scope),
     )
 
 
 @lru_cache(maxsize=64)
-def shaky_waits(scope: Scope) -> Select[Any]:
+def alone_waits(scope: Scope) -> Select[Any]:
     """Whether a job waits whose delivery was begun several times without an end."""
-    return select(jobs.c.id).where(_due(scope, shaky=True)).limit(1)
+    return select(jobs.c.id).where(_due(scope, alone=True)).limit(1)
 
 
 @lru_cache(maxsize=64)
-def take(scope: Scope, *, shaky: bool) -> ReturningUpdate[Any]:
+def take(scope: Scope, *, alone: bool) -> ReturningUpdate[Any]:
     """Lease up to ``b_limit`` due jobs, oldest first. Parameters: b_host, b_owner, b_lease_s."""
     chosen = (
         select(jobs.c.id)
-        .where(_due(scope, shaky=shaky))
+        .where(_due(scope, alone=alone))
         .order_by(jobs.c.id)
         .limit(bindparam("b_limit", type_=Integer))
         .with_for_update(skip_locked=True)
@@ -88,7 +88,7 @@ def take(scope: Scope, *, shaky: bool) -> ReturningUpdate[Any]:
 
 
 @lru_cache(maxsize=2)
-def aim(kind: Kind) -> ReturningUpdate[Any]:
+def set_target(kind: Kind) -> ReturningUpdate[Any]:
     """Set the path that each held job is about to be written to; returns the ids held."""
     given = _given(kind, "output_path")
     return _held(given).values(output_path=given.c.output_path).returning(jobs.c.id)
@@ -112,7 +112,7 @@ def succeed(kind: Kind) -> ReturningUpdate[Any]:
 
 
 def rows_of(claims: Iterable[tuple[Claim, dict[str, str]]]) -> dict[str, str]:
-    """The parameter of ``aim`` and ``succeed``: each claim with the columns to write."""
+    """The parameter of ``set_target`` and ``succeed``: each claim with the columns to write."""
     rows = [
         {"id": claim.job.id.hex, "fence": claim.job.fence, "lease_owner": claim.owner, **rest}
         for claim, rest in claims

@@ -1,6 +1,6 @@
 """What the holder of a claim may write: every statement names owner, fence and state.
 
-A worker that lost its lease changes nothing here; it is told by ``LeaseLost``. Owner as well as
+A worker that lost its lease changes nothing here: ``LeaseLost`` is raised. Owner as well as
 fence, because after a database crash an unsynced claim may be rolled back and its fence number
 given out again (observed with synchronous_commit=off on PostgreSQL 15).
 """
@@ -62,8 +62,8 @@ def record_intent(ledger: Ledger, claim: Claim) -> None:
     """Commit, synced, that a paid call is about to be sent.
 
     Raises:
-        LeaseLost: another worker holds the job now, or the attempt has an id that this one has not
-            heard of: an earlier holder's call was answered late.
+        LeaseLost: another worker holds the job now, or the attempt has an id that this one does
+            not know: an earlier holder's call was answered late.
     """
     with ledger.write() as connection:
         _require_running(connection, claim)
@@ -95,14 +95,14 @@ def record_submitted(ledger: Ledger, claim: Claim, external_id: str, *, place: s
 
 
 def record_adopted(ledger: Ledger, claim: Claim, external_id: str, *, place: str) -> None:
-    """Commit, synced, the id of something found at the backend, which any attempt may have made.
+    """Commit, synced, the id of a call found at the backend, which any attempt may have made.
 
-    Without the lease nothing is written: the next holder may have looked already, found nothing,
+    Without the lease nothing is written: the next holder may have searched already, found nothing,
     and begun again.
 
     Raises:
         AlreadyOwned: another attempt has that id at that place.
-        LeaseLost: another worker holds the job now, or its late answer has told the id.
+        LeaseLost: another worker holds the job now, or its late answer has recorded the id.
     """
     with _owned_once(external_id, place), ledger.write() as connection:
         _require_running(connection, claim)
@@ -155,7 +155,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What an attempt used that ends, or pauses, without the image that its backend drew.
+    """What an attempt cost that ends, or waits, without the image that its backend drew.
 
     ``also_send``: see ``imagen.ledger.queries.usage_rows.record_usage``.
     """
@@ -201,7 +201,7 @@ def record_retry(
 
 
 def _rewind_attempt(connection: Connection, claim: Claim) -> None:
-    """As if nothing had been announced; an attempt that the backend knows is never forgotten."""
+    """Reset an announced attempt; one with an id at the backend is left as it is."""
     connection.execute(
         update(attempts)
         .where(attempts.c.id == claim.attempt.id, attempts.c.external_id.is_(null()))
@@ -210,7 +210,7 @@ def _rewind_attempt(connection: Connection, claim: Claim) -> None:
 
 
 def _limited_since(limited: bool) -> ColumnElement[Any]:
-    # The first time that it was told to wait; cleared when it draws or really fails.
+    # When it was first put off; cleared when it is drawn or its attempt ends.
     return func.coalesce(jobs.c.limited_since, now_plus()) if limited else null()
 
 
@@ -285,7 +285,7 @@ def _end_attempt(connection: Connection, claim: Claim, ending: Ending) -> None:
 
 
 def give_back(ledger: Ledger, claim: Claim) -> None:
-    """Back to ``queued`` with its attempt as it stands, no crash counted: a worker that stops.
+    """Back to ``queued`` with its attempt as it is, no crash counted: for a worker that stops.
 
     Raises:
         LeaseLost: another worker holds the job now.

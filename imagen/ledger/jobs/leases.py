@@ -1,4 +1,4 @@
-"""Leases: renewing one's own, and giving back what the dead held."""
+"""Leases: renewed by their holder, and taken back from dead workers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy import ColumnElement, Connection, and_, case, null, or_, select,
 
 from imagen.domain.job import AttemptState, JobState
 from imagen.ledger.jobs.crashes import crash_values, note_deaths, recent_deaths
-from imagen.ledger.jobs.delivery_statements import SHAKY_AFTER
+from imagen.ledger.jobs.delivery_statements import ALONE_AFTER
 from imagen.ledger.store.clauses import NO_LEASE, in_order
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
 
-#: How long a delivery that keeps ending its worker is left alone.
-SHAKY_WAIT_S = 5.0
+#: Seconds that a delivery waits after the death of its worker.
+ALONE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Renewed:
 
 
 def renew_leases(ledger: Ledger, owner: str, *, lease_s: float) -> dict[UUID, Renewed]:
-    """Renew every lease of ``owner`` in one statement; what is not in the answer is lost.
+    """Renew every lease of ``owner`` in one statement; a lease that is not in the answer is lost.
 
-    An expired lease is renewed too, as long as nobody has taken it back.
+    An expired lease is renewed too, as long as it was not taken back.
     """
     with ledger.write(durable=False) as connection:
         rows = connection.execute(
@@ -45,7 +45,7 @@ def renew_leases(ledger: Ledger, owner: str, *, lease_s: float) -> dict[UUID, Re
 
 
 def lease_owners(ledger: Ledger) -> set[str]:
-    """Everybody who holds a lease now, alive or not."""
+    """The owners of leases, alive or not."""
     with ledger.read() as connection:
         return set(
             connection.scalars(
@@ -65,10 +65,10 @@ def take_back(
     """Return expired running jobs to ``queued``, and those of owners known to be dead.
 
     Each counts a crash, and in the end fails with ``worker_crashed`` (see ``crashes``), but not
-    where the owner is known to be ``alive``: it was only stopped. Expired deliveries are freed
+    where the owner is known to be ``alive``, but stopped. Expired deliveries are freed
     without counting: a paid image is never failed for a crash. The attempt stays open, so the next
-    claim resumes it. ``only_dead`` leaves the expired leases of others alone. Says how many jobs
-    were taken back.
+    claim resumes it. ``only_dead`` leaves the expired leases of others as they are. Returns the
+    number of jobs taken back.
     """
     overdue: ColumnElement[bool] = jobs.c.lease_owner.in_(list(dead))
     if not only_dead:
@@ -83,11 +83,11 @@ def take_back(
             {"state": JobState.QUEUED.value, "not_before": null()},
         )
         taken += _take_back_crashed(ledger, connection, and_(running, ~stopped), max_crashes)
-        shaky = jobs.c.delivery_count >= SHAKY_AFTER
+        is_alone = jobs.c.delivery_count >= ALONE_AFTER
         taken += _free(
             connection,
             and_(jobs.c.state == JobState.GENERATED, overdue),
-            {"not_before": case((shaky, now_plus(SHAKY_WAIT_S)), else_=null())},
+            {"not_before": case((is_alone, now_plus(ALONE_WAIT_S)), else_=null())},
         )
     return taken
 
@@ -102,7 +102,7 @@ def _take_back_crashed(
 
 
 def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[str, Any]) -> int:
-    """Let go of jobs whose holders are gone; says how many."""
+    """Remove the leases of these jobs; returns their number."""
     rows = connection.execute(
         update(jobs)
         .where(in_order(those))
@@ -113,7 +113,7 @@ def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[st
 
 
 def end_canceled(ledger: Ledger) -> int:
-    """End queued jobs whose cancel was asked for and which no backend has heard of."""
+    """End queued jobs that were canceled and have been sent to no backend; returns their number."""
     nothing_sent: ColumnElement[bool] = ~(
         select(attempts.c.id)
         .where(

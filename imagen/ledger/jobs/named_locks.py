@@ -1,4 +1,4 @@
-"""Named locks that expire by themselves: rows, which one process at a time holds."""
+"""Named locks: rows that one process at a time holds, and that expire by the database's clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagen.ledger.store.types import now_plus
 
 
 def take_lock(ledger: Ledger, name: str, owner: str, *, lease_s: float) -> bool:
-    """Take or renew a named lock that expires by itself; False when somebody else has it.
+    """Take or renew a named lock that expires by itself; False when another process has it.
 
     A row, not a session lock: a hung leader would hold that for ever, and a transaction pooler
     knows no sessions.
@@ -32,12 +32,12 @@ def take_lock(ledger: Ledger, name: str, owner: str, *, lease_s: float) -> bool:
 
 
 def lock_owner(ledger: Ledger, name: str) -> str | None:
-    """Who has a named lock, or had it last; nothing when it was given back."""
+    """The owner of a named lock, expired or not; None when it was released."""
     with ledger.read() as connection:
         return connection.scalar(select(locks.c.owner).where(locks.c.name == name))
 
 
 def release_lock(ledger: Ledger, name: str, owner: str) -> None:
-    """Give a lock back; nothing happens when it is not ours any more."""
+    """Release a lock; does nothing when another process has it by now."""
     with ledger.write(durable=False) as connection:
         connection.execute(delete(locks).where(locks.c.name == name, locks.c.owner == owner))

@@ -1,4 +1,4 @@
-"""Pauses of backends, for every process: made, lifted, and how many jobs wait for their end."""
+"""Pauses of backends, for every process: set, lifted, and counted with the jobs that wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pause_backend(
 ) -> None:
     """Stop claiming jobs of a backend for ``pause_s`` seconds, or until ``resume_backend``.
 
-    ``code`` is that of the error which made it necessary.
+    ``code`` is that of the error that caused it.
     """
     until = null() if pause_s is None else now_plus(pause_s)
     with ledger.write() as connection:
@@ -35,9 +35,9 @@ def pause_backend(
 
 
 def resume_backends(ledger: Ledger, backend: str, *, account: Sequence[str] = ()) -> list[str]:
-    """Lift the pause of a backend, and with it the waits that its jobs were given.
+    """Lift the pause of a backend, and the waits that the error gave its jobs.
 
-    The same for the others of its ``account`` as far as an error paused them, not a person.
+    The same for the other backends of its ``account`` that were paused by an error.
     Returns the backends that were paused, in alphabetical order.
     """
     by_error = and_(pauses.c.backend.in_(account), pauses.c.code.is_not(null()))

@@ -1,4 +1,4 @@
-"""How jobs and batches enter the ledger: after the commit, a job is accepted and never lost."""
+"""Submits jobs and batches to the ledger: after the commit a job is accepted and never lost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class KnownRow:
 def known_rows(ledger: Ledger, dedupe_keys: Sequence[str], *, run: int) -> dict[str, KnownRow]:
     """Those rows that the ledger holds already, by dedupe key; a thousand keys are a good size.
 
-    Rows that are not finished are stamped with ``run``: they belong to this run too.
+    Rows that are not finished are stamped with ``run``: they are part of this run too.
     """
     with ledger.read() as connection:
         found = connection.execute(
@@ -74,7 +74,7 @@ def known_rows(ledger: Ledger, dedupe_keys: Sequence[str], *, run: int) -> dict[
 def submit_rows(ledger: Ledger, drafts: Sequence[JobDraft], *, run: int) -> None:
     """Commit drafts, each with a ``dedupe_key``, synced and in one transaction.
 
-    A row that another run of the same batch has added in the meantime is theirs, and shared.
+    A row that another run of the same batch has added in the meantime is shared with that run.
     """
     with ledger.write() as connection:
         statement = insert_on(ledger, jobs).values(created_at=now_plus())

@@ -1,4 +1,4 @@
-"""Which worker processes are there, so that a waiting command can say which one is missing."""
+"""The rows of running worker processes, from which a command sees which worker is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagen.ledger.store.types import now_plus, seconds_since
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """A backend that a worker leaves alone because it cannot reach it, since when, and why."""
+    """A backend that a worker claims no jobs of because it cannot reach it, since when, and why."""
 
     backend: str
     since: datetime
@@ -55,7 +55,7 @@ def report_worker(
     allowed_dirs: Sequence[str] | None = None,
     open_circuits: Sequence[OpenCircuit] = (),
 ) -> None:
-    """Say that this process is there; called at start and with each heartbeat."""
+    """Write the row of this process; called at start and with each heartbeat."""
     values = {
         "host": host,
         "role": role,
@@ -75,7 +75,7 @@ def report_worker(
 
 
 def sign_off_worker(ledger: Ledger, owner: str) -> None:
-    """This process leaves; nothing happens when it was not there."""
+    """Delete the row of this process, if there is one."""
     with ledger.write(durable=False) as connection:
         connection.execute(delete(workers).where(workers.c.owner == owner))
 
@@ -128,6 +128,6 @@ def unreachable_backends(workers: Sequence[Worker]) -> dict[str, tuple[Worker, O
 
 
 def forget_workers(ledger: Ledger, *, unseen_s: float) -> None:
-    """Drop the rows of workers that have not been seen for long."""
+    """Delete the rows of workers that have not reported for ``unseen_s`` seconds."""
     with ledger.write(durable=False) as connection:
         connection.execute(delete(workers).where(workers.c.seen_at < now_plus(-unseen_s)))

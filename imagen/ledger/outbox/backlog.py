@@ -1,4 +1,4 @@
-"""What has not left this ledger yet, and why, for people; and usage that was never sent at all."""
+"""What was not sent from this ledger yet, and why; and usage that was never put into the outbox."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def kept_usage(ledger: Ledger, scope: Scope = EVERYTHING) -> Backlog | None:
 
 
 def count_paid_here_only(ledger: Ledger, scope: Scope) -> int:
-    """How many of the scope's images cost money, or may have, and tell nobody but this ledger."""
+    """How many of the scope's images cost money, or may have, whose usage stays in this ledger."""
     statement = (
         select(func.count())
         .select_from(jobs.join(attempts, attempts.c.id == jobs.c.attempt_id))

@@ -1,4 +1,4 @@
-"""What still has to leave this ledger: usage rows and cloud copies, kept until they arrived."""
+"""Usage rows and cloud copies that are still to be sent, kept until they arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imagen.ledger.store.rows import attempt_from_row, job_from_row, select_atte
 from imagen.ledger.store.tables import attempts, jobs
 from imagen.ledger.store.types import now_plus
 
-#: How long somebody may be at one item before another process tries it.
+#: How long a process may take for one item before another process tries it.
 LEASE_S = 120.0
 
 
@@ -35,8 +35,8 @@ class OutboxItem:
     created_at: datetime
 
     @property
-    def place(self) -> tuple[datetime, UUID]:
-        """Where it stands in the outbox, oldest first."""
+    def sort_key(self) -> tuple[datetime, UUID]:
+        """Its position in the outbox, oldest first."""
         return self.created_at, self.id
 
 
@@ -67,7 +67,8 @@ def claim_outgoing(
 ) -> list[OutboxItem]:
     """Due items of the scope's jobs, now held by ``owner``, oldest first.
 
-    ``now`` takes those too whose time has not come yet; ``after`` only those behind that place.
+    ``now`` takes those too whose time has not come yet; ``after`` only those with a greater
+    ``sort_key``.
     """
     due = [outbox.c.done_at.is_(null()), _is_free(), belongs(scope)]
     if not now:
@@ -110,11 +111,11 @@ def claim_outgoing(
         )
         for row in taken
     ]
-    return sorted(items, key=lambda item: item.place)
+    return sorted(items, key=lambda item: item.sort_key)
 
 
 def record_sent(ledger: Ledger, item: OutboxItem) -> None:
-    """It arrived. Written whoever holds it now: an arrival is an arrival."""
+    """It arrived; also recorded where another process holds it by now."""
     with ledger.write() as connection:
         connection.execute(
             update(outbox)
@@ -129,7 +130,7 @@ def record_sent(ledger: Ledger, item: OutboxItem) -> None:
 
 
 def put_off(ledger: Ledger, item: OutboxItem, owner: str, *, wait_s: float, reason: str) -> None:
-    """It did not arrive, for ``reason``; nobody tries again for ``wait_s`` seconds."""
+    """It did not arrive, for ``reason``; it is not tried again for ``wait_s`` seconds."""
     with ledger.write() as connection:
         connection.execute(
             update(outbox)
@@ -205,7 +206,7 @@ def count_pending(ledger: Ledger) -> dict[str, int]:
 
 
 def count_untried(ledger: Ledger, scope: Scope) -> int:
-    """How many of the scope's items wait for their first try, or are at it."""
+    """How many of the scope's items wait for the end of their first try."""
     statement = select(func.count()).where(
         outbox.c.done_at.is_(null()), outbox.c.tries == 0, belongs(scope)
     )
@@ -214,7 +215,7 @@ def count_untried(ledger: Ledger, scope: Scope) -> int:
 
 
 def hosts_to_send(ledger: Ledger) -> list[str]:
-    """The hosts whose images have something due in the outbox which nobody is at."""
+    """The hosts of jobs with a due item in the outbox that no process holds."""
     statement = (
         select(jobs.c.delivery_host)
         .select_from(outbox.join(jobs, jobs.c.id == outbox.c.job_id))

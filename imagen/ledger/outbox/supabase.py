@@ -1,4 +1,4 @@
-"""What a ledger keeps of Supabase: that it did not answer in time, and the table of images."""
+"""What a ledger stores for Supabase: that it timed out lately, and the table of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = "supabase_silent"
 
 
 def note_silence(ledger: Ledger, *, for_s: float) -> None:
-    """Remember for ``for_s`` seconds from now that Supabase did not answer in time."""
+    """Remember for ``for_s`` seconds that Supabase timed out, for all commands of this ledger."""
     until = now_plus(for_s)
     statement = insert_on(ledger, locks).values(name=_NAME, owner="", expires_at=until)
     with ledger.write(durable=False) as connection:
@@ -27,7 +27,7 @@ def note_silence(ledger: Ledger, *, for_s: float) -> None:
 
 
 def was_silent(ledger: Ledger) -> bool:
-    """Whether a time-out is remembered."""
+    """Whether Supabase timed out lately."""
     statement = select(locks.c.name).where(locks.c.name == _NAME, locks.c.expires_at > now_plus())
     with ledger.read() as connection:
         return connection.execute(statement).first() is not None

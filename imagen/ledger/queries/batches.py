@@ -63,11 +63,11 @@ def batch_names(ledger: Ledger, *, limit: int = 50) -> list[str]:
 def count_warnings(
     ledger: Ledger, scope: Scope, *, finished_since: datetime | None = None
 ) -> Counter[str]:
-    """How many jobs of the scope each sentence is about, told at submission or at the drawing.
+    """How many jobs of the scope each warning is about, at submission or at the drawing.
 
-    ``finished_since`` leaves out what was over before.
+    ``finished_since`` leaves out the jobs that ended before.
     """
-    # Most jobs have none, so the database leaves those out; what it lets through is read properly.
+    # Most jobs have none and are left out by the database; the others are parsed.
     warned = or_(_mentions_warnings(jobs.c.requested), _mentions_warnings(attempts.c.record))
     statement = (
         select(jobs.c.requested, attempts.c.record)

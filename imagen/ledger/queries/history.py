@@ -1,4 +1,4 @@
-"""What earlier attempts tell about later ones: usual durations, and whose a provider's id is."""
+"""What earlier attempts tell about later ones: usual durations, and the owners of provider ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOKED_THROUGH = 100
 
 
 class NoHistory:
-    """Knows of no attempt: for looking at backends while the ledger cannot be read."""
+    """A history without attempts: for examining backends while the ledger cannot be read."""
 
     # The signatures are those of AttemptHistory.
 
@@ -58,7 +58,7 @@ class AttemptHistory:
         return statistics.median(found[:_LAST_FEW]) / 1000 if found else None
 
     def owned(self, place: str, external_ids: tuple[str, ...]) -> frozenset[str]:
-        """Those of ``external_ids`` at ``place`` that an attempt has already."""
+        """Those ids at the server or account ``place`` that an attempt has already."""
         if not external_ids:
             return frozenset()
         statement = select(attempts.c.external_id).where(
@@ -69,7 +69,7 @@ class AttemptHistory:
 
 
 def _is_of_kind(data: Mapping[str, Any] | None, work: Work) -> bool:
-    """Whether an attempt's record tells of that kind; one without a record tells of none."""
+    """Whether an attempt's record is of that kind of work; False where it has none."""
     record = record_from_json(data)
     if record is None:
         return False

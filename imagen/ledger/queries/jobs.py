@@ -1,4 +1,4 @@
-"""Questions about jobs that people and waiting commands ask."""
+"""Finds and lists jobs and their attempts, for users and waiting commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imagen.ledger.store.tables import attempts, batches, jobs
 
 
 def get_job(ledger: Ledger, job_id: UUID) -> Job | None:
-    """The job with that id, or nothing."""
+    """The job with that id, or None."""
     with ledger.read() as connection:
         row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
     return job_from_row(row) if row else None
@@ -51,7 +51,7 @@ def find_job(ledger: Ledger, prefix: str) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs to list; everything that is not given matches."""
+    """Which jobs to list; a field that is not given matches every job."""
 
     states: tuple[JobState, ...] = ()
     backend: str | None = None
@@ -90,7 +90,7 @@ def attempts_of(ledger: Ledger, job_id: UUID) -> list[Attempt]:
 
 
 def count_states(ledger: Ledger, scope: Scope) -> dict[JobState, int]:
-    """How many jobs of the scope are in each state; states nobody is in are left out."""
+    """How many jobs of the scope are in each state; states without a job are left out."""
     with ledger.read() as connection:
         rows = connection.execute(
             select(jobs.c.state, func.count()).where(scope_clause(scope)).group_by(jobs.c.state)

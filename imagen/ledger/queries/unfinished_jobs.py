@@ -31,7 +31,7 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
 
 
 def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
-    """Whether any job of the scope is still on its way."""
+    """Whether any job of the scope has not ended."""
     with ledger.read() as connection:
         return connection.execute(_unfinished(scope)).first() is not None
 
@@ -142,7 +142,7 @@ def count_orphaned(ledger: Ledger, *, host: str, without: Sequence[UUID] = ()) -
 
 
 def submitted_jobs(ledger: Ledger, scope: Scope) -> list[tuple[UUID, str]]:
-    """Id and backend of the unfinished jobs of ``scope`` that a backend may have, oldest first."""
+    """Id and backend of the scope's unfinished jobs that were sent to a backend, oldest first."""
     with ledger.read() as connection:
         rows = connection.execute(
             select(jobs.c.id, jobs.c.backend)

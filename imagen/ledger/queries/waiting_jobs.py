@@ -1,4 +1,4 @@
-"""Which jobs wait to be claimed or delivered, as workers and the top-up of queues ask."""
+"""Jobs that wait to be claimed or delivered, for workers and the top-up of queues."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _has_prefix(row: Row[Any]) -> ColumnElement[bool]:
 
 
 def hosts_to_deliver(ledger: Ledger) -> list[str]:
-    """The hosts that have something to deliver which nobody is at."""
+    """The hosts with a job to deliver that no process delivers now."""
     statement = (
         select(jobs.c.delivery_host)
         .where(
@@ -155,7 +155,7 @@ def crashed_waiting(
 ) -> bool:
     """Whether a job of the scope waits that runs alone in its process since it crashed workers.
 
-    Those of the backends ``left_out`` do not count.
+    Jobs of the backends ``left_out`` do not count.
     """
     crashed = and_(jobs.c.queue.in_(queues), jobs.c.alone_since.is_not(null()), waiting(scope))
     if left_out:

@@ -70,7 +70,7 @@ class Ledger:
         """
         with self._translated(), self.engine.connect() as connection:
             if self.kind == "postgresql":
-                # Where its cursors live; SQLite streams without one, which would keep writers out.
+                # Its cursors live in one; SQLite streams without one, which would block writers.
                 connection.execution_options(isolation_level=_TRANSACTIONS)
             yield connection.execution_options(yield_per=2_000)
 
@@ -126,7 +126,7 @@ class Ledger:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         if self._is_closed:
-            # A thread that outlived its command: a connection made now would never be closed.
+            # For a thread that outlives its command: a connection made now would never be closed.
             raise LedgerClosed(f"the ledger at {self.address} was closed by this process")
         try:
             yield
@@ -160,7 +160,7 @@ class Ledger:
             recent.close()
 
     def disconnect(self) -> None:
-        """Let go of every idle connection; later uses connect again, after a fork too."""
+        """Close every idle connection; later uses connect again, after a fork too."""
         with self._lock:
             if self._writer is not None:
                 self._writer.close()

@@ -27,7 +27,7 @@ _MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
 
 
 def current_revision(ledger: Ledger) -> str | None:
-    """The revision that the database says it has, or nothing when it is empty."""
+    """The revision that the database says it has, or None when it is empty."""
     schema = None if ledger.kind == "sqlite" else SCHEMA
     with ledger.read() as connection:
         if not inspect(connection).has_table("alembic_version", schema=schema):
@@ -40,8 +40,8 @@ def current_revision(ledger: Ledger) -> str | None:
 def ensure_schema(ledger: Ledger) -> None:
     """Make sure that the tables are the ones this program knows.
 
-    A SQLite ledger is made, and brought up to date, by itself; PostgreSQL belongs to somebody who
-    must say so.
+    A SQLite ledger is created and upgraded here; a PostgreSQL database is upgraded only by
+    `imagen db upgrade`.
 
     Raises:
         LedgerOutdated: behind (PostgreSQL), or newer than this program.
@@ -81,7 +81,7 @@ def upgrade(ledger: Ledger, revision: str = "head") -> None:
 
 
 def downgrade(ledger: Ledger, revision: str) -> None:
-    """Take the schema back to ``revision``; ``base`` removes every table of ours."""
+    """Take the schema back to ``revision``; ``base`` removes every table of imagen."""
     from alembic import command  # noqa: PLC0415
 
     with _one_at_a_time(ledger), ledger.write() as connection:
@@ -97,7 +97,7 @@ def known_revisions() -> list[str]:
 
 
 def ledger_id(ledger: Ledger) -> UUID:
-    """Which ledger this is: messages carry it, so that nobody works on another's jobs.
+    """Which ledger this is: messages carry it, so that no worker draws another ledger's jobs.
 
     Raises:
         LedgerOutdated: the database has no tables.

@@ -108,7 +108,7 @@ def _open_sqlite(path: Path) -> Ledger:
 
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, _record: object) -> None:
-        # Whoever writes begins the transaction: the driver's own would not be immediate.
+        # Ledger.write begins the transaction: the driver's own would not be immediate.
         dbapi_connection.isolation_level = None
         dbapi_connection.execute("PRAGMA foreign_keys = ON")
         if os.access(path, os.W_OK, effective_ids=True):
@@ -136,11 +136,11 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
         url,
         pool_size=pool_size,
         max_overflow=0,
-        # One connection serves a process that has little to do, and the other one may be closed.
+        # One connection serves a process that has little to do, and the second one may be closed.
         pool_use_lifo=True,
         pool_pre_ping=False,
         pool_recycle=1800,
-        # Most of what is done is one statement: transactions are asked for where there are more.
+        # Most work is one statement: transactions are requested where there are more.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         connect_args=arguments,
@@ -160,7 +160,7 @@ def _open_postgresql(url: URL, pool_size: int) -> Ledger:
 
 
 def _connect_patiently(dialect: Dialect, _record: object, args: Any, values: Any) -> Any:
-    """A new connection; where PostgreSQL has none left, others are about to give theirs back."""
+    """A new connection; where PostgreSQL has none left, it is asked again for some seconds."""
     until_s = time.monotonic() + FULL_PATIENCE_S
     while True:
         try:

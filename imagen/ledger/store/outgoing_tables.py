@@ -1,7 +1,7 @@
-"""Tables of what leaves the ledger: usage for the accounts, images for their owner, the outbox.
+"""Tables that are sent elsewhere: usage rows, images for their owners, and the outbox.
 
-``mai.imagen_usage`` and ``imagen.images`` are read by others too, and may have been there before
-us: migrations adopt them. Their tags column (an empty array) is theirs alone; see indexes.py.
+``mai.imagen_usage`` and ``imagen.images`` are read by other programs too and may exist before the
+ledger: migrations adopt them. The ``tags`` column of images is written by others; see indexes.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from imagen.ledger.store.tables import USAGE_SCHEMA, jobs, metadata
 from imagen.ledger.store.types import JsonDocument, UtcDateTime
 
-#: Never the prompt: its hash, which whoever has the prompt can compare.
+#: Holds the prompt's hash, never the prompt: a reader who has the prompt can compare.
 imagen_usage = Table(
     "imagen_usage",
     metadata,

@@ -1,4 +1,4 @@
-"""The ledger's schema as SQL, for people who have a PostgreSQL's SQL editor and nothing else."""
+"""The ledger's schema as SQL, to be run in the SQL editor of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alembic.script import Script, ScriptDirectory
 from imagen.ledger.store.tables import SCHEMA
 
 _MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
-# Inside a block a result must go somewhere; Alembic looks at it, we do not.
+# Inside a block a result must be assigned; Alembic reads it, this script does not.
 _RETURNING = re.compile(r" RETURNING [^;]*;")
 _VERSION_TABLE = f"{SCHEMA}.alembic_version"
 
@@ -21,8 +21,8 @@ _VERSION_TABLE = f"{SCHEMA}.alembic_version"
 def render_sql() -> str:
     """Everything `imagen db upgrade` does to a PostgreSQL, as one transaction in SQL.
 
-    It may be run on an empty database, on one of an earlier revision, and again at any time: what
-    is there stays, and tables, columns, rights and policies that are missing are made.
+    It may be run on an empty database, on one of an earlier revision, and again at any time: it
+    creates the tables, columns, rights and policies that are missing, and changes no others.
     """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
@@ -32,7 +32,7 @@ def render_sql() -> str:
     head = [
         f"-- The tables of imagen, revision {revisions[-1].revision}. May be run again.",
         "BEGIN;",
-        # Or each thing that is there already would be told.
+        # Otherwise there is a notice for each table that exists already.
         "SET LOCAL client_min_messages = warning;",
         f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};",
     ]
@@ -68,10 +68,10 @@ def _before(revision: Script) -> str:
 
 
 def _statements(config: Config, revision: Script) -> str:
-    """What Alembic would run for it, and how it notes that it has."""
+    """The statements that Alembic would run for it, the one that records the revision included."""
     config.output_buffer = buffer = io.StringIO()
     command.upgrade(config, f"{revision.down_revision or 'base'}:{revision.revision}", sql=True)
     text = _RETURNING.sub(";", buffer.getvalue())
-    # Left behind, empty, where everything was taken back once.
+    # A downgrade to base leaves it behind, empty.
     made = f"CREATE TABLE {_VERSION_TABLE}"
     return text.replace(made, f"CREATE TABLE IF NOT EXISTS {_VERSION_TABLE}").strip()

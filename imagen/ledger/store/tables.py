@@ -72,7 +72,7 @@ jobs = Table(
     Column("state", StateName, nullable=False),
     Column("phase", String(20), nullable=False),
     Column("not_before", UtcDateTime),
-    # When the backend first asked this job to wait, or a full disk; patience counts from here.
+    # When this job was first put off by its backend or a full disk; patience counts from here.
     Column("limited_since", UtcDateTime),
     Column("lease_owner", Text),
     Column("lease_expires_at", UtcDateTime),
@@ -83,8 +83,8 @@ jobs = Table(
     # Attempts made before the last `imagen jobs retry`: they do not count against the limit.
     Column("tried_before", Integer, nullable=False, server_default="0"),
     Column("crash_count", Integer, nullable=False, server_default="0"),
-    # When it last crashed without an excuse, and the fence that its last crash raised, by which a
-    # holder that lives denies it.
+    # When it last crashed without an excuse, and the fence that its last crash set, by which a
+    # holder that is alive takes the crash back.
     Column("crashed_at", UtcDateTime),
     Column("crash_fence", Integer),
     # Set for a job that may kill its workers: it runs alone in its process.
@@ -98,7 +98,7 @@ jobs = Table(
     Column("error_message", Text),
     Column("owner_user_id", Text, nullable=False, server_default=""),
     Column("sync", String(10), nullable=False, server_default=""),
-    # What was asked for before the backend fitted it, and what the user was told then.
+    # The request before the backend fitted it, and the warnings at submission.
     Column("requested", JsonDocument),
     Column("caller", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -133,7 +133,7 @@ attempts = Table(
     Column("cost_source", Text),
     Column("latency_ms", Integer),
     Column("details", JsonDocument),
-    # What was asked for and what was drawn: see imagen.domain.drawing_record.
+    # The request and the drawing that came of it: see imagen.domain.drawing_record.
     Column("record", JsonDocument),
     # Whether it goes into the usage table: every backend but a mock.
     Column("is_metered", Boolean, nullable=False, server_default=true()),
@@ -181,10 +181,10 @@ pauses = Table(
     "pauses",
     metadata,
     Column("backend", Text, primary_key=True),
-    # NULL: until somebody lifts it.
+    # NULL: until `imagen backends resume`.
     Column("until", UtcDateTime),
     Column("reason", Text, nullable=False),
-    # The code of the error that paused it; NULL where somebody did by hand.
+    # The code of the error that paused it; NULL for a pause by hand.
     Column("code", String(50)),
     Column("created_at", UtcDateTime, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""Knows the folders whose disk is full, and when a delivery there is tried again."""
+"""Remembers folders whose disk is full, and when a delivery there is tried again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Full:
 
 @dataclass
 class FullDisks:
-    """What this process knows of folders that could not be written to for lack of space.
+    """The folders that this process could not write to for lack of space.
 
     ``patience_s`` is for how long a job waits for space before it fails. Threads may share it.
     """
@@ -41,7 +41,7 @@ class FullDisks:
             return 0.0 if known is None else max(0.0, known.until_s - clock.boottime_s())
 
     def note_full(self, folder: Path, clock: Clock) -> float:
-        """A write to ``folder`` failed for lack of space; says in how many seconds to try again.
+        """A write to ``folder`` failed for lack of space; returns the seconds until the next try.
 
         Several failures of one round are one try.
         """

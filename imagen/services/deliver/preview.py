@@ -15,8 +15,8 @@ from imagen.output.naming import slugify
 VIEWERS = ("tmux-img", "chafa", "viu", "timg")
 _TMUX_TIMEOUT_S = 5.0
 
-# A viewer that only prints would take its window with it. No shell of the user's is involved:
-# tmux runs these words as they are.
+# A viewer that only prints ends at once, and its window closes with it. tmux runs these words as
+# they are, without the user's shell.
 _UNTIL_A_KEY = """
 "$@" || printf '\\n%s ended with %s\\n' "$1" "$?"
 printf '\\n[any key closes this window]'
@@ -28,7 +28,7 @@ dd bs=1 count=1 >/dev/null 2>&1
 def is_wanted(setting: str, *, command: str, env: Mapping[str, str], is_terminal: bool) -> bool:
     """Whether a preview is to be tried: ``on`` always; ``auto`` for a person inside tmux.
 
-    ``auto`` asks for nothing: where no viewer is installed there is no preview.
+    With ``auto`` there is no preview where no viewer is installed.
     """
     if setting != "auto":
         return setting == "on"
@@ -54,8 +54,8 @@ def _require_tmux(env: Mapping[str, str]) -> None:
 def open_preview(path: Path, *, title: str, command: str, env: Mapping[str, str]) -> None:
     """Open the window ``img:<title>``, not selected, that shows the image at ``path``.
 
-    ``command`` is the configured viewer, or "" for whichever is installed; ``{path}`` in it stands
-    for the image, which otherwise comes last. Blocks for some 10 ms, at most five seconds.
+    ``command`` is the configured viewer, or "" for the first one that is installed; ``{path}`` in
+    it stands for the image, which otherwise comes last. Blocks for 10 ms to five seconds.
 
     Raises:
         ImagenError: there is no tmux around us, no viewer, or tmux refuses.
@@ -119,5 +119,5 @@ def _installed(env: Mapping[str, str]) -> list[str]:
 
 
 def _tmux_word(word: str) -> str:
-    """A semicolon at a word's end would end tmux's command."""
+    """Escapes a semicolon at the end of a word, which would end tmux's command."""
     return word[:-1] + "\\;" if word.endswith(";") else word

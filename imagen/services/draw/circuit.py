@@ -1,4 +1,4 @@
-"""Circuit breakers: which backends this process leaves alone because it cannot reach them.
+"""Circuit breakers: of which backends this process claims no jobs because it cannot reach them.
 
 Two hosts may give the same name to a server of their own, so a circuit belongs to one process and
 one backend. It is kept in memory and reported in the process's row of the workers table.
@@ -36,7 +36,7 @@ _MOST_JOBS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How often a job was refused here, this time included.
+    """How often a job was refused here, including this time.
 
     ``is_singled_out``: the backend has answered other jobs since it last refused this one, so the
     job itself is to blame.
@@ -101,7 +101,7 @@ class Circuits:
 
     @property
     def open_names(self) -> tuple[str, ...]:
-        """The backends to leave alone now, sorted."""
+        """The backends of which nothing is to be claimed now, sorted."""
         return self._open_names
 
     def all_open(self) -> list[OpenCircuit]:
@@ -127,7 +127,7 @@ class Circuits:
                 self._of(backend).running -= 1
 
     def note_answer(self, backend: str) -> None:
-        """The backend has drawn, or said no to the request itself: it is there."""
+        """The backend has drawn, or refused the request itself: it is reachable."""
         with self._changed:
             circuit = self._of(backend)
             circuit.answers += 1
@@ -170,7 +170,7 @@ class Circuits:
         self._thread = None
 
     def check_due(self) -> None:
-        """Ask each backend whose time has come, now. Blocks for under 5 s each."""
+        """Check each backend whose check is due. Blocks for under 5 s each."""
         now_s = self._clock.boottime_s()
         with self._changed:
             due = [name for name in self._open_names if self._of(name).due_s <= now_s]

@@ -1,4 +1,4 @@
-"""The ``Run`` that a backend is given: its attempt's line to the ledger and to waiting commands."""
+"""The ``Run`` that a backend is given: writes to the ledger, and announces to waiting commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagen.ledger.store.engine import Ledger
 from imagen.services.leases.heartbeat import Heartbeat, Lease
 from imagen.services.leases.ledger_outage import retry_while_unavailable
 
-#: Progress is told to waiting commands at most this often, in seconds.
+#: Seconds between two announcements of progress, at least.
 _ANNOUNCE_EVERY_S = 0.1
 
 
@@ -64,8 +64,8 @@ class LedgerRun:
         return is_left and not self.has_intended and self.external_id is None
 
     def intend(self, *, timeout_s: float) -> None:
-        # Half a lease is enough even for a longer call: who takes the job over then waits until
-        # the call's own deadline is past before it decides anything.
+        # Half a lease is enough even for a longer call: a worker that takes the job over waits
+        # until the call's own deadline is past before it decides anything.
         needed_s = min(timeout_s, self.lease.lease_s / 2)
         if self.lease.left_s() < needed_s:
             self.heartbeat.beat()
@@ -100,7 +100,7 @@ class LedgerRun:
 
     @property
     def age_ms(self) -> int:
-        """For how long the attempt has been under way, in whichever workers' hands."""
+        """For how long the attempt has been under way, in all workers that held it."""
         here_s = self.clock.boottime_s() - self._began_s
         return round((here_s + spent_before_s(self.lease.claim)) * 1000)
 
@@ -113,7 +113,7 @@ class LedgerRun:
         now_s = self.clock.boottime_s()
         job = self.lease.claim.job
         if job.lane is Lane.BULK:
-            # Somebody may look at a batch; quick jobs of one are worth no message.
+            # A user may watch a batch; its quick jobs are not announced.
             told_s, every_s = max(self._announced_s, self._began_s), _ANNOUNCE_BULK_EVERY_S
         else:
             told_s, every_s = self._announced_s, _ANNOUNCE_EVERY_S
@@ -129,7 +129,7 @@ class LedgerRun:
 
 
 def spent_before_s(claim: Claim) -> float:
-    """Seconds that a resumed attempt has taken already, in whichever workers' hands.
+    """Seconds that a resumed attempt has taken already, in all workers that held it.
 
     By the ledger's clock, from when the attempt was announced or submitted.
     """

@@ -1,4 +1,4 @@
-"""What becomes of a job whose attempt raised: one pure function for every executor."""
+"""The retry policy: whether a job is tried again after an error, when, and what it waits for."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from imagen.errors import (
 )
 from imagen.services.draw.circuit import FIRST_REFUSAL, Refusal
 
-#: How long a backend whose account is empty is left alone.
+#: How long nothing is claimed for a backend whose account is empty.
 CREDIT_PAUSE_S = 900.0
-#: How long at least a backend is left alone that still limits us when the patience is over.
+#: The least pause of a backend that still limits the rate when the patience is over.
 RATE_LIMIT_PAUSE_S = 30.0
 #: A pause that only `imagen backends resume` ends.
 UNTIL_RESUMED_S = math.inf
@@ -31,10 +31,10 @@ _LONGEST_WAIT_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently; seconds everywhere.
+    """How often and for how long a job is tried again; seconds everywhere.
 
-    ``waits_for_backends`` is false for a command that one person waits for: a backend that cannot
-    be used ends the job, instead of the job waiting until it can.
+    ``waits_for_backends`` is false for an interactive command: there a backend that cannot be used
+    fails the job, elsewhere the job waits.
     """
 
     max_attempts: int = 4
@@ -52,8 +52,8 @@ class Situation:
     included; ``limited_s`` is for how long it has been put off without a try.
 
     Attributes:
-        was_sent: this call had given the backend something to do before it raised.
-        is_resumed: this call took up what an earlier one had left at the backend.
+        was_sent: the backend had accepted work from this call before it raised.
+        is_resumed: this call took up work that an earlier one had left at the backend.
         refusal: what is known of it where the backend refused to begin, see ``is_refusal``.
     """
 
@@ -69,9 +69,9 @@ class Situation:
 class Retry:
     wait_s: float
     disposition: AttemptDisposition
-    #: Every process leaves all backends of the account alone for so long.
+    #: No process claims jobs of the account's backends for so long.
     pause_s: float = 0.0
-    #: Whether the wait counts against the patience with a backend that keeps putting us off.
+    #: Whether the wait counts against ``rate_limit_patience_s``.
     limited: bool = True
 
 
@@ -89,12 +89,12 @@ def decide(
     is_patient = situation.limited_s < policy.rate_limit_patience_s
     match error:
         case OutOfCredit():
-            # Nothing was started, and nothing will be until somebody pays: the job waits.
+            # Nothing was started, and nothing will be until the account is paid: the job waits.
             return Retry(
                 CREDIT_PAUSE_S, AttemptDisposition.REWIND, pause_s=CREDIT_PAUSE_S, limited=False
             )
         case CredentialError() if policy.waits_for_backends:
-            # What was announced may have been begun before the token was refused: it is kept.
+            # The announced call may have begun before the token was refused: it is kept.
             return Retry(0.0, AttemptDisposition.KEEP, pause_s=UNTIL_RESUMED_S, limited=False)
         case RateLimited() if is_patient or policy.waits_for_backends:
             asked_s = min(max(error.retry_after_s, 0.5), _LONGEST_WAIT_S)
@@ -119,7 +119,7 @@ def decide(
 
 
 def is_refusal(error: ImagenError, situation: Situation) -> bool:
-    """Whether an error says that the backend cannot be used now, whatever is asked of it."""
+    """Whether an error says that the backend cannot be used now, whatever the request."""
     match error:
         case RateLimited():
             return False
@@ -128,14 +128,14 @@ def is_refusal(error: ImagenError, situation: Situation) -> bool:
         case BackendUnavailable():
             return not situation.was_sent
         case OutcomeUnknown():
-            # A server that a drawing was lost with; a paid one has ways of its own to look for it.
+            # The server lost the drawing; the adapter of a paid one searches for it.
             return situation.repeat_is_free
         case _:
             return False
 
 
 def is_answer(error: ImagenError) -> bool:
-    """Whether an error says that the backend is there: it has looked at the request."""
+    """Whether an error says that the backend is reachable: it has read the request."""
     if isinstance(error, RateLimited):
         return True
     return isinstance(error, BackendError) and not isinstance(
@@ -146,7 +146,7 @@ def is_answer(error: ImagenError) -> bool:
 def _wait_for_backend(
     error: BackendUnavailable, situation: Situation, policy: RetryPolicy, draw: float
 ) -> Retry | Fail:
-    """Until the circuit of this process closes no try is counted, unless the job is to blame."""
+    """No try is counted until the circuit of this process closes, unless the job is to blame."""
     if isinstance(error, BackendStuck):
         is_patient = situation.limited_s < policy.rate_limit_patience_s
         is_tried = situation.was_sent and (error.pause_s == 0 or not is_patient)

@@ -16,7 +16,7 @@ from imagen.services.draw.job_listener import JobListener
 
 @dataclass
 class StandstillNews:
-    """Why backends draw nothing now, each reason once; one that ended and came again is news.
+    """Why backends draw nothing now, each reason once, and again when it has come back.
 
     ``read`` gives the reasons by backend.
     """

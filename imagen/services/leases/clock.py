@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """Seconds since boot, sleep included: a laptop that slept through its lease must notice."""
+    """Seconds since boot, including sleep: a laptop that slept through its lease must notice."""
 
     def boottime_s(self) -> float:
         # macOS has no CLOCK_BOOTTIME; its monotonic clock stops while it sleeps.

@@ -1,4 +1,4 @@
-"""One thread a process that renews every lease it holds, and learns which jobs were canceled."""
+"""Lease renewal: one thread renews every lease of the process, and learns of cancels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Lease:
-    """The hold on one job, as this process last heard of it."""
+    """The lease of one job, as last renewed by this process."""
 
     claim: Claim
     lease_s: float
@@ -100,7 +100,7 @@ class Heartbeat:
         Raises:
             LedgerError: the ledger did not answer; the leases run on without renewal.
         """
-        # What is claimed after this look is not judged: its row may not have been there yet.
+        # Leases of later claims are not judged: their rows may not have been there yet.
         leases = self.held()
         if not leases:
             return

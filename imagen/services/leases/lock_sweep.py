@@ -1,7 +1,7 @@
 """Removes the lock files of dead processes on a host whose workers only draw.
 
-Other workers and commands do it in their reconciler, which also reads the outbox; a worker that
-draws on a rented host may not.
+Other workers and commands do it in their reconciler, which also reads the outbox; a worker on a
+rented host has no right to.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from imagen.ledger.store.engine import Ledger
 from imagen.services.leases import process_lock
 
 _EVERY_S = 60.0
-#: Longer than any lease in the outbox: by then nothing is asked of the dead any more.
+#: Longer than any lease in the outbox: after it a dead owner's file is of no use.
 _KEEP_S = 600.0
 
 
 @dataclass
 class LockSweep:
-    """Looks at this host's lock files once a minute; one for a worker process."""
+    """Checks this host's lock files once a minute; one for a worker process."""
 
     ledger: Ledger
     folder: Path

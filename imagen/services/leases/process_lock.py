@@ -31,7 +31,7 @@ class ProcessLock:
     handle: int
 
     def leave(self) -> None:
-        """Give the lock up on a clean end. Nobody may hold a lease of ours any more."""
+        """Release the lock on a clean end, when this process holds no lease any more."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         os.close(self.handle)
@@ -55,7 +55,7 @@ def enter(folder: Path, owner: str) -> ProcessLock:
 
 def _take_lock(folder: Path, path: Path) -> ProcessLock:
     while True:
-        # Locked before it gets its name: nobody may find it unlocked in between.
+        # Locked before it gets its name: no process may find it unlocked in between.
         newborn = folder / f".{secrets.token_hex(8)}"
         handle = os.open(newborn, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -71,7 +71,7 @@ def _take_lock(folder: Path, path: Path) -> ProcessLock:
 def dead_among(folder: Path, owners: Iterable[str]) -> set[str]:
     """Those of ``owners`` that ran on this host and are gone.
 
-    An owner without a file here is of another host (or another container): nothing is said of it.
+    An owner without a file here is of another host (or container), and is left out.
     """
     return {owner for owner in owners if _is_unlocked(folder / _file_name(owner))}
 
@@ -91,7 +91,7 @@ def dead_in(folder: Path) -> set[str]:
 
 
 def sweep(folder: Path, *, still_leasing: Iterable[str]) -> None:
-    """Remove the files of the dead that hold no lease any more."""
+    """Remove the files of dead processes that hold no lease any more."""
     leasing = set(still_leasing)
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):

@@ -88,7 +88,7 @@ class OutboxSender:
             )
             if not items:
                 break
-            after = items[-1].place
+            after = items[-1].sort_key
             self._send_all(items, report, ends_s)
         if report.sent:
             forget_silence(self.ledger)

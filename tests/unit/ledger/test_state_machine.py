@@ -16,7 +16,7 @@ from imagen.domain.job import AttemptDisposition, AttemptState, Claim, JobState
 from imagen.domain.scope import Scope
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs import delivery, fenced_writes
-from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, leftover_keys
+from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, obsolete_keys
 from imagen.ledger.jobs.control import request_cancel, retry_jobs
 from imagen.ledger.jobs.fenced_writes import Ending
 from imagen.ledger.jobs.leases import end_canceled, renew_leases, take_back
@@ -287,7 +287,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        keys = leftover_keys(self.ledger)
+        keys = obsolete_keys(self.ledger)
         with self.ledger.write(durable=False) as connection:
             forget_artifacts(connection, keys)
         drop_files(self.ledger, keys)

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select
 
 from imagen.domain.job import AttemptState
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.artifacts import leftover_keys, load_artifacts
+from imagen.ledger.jobs.artifacts import load_artifacts, obsolete_keys
 from imagen.ledger.jobs.submit import open_batch
 from imagen.ledger.jobs.worker_rows import live_workers
 from imagen.ledger.outbox.backlog import backlog, put_kept_usage_in_outbox, read_unsent_usage
@@ -100,7 +100,7 @@ def test_no_list_of_the_ledger_has_an_order_with_ties(desk: Any) -> None:
     list(read_unsent_usage(ledger, since=None, until=None))
     live_workers(ledger, within_s=60)
     load_artifacts(ledger, [job_id])
-    leftover_keys(ledger)
+    obsolete_keys(ledger)
     find_batch(ledger, "prompts")
     batch_names(ledger)
     AttemptHistory(ledger).expected_s("mock")

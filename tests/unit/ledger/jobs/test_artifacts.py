@@ -17,8 +17,8 @@ from imagen.ledger.jobs.artifacts import (
     artifact_of,
     drop_files,
     full_hosts,
-    leftover_keys,
     load_artifacts,
+    obsolete_keys,
     orphan_files,
     undelivered_bytes,
     write_artifact_file,
@@ -113,7 +113,7 @@ def test_leftovers_of_ended_jobs_are_found_and_those_of_failed_deliveries_kept(d
     desk.set(failed, state="failed")
     by_job = {row.job_id: row.key for row in desk.artifact_rows()}
 
-    assert set(leftover_keys(desk.ledger)) == {by_job[succeeded], by_job[canceled]}
+    assert set(obsolete_keys(desk.ledger)) == {by_job[succeeded], by_job[canceled]}
     assert waiting in by_job
 
 
@@ -129,7 +129,7 @@ def test_the_older_of_two_artifacts_is_a_leftover(desk: Any) -> None:
     )
     desk.generate(desk.must_claim(), data=b"new")
 
-    assert leftover_keys(desk.ledger) == [old.key]
+    assert obsolete_keys(desk.ledger) == [old.key]
     assert load_artifacts(desk.ledger, [job_id])[job_id].data == b"new"
 
 
@@ -151,7 +151,7 @@ def test_a_canceled_image_whose_artifact_was_swept_is_drawn_again_when_retried(d
     job_id = desk.generated()
     request_cancel(desk.ledger, EVERYTHING)
     with desk.ledger.write() as connection:
-        artifacts.forget_artifacts(connection, leftover_keys(desk.ledger))
+        artifacts.forget_artifacts(connection, obsolete_keys(desk.ledger))
 
     assert retry_jobs(desk.ledger, EVERYTHING)[job_id].value == "queued"
     assert desk.must_claim().attempt.number == 2

@@ -11,7 +11,7 @@ from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs import fenced_writes
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.jobs.delivery import claim_deliveries
-from imagen.ledger.jobs.delivery_statements import SHAKY_AFTER
+from imagen.ledger.jobs.delivery_statements import ALONE_AFTER
 from imagen.ledger.jobs.leases import end_canceled, lease_owners, renew_leases, take_back
 from imagen.ledger.jobs.named_locks import release_lock, take_lock
 
@@ -162,7 +162,7 @@ def test_only_its_owner_gives_a_lock_back(desk: Any) -> None:
 
 def test_a_delivery_that_keeps_ending_its_worker_waits_and_is_taken_alone(desk: Any) -> None:
     shaky, sound = desk.generated(), desk.generated()
-    for _ in range(SHAKY_AFTER):
+    for _ in range(ALONE_AFTER):
         desk.set(shaky, not_before=None)
         claim_deliveries(desk.ledger, desk.claimant("one"), host="here", limit=1)
         desk.expire(shaky)

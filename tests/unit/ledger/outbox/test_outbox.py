@@ -74,7 +74,7 @@ def test_the_oldest_go_first_and_what_was_seen_is_not_seen_again(desk: Any) -> N
 
     first = take(desk, limit=2)
     give_back_items(desk.ledger, first, "one")
-    rest = take(desk, limit=2, after=first[-1].place)
+    rest = take(desk, limit=2, after=first[-1].sort_key)
 
     assert [item.job.id for item in [*first, *rest]] == ids
 
@@ -149,7 +149,7 @@ def test_more_items_than_a_statement_takes_parameters_are_no_trouble(desk: Any) 
     place = None
     seen = []
     while found := take(desk, limit=1, now=True, after=place):
-        place = found[-1].place
+        place = found[-1].sort_key
         seen += [item.job.id for item in found]
         put_off(desk.ledger, found[0], "one", wait_s=0, reason="no")
 
