@@ -1,12 +1,11 @@
-"""What cancels jobs: workers where there is a broker, else this process."""
+"""Cancels jobs: through workers where there is a broker, else in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from imagen.ledger.store.engine import Ledger
-from imagen.services.control.cancel import Canceler, LocalCanceler, WorkerCanceler
+from imagen.services.control.cancel import cancel_by_workers, cancel_here
+from imagen.services.control.job_changes import JobChanges
+from imagen.services.control.select_jobs import SelectedJobs
 from imagen.wiring.parts import (
     held_lock,
     make_draw_service,
@@ -17,9 +16,8 @@ from imagen.wiring.parts import (
 from imagen.wiring.process import Process
 
 
-@contextmanager
-def opened_canceler(process: Process, ledger: Ledger) -> Iterator[Canceler]:
-    """Cancels jobs for a command.
+def cancel_selected(process: Process, ledger: Ledger, selected: SelectedJobs) -> JobChanges:
+    """Cancel the selected jobs that are not done yet; see ``imagen.services.control.cancel``.
 
     Raises:
         ConfigError: the ledger is a SQLite file and the broker is on another host.
@@ -27,8 +25,7 @@ def opened_canceler(process: Process, ledger: Ledger) -> Iterator[Canceler]:
     if process.has_broker:
         from imagen.wiring.queue_parts import make_queue_publisher
 
-        yield WorkerCanceler(ledger, make_queue_publisher(process, ledger))
-        return
+        return cancel_by_workers(ledger, make_queue_publisher(process, ledger), selected)
     from imagen.local.local_publisher import LocalPublisher
 
     with (
@@ -36,9 +33,6 @@ def opened_canceler(process: Process, ledger: Ledger) -> Iterator[Canceler]:
         held_lock(process, outbox=ledger) as lock,
         started_heartbeat(process, ledger, lock) as heartbeat,
     ):
-        yield LocalCanceler(
-            ledger,
-            make_draw_service(process, ledger, registry, heartbeat, LocalPublisher()),
-            make_reconciler(process, ledger),
-            process.holder,
-        )
+        drawing = make_draw_service(process, ledger, registry, heartbeat, LocalPublisher())
+        reconciler = make_reconciler(process, ledger)
+        return cancel_here(ledger, drawing, reconciler, process.holder, selected)

@@ -34,16 +34,13 @@ def cancel(shell: Shell, ids: tuple[str, ...], every: bool, batch: str, config: 
     """
     from imagen.cli.jobs.answers import answer_changes
     from imagen.cli.screen.log import set_up_logging
-    from imagen.services.control.cancel import cancel_jobs
     from imagen.services.control.select_jobs import select_jobs
-    from imagen.wiring.control import opened_canceler
+    from imagen.wiring.control import cancel_selected
 
     selector = typed_selector(ids, batch, every=every, flag="--all")
     set_up_logging(shell)
     with shell.ledger(config) as (process, ledger):
-        selected = select_jobs(ledger, selector)
-        with opened_canceler(process, ledger) as canceler:
-            changes = cancel_jobs(canceler, selected)
+        changes = cancel_selected(process, ledger, select_jobs(ledger, selector))
     for job in changes.left_alone:
         shell.screen.say(f"job {job.id} is {job.state.value} already")
     if not changes.changed and not changes.left_alone:

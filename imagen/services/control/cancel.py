@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from imagen.errors import ImagenError
 from imagen.ledger.jobs.control import request_cancel
 from imagen.ledger.queries.jobs import get_job, jobs_in
 from imagen.ledger.store.engine import Ledger
-from imagen.services.control.job_changes import JobChange, JobChanges, changes_of
+from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import SelectedJobs
 from imagen.services.draw.draw import DrawService
 from imagen.services.leases.lease_holder import LeaseHolder
@@ -26,17 +25,6 @@ from imagen.services.submit.wakeups import wake_workers
 _AT_ONCE = 8
 
 
-class Canceler(Protocol):
-    """Cancels the jobs of a scope."""
-
-    def cancel(self, scope: Scope) -> list[JobChange]:
-        """Cancel the unfinished jobs of ``scope``; says what each is now.
-
-        Raises:
-            LedgerUnavailable: the ledger is away.
-        """
-
-
 class CancelPublisher(Publisher, Protocol):
     """A ``Publisher`` that also reaches the workers that are drawing."""
 
@@ -44,80 +32,68 @@ class CancelPublisher(Publisher, Protocol):
         """Tell workers that jobs were canceled; never raises."""
 
 
-def cancel_jobs(canceler: Canceler, selected: SelectedJobs) -> JobChanges:
+def cancel_by_workers(
+    ledger: Ledger, publisher: CancelPublisher, selected: SelectedJobs
+) -> JobChanges:
     """Cancel the selected jobs that are not done yet; those that are done stay done.
 
-    A waiting job ends at once. A running one ends when the process that holds it hears of it.
+    A waiting job ends at once. A running one, or one that only a backend has, ends when a worker
+    hears of it.
 
     Raises:
         LedgerUnavailable: the ledger is away.
         BrokerUnavailable: workers cannot be told, and hear of it later; the jobs are marked.
     """
-    return changes_of(selected, canceler.cancel(selected.scope))
+    states = request_cancel(ledger, selected.scope)
+    publisher.announce_cancel()
+    # What a backend has and no worker holds is canceled there by the worker that claims it.
+    waiting = jobs_in(ledger, selected.scope, states=[JobState.QUEUED])
+    wake_workers(publisher, [job for job in waiting if job.id in states])
+    return JobChanges.of(selected, states)
 
 
-@dataclass(frozen=True)
-class WorkerCanceler:
-    """Leaves to workers what a backend may be drawing."""
+def cancel_here(
+    ledger: Ledger,
+    drawing: DrawService,
+    reconciler: Reconciler,
+    holder: LeaseHolder,
+    selected: SelectedJobs,
+) -> JobChanges:
+    """The same without workers: cancels at its backend what no living process holds.
 
-    ledger: Ledger
-    publisher: CancelPublisher
+    That is done by the id on record, and the cost is recorded. Jobs that another host delivers are
+    only marked: their backend may be a server that only that host reaches.
 
-    def cancel(self, scope: Scope) -> list[JobChange]:
-        states = request_cancel(self.ledger, scope)
-        self.publisher.announce_cancel()
-        # What a backend has and no worker holds is canceled there by the worker that claims it.
-        waiting = jobs_in(self.ledger, scope, states=[JobState.QUEUED])
-        wake_workers(self.publisher, [job for job in waiting if job.id in states])
-        return _changes(states, {})
-
-
-@dataclass(frozen=True)
-class LocalCanceler:
-    """Cancels at its backend what no living process holds, by the id on record.
-
-    The cost of such a job is recorded. Jobs that another host delivers are only marked: their
-    backend may be a server that only that host reaches.
+    Raises:
+        LedgerUnavailable: the ledger is away.
     """
-
-    ledger: Ledger
-    drawing: DrawService
-    reconciler: Reconciler
-    holder: LeaseHolder
-
-    def cancel(self, scope: Scope) -> list[JobChange]:
-        # Releases the jobs that processes of this host held when they were killed.
-        self.reconciler.tick()
-        self.reconciler.leave()
-        states = request_cancel(self.ledger, scope)
-        errors: dict[UUID, ImagenError] = {}
-        waiting = [job_id for job_id, state in states.items() if state is JobState.QUEUED]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for job_id, error in pool.map(self._cancel_one, waiting):
-                if error is not None:
-                    errors[job_id] = error
-                job = get_job(self.ledger, job_id)
-                states[job_id] = job.state if job else states[job_id]
-        return _changes(states, errors)
-
-    def _cancel_one(self, job_id: UUID) -> tuple[UUID, ImagenError | None]:
-        """Cancel it at its backend and end it; the error is why it has not ended."""
-        job = get_job(self.ledger, job_id)
-        if job is None or job.delivery_host != self.holder.host:
-            return job_id, None
-        try:
-            self.drawing.backends.get(job.backend)
-        except ImagenError as error:
-            return job_id, error
-        # Claimed like any other: with its mark set it is not drawn but canceled.
-        claimant = self.holder.claimant([job.queue], Scope(job_ids=(job_id,)))
-        outcome = self.drawing.draw_next(claimant)
-        if outcome is None or outcome.state is JobState.CANCELED:
-            return job_id, None
-        return job_id, outcome.error
+    # Releases the jobs that processes of this host held when they were killed.
+    reconciler.tick()
+    reconciler.leave()
+    states = request_cancel(ledger, selected.scope)
+    waiting = [job_id for job_id, state in states.items() if state is JobState.QUEUED]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        errors = list(pool.map(partial(_cancel_one, ledger, drawing, holder), waiting))
+    for job_id in waiting:
+        job = get_job(ledger, job_id)
+        states[job_id] = job.state if job else states[job_id]
+    failed = {job_id: error for job_id, error in zip(waiting, errors, strict=True) if error}
+    return JobChanges.of(selected, states, failed)
 
 
-def _changes(
-    states: Mapping[UUID, JobState], errors: Mapping[UUID, ImagenError]
-) -> list[JobChange]:
-    return [JobChange(job_id, state, errors.get(job_id)) for job_id, state in states.items()]
+def _cancel_one(
+    ledger: Ledger, drawing: DrawService, holder: LeaseHolder, job_id: UUID
+) -> ImagenError | None:
+    """Cancel a job at its backend and end it; the error is why it has not ended."""
+    job = get_job(ledger, job_id)
+    if job is None or job.delivery_host != holder.host:
+        return None
+    try:
+        drawing.backends.get(job.backend)
+    except ImagenError as error:
+        return error
+    # Claimed like any other: with its mark set it is not drawn but canceled.
+    outcome = drawing.draw_next(holder.claimant([job.queue], Scope(job_ids=(job_id,))))
+    if outcome is None or outcome.state is JobState.CANCELED:
+        return None
+    return outcome.error

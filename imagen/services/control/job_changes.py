@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 from uuid import UUID
 
 from imagen.domain.job import Job, JobState
@@ -32,6 +33,19 @@ class JobChanges:
     changed: tuple[JobChange, ...]
     left_alone: tuple[Job, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        selected: SelectedJobs,
+        states: Mapping[UUID, JobState],
+        errors: Mapping[UUID, ImagenError] = MappingProxyType({}),
+    ) -> Self:
+        """The jobs that were changed, by their states now, and the named ones that were not."""
+        return cls(
+            tuple(JobChange(job_id, state, errors.get(job_id)) for job_id, state in states.items()),
+            tuple(job for job in selected.named if job.id not in states),
+        )
+
     @property
     def failed(self) -> list[JobChange]:
         """Those with an error."""
@@ -40,10 +54,3 @@ class JobChanges:
     def to_json(self) -> dict[str, Any]:
         """The documented keys."""
         return {"jobs": [each.to_json() for each in self.changed]}
-
-
-def changes_of(selected: SelectedJobs, changed: Iterable[JobChange]) -> JobChanges:
-    """These changes, with the named jobs that are not among them left alone."""
-    done = tuple(changed)
-    ids = {each.job_id for each in done}
-    return JobChanges(done, tuple(job for job in selected.named if job.id not in ids))

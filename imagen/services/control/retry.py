@@ -16,7 +16,7 @@ from imagen.ledger.jobs.control import redirect_job, retry_jobs
 from imagen.ledger.queries.jobs import jobs_in
 from imagen.ledger.store.engine import Ledger
 from imagen.output.paths import check_length
-from imagen.services.control.job_changes import JobChange, JobChanges, changes_of
+from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import SelectedJobs
 from imagen.services.submit.wakeups import wake_workers
 
@@ -37,7 +37,7 @@ def retry_selected(ledger: Ledger, selected: SelectedJobs) -> JobChanges:
     for scope in scopes_of(ids):
         states |= retry_jobs(ledger, scope)
     # In the order of the names, or of submission.
-    return changes_of(selected, [JobChange(each, states[each]) for each in ids if each in states])
+    return JobChanges.of(selected, {each: states[each] for each in ids if each in states})
 
 
 def wake_for_retried(ledger: Ledger, publisher: Publisher, changes: JobChanges) -> None:

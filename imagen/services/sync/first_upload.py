@@ -44,30 +44,21 @@ def wait_for_first_upload(
     if not number:
         return
     patience_s = PATIENCE_AFTER_SILENCE_S if was_silent(ledger) else PATIENCE_S
-    if sender is None:
-        is_tried = _wait(ledger, scope, patience_s, stop, on_wait)
-    else:
-        is_tried = _send(sender, scope, patience_s, stop, on_wait)
-    if not is_tried and count_untried(ledger, scope) == number:
-        note_silence(ledger, for_s=SILENCE_REMEMBERED_S)
-
-
-def _send(
-    sender: OutboxSender,
-    scope: Scope,
-    patience_s: float,
-    stop: threading.Event,
-    on_wait: Callable[[], None],
-) -> bool:
     # Again and again: an item that the drawing's own thread was about to send becomes free later.
-    draining = DrainThread(sender, scope, is_wanted=lambda: count_untried(sender.ledger, scope) > 0)
-    draining.start()
-    is_tried = True
+    drain = None
+    if sender is not None:
+        drain = DrainThread(sender, scope, is_wanted=lambda: count_untried(ledger, scope) > 0)
+    why = ""
     try:
-        is_tried = _wait(sender.ledger, scope, patience_s, stop, on_wait)
+        if drain is not None:
+            drain.start()
+        if not _wait(ledger, scope, patience_s, stop, on_wait):
+            why = f"no answer within {patience_s:.2g} s"
     finally:
-        draining.leave(why="" if is_tried else f"no answer within {patience_s:.2g} s")
-    return is_tried
+        if drain is not None:
+            drain.leave(why=why)
+    if why and count_untried(ledger, scope) == number:
+        note_silence(ledger, for_s=SILENCE_REMEMBERED_S)
 
 
 def _wait(

@@ -15,7 +15,7 @@ import pytest
 from imagen.domain.scope import Scope
 from imagen.domain.style import Style
 from imagen.errors import RequestError
-from imagen.services.control.cancel import WorkerCanceler, cancel_jobs
+from imagen.services.control.cancel import cancel_by_workers
 from imagen.services.control.select_jobs import JobSelector, select_jobs
 from imagen.services.follow.wait_for_jobs import wait_for_jobs
 from imagen.services.report.job_view import view_jobs
@@ -56,8 +56,8 @@ class Door:
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         ledger = self.studio.desk.ledger
-        canceler = WorkerCanceler(ledger, self.studio.publisher)
-        return cancel_jobs(canceler, select_jobs(ledger, JobSelector((job_id,)))).to_json()
+        selected = select_jobs(ledger, JobSelector((job_id,)))
+        return cancel_by_workers(ledger, self.studio.publisher, selected).to_json()
 
     def answer(self, *job_ids: str) -> list[dict[str, Any]]:
         """The jobs by the keys of ``--json``, once all of them have ended."""
