@@ -51,6 +51,7 @@ def retry(
         wake_for_retried,
     )
     from imagen.services.control.select_jobs import select_jobs
+    from imagen.wiring.parts import submit_folders
 
     selector = typed_selector(ids, batch, every=every, flag="--failed")
     if output and len(ids) != 1:
@@ -59,7 +60,8 @@ def retry(
     with shell.backends(config) as (process, ledger, registry):
         selected = select_jobs(ledger, selector, host=process.host)
         if output:
-            redirect_output(ledger, selected.named[0], Path(explicit_output(output)))
+            path, folders = Path(explicit_output(output)), submit_folders(process, ledger)
+            redirect_output(ledger, selected.named[0], path, folders=folders)
         changes = retry_selected(ledger, selected)
         for job in changes.left_alone:
             shell.screen.say(f"job {job.id} is {job.state.value}, so there is nothing to retry")

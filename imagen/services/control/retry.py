@@ -18,6 +18,7 @@ from imagen.ledger.store.engine import Ledger
 from imagen.output.paths import check_length
 from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import SelectedJobs
+from imagen.services.submit.delivery_folders import DeliveryFolders
 from imagen.services.submit.wakeups import wake_workers
 
 #: SQLite takes at most 32,766 values in a statement, and long lists make every claim slow.
@@ -50,14 +51,16 @@ def wake_for_retried(ledger: Ledger, publisher: Publisher, changes: JobChanges) 
         wake_workers(publisher, jobs_in(ledger, scope, states=[JobState.QUEUED]))
 
 
-def redirect_output(ledger: Ledger, job: Job, path: Path) -> None:
+def redirect_output(ledger: Ledger, job: Job, path: Path, *, folders: DeliveryFolders) -> None:
     """Let a failed or canceled job write its image to ``path``, which is replaced.
 
     Raises:
-        RequestError: the name is too long, or the job has not ended without an image.
+        RequestError: the process that will write it refuses the path, or the job has not ended
+            without an image.
     """
     check_length(path, sidecar=job.output.sidecar)
     output = replace(job.output, folder=str(path.parent), name=path.name, replace=True)
+    folders.require(output)
     image_format = FORMAT_BY_SUFFIX[path.suffix.lower()]
     if not redirect_job(ledger, job.id, output, image_format=image_format):
         raise RequestError(

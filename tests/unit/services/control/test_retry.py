@@ -16,6 +16,7 @@ from imagen.services.control.retry import (
     wake_for_retried,
 )
 from imagen.services.control.select_jobs import JobSelector, select_jobs
+from imagen.services.submit.delivery_folders import own_folders
 
 
 @pytest.fixture
@@ -66,13 +67,15 @@ def test_another_file_is_for_a_job_that_ended_without_an_image(desk: Any, tmp_pa
     ended, waiting = desk.job(failed(desk)), desk.job(desk.submit())
     path = tmp_path / "elsewhere.webp"
 
-    redirect_output(desk.ledger, ended, path)
+    redirect_output(desk.ledger, ended, path, folders=own_folders([tmp_path]))
 
     output = desk.job(ended.id).output
     assert (output.folder, output.name, output.replace) == (str(tmp_path), path.name, True)
     assert desk.job(ended.id).request.format == "webp"
     with pytest.raises(RequestError, match="--output is for a failed or canceled one"):
-        redirect_output(desk.ledger, waiting, path)
+        redirect_output(desk.ledger, waiting, path, folders=own_folders(None))
+    with pytest.raises(RequestError, match="outside the folders"):
+        redirect_output(desk.ledger, ended, path, folders=own_folders([tmp_path / "mine"]))
 
 
 def test_many_jobs_are_cut_into_statements_that_a_database_takes(desk: Any) -> None:
