@@ -124,12 +124,12 @@ def _answer_rows(shell: Shell, rows: Iterator[UsageRow], *, as_csv: bool) -> Non
 
 
 def _answer_sums(shell: Shell, reader: UsageReader, by: tuple[str, ...], *, as_csv: bool) -> None:
-    from imagen.cli.money.usage_output import csv_lines, facts, table_lines
+    from imagen.cli.money.usage_output import csv_lines, table_lines
 
     report = reader.report(by)
     if shell.wants_json:
         span = {"since": reader.since, "until": reader.until}
-        shell.screen.answer_json({**span, **facts(report), "error": None})
+        shell.screen.answer_json({**span, **report.to_json(), "error": None})
         return
     for line in csv_lines(report) if as_csv else table_lines(report):
         shell.screen.answer(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import chain, islice
-from typing import Any
 
 from imagen.cli.screen.screen import json_text
 from imagen.cli.screen.text_tables import csv_line, table, width_of
@@ -14,30 +13,19 @@ from imagen.domain.printable import printable, printable_line
 from imagen.domain.usage import UsageReport, UsageRow, UsageSum
 from imagen.errors import ImagenError
 
-_FIGURES = ("count", "cost_usd", "unpriced", "median_latency_ms")
 _LEAST_DECIMALS, _MOST_DECIMALS = 2, 6
-_ROW_COLUMNS = (
-    *("created_at", "backend", "model", "seed", "prompt_hash"),
-    *("latency_ms", "cost_usd", "caller", "attempt_id"),
-)
+_ROW_COLUMNS = tuple(UsageRow.__dataclass_fields__)
 #: Each write is flushed, so that a reader sees it; so many rows go out with one.
 _ROWS_PER_WRITE = 500
 
 
-def facts(report: UsageReport) -> dict[str, Any]:
-    """The documented keys of ``--json``; a cost is null where no price is known at all."""
-    groups = [
-        dict(zip(report.by, group.key, strict=True)) | _figures(group) for group in report.groups
-    ]
-    return {"by": list(report.by), "groups": groups, "total": _figures(report.total)}
-
-
 def csv_lines(report: UsageReport) -> list[str]:
     """A header, and a line for each group; programs add up themselves."""
-    lines = [csv_line((*report.by, *_FIGURES))]
+    lines = [csv_line((*report.by, *report.total.to_json()))]
     groups = report.groups if report.by else [report.total]
     for group in groups:
-        figures = _figures(group) | {"cost_usd": _plain_cost(group)}
+        cost_usd = "" if group.is_unpriced else f"{group.cost_usd:f}"
+        figures = group.to_json() | {"cost_usd": cost_usd}
         lines.append(csv_line((*group.key, *figures.values())))
     return lines
 
@@ -66,26 +54,8 @@ def table_lines(report: UsageReport) -> list[str]:
     return table(header, rows)
 
 
-def _figures(each: UsageSum) -> dict[str, Any]:
-    return {
-        "count": each.count,
-        "cost_usd": None if _is_unknown(each) else float(each.cost_usd),
-        "unpriced": each.unpriced,
-        "median_latency_ms": each.median_latency_ms,
-    }
-
-
-def _is_unknown(each: UsageSum) -> bool:
-    """Whether no price is known: such a sum is unknown, not 0."""
-    return each.count > 0 and each.unpriced == each.count
-
-
-def _plain_cost(each: UsageSum) -> str:
-    return "" if _is_unknown(each) else f"{each.cost_usd:f}"
-
-
 def _cost(each: UsageSum, decimals: int) -> str:
-    return "unknown" if _is_unknown(each) else f"${each.cost_usd:,.{decimals}f}"
+    return "unknown" if each.is_unpriced else f"${each.cost_usd:,.{decimals}f}"
 
 
 def _decimals(sums: Iterable[UsageSum]) -> int:
@@ -108,13 +78,13 @@ def _to_the_right(header: str, cells: Sequence[str]) -> list[str]:
 
 def answer_tabs(shell: Shell, rows: Iterable[UsageRow]) -> None:
     """A header and a line for each row, columns divided by tabs; unknown values are named so."""
-    lines = ("\t".join(_row_cell(value) for value in _row_values(row)) for row in rows)
+    lines = ("\t".join(_row_cell(value) for value in row.to_json().values()) for row in rows)
     _write(shell, chain(["\t".join(_ROW_COLUMNS)], lines))
 
 
 def answer_csv(shell: Shell, rows: Iterable[UsageRow]) -> None:
     """The same as CSV; unknown values stay empty."""
-    lines = (csv_line(_row_values(row)) for row in rows)
+    lines = (csv_line([*row.to_json().values()]) for row in rows)
     _write(shell, chain([csv_line(_ROW_COLUMNS)], lines))
 
 
@@ -138,27 +108,13 @@ def answer_json(shell: Shell, rows: Iterable[UsageRow]) -> None:
 def _json_rows(rows: Iterable[UsageRow]) -> Iterator[str]:
     comma = ""
     for row in rows:
-        yield comma + json_text(dict(zip(_ROW_COLUMNS, _row_values(row), strict=True)))
+        yield comma + json_text(row.to_json())
         comma = ","
 
 
 def _write(shell: Shell, lines: Iterator[str]) -> None:
     while chunk := list(islice(lines, _ROWS_PER_WRITE)):
         shell.screen.answer("\n".join(chunk))
-
-
-def _row_values(row: UsageRow) -> tuple[Any, ...]:
-    return (
-        row.created_at.isoformat(),
-        row.backend,
-        row.model,
-        row.seed,
-        row.prompt_hash,
-        row.latency_ms,
-        None if row.cost_usd is None else float(row.cost_usd),
-        row.caller,
-        str(row.attempt_id) if row.attempt_id else None,
-    )
 
 
 def _row_cell(value: object) -> str:

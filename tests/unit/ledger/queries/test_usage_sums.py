@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -185,6 +186,19 @@ def test_a_text_that_no_database_holds_is_summed_all_the_same() -> None:
     [group] = sum_usage_rows([row(caller="\ud800")], by=("caller",)).groups
 
     assert group.key == ("?",)
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    used = (row(latency_ms=number % 1_000) for number in range(50_000))
+    tracemalloc.start()
+
+    report = sum_usage_rows(used, by=GROUPINGS)
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert report.total.count == 50_000
+    # A list of these rows takes 20 MB.
+    assert peak_bytes < 4_000_000
 
 
 @pytest.mark.parametrize(
