@@ -24,7 +24,7 @@ from imagen.backends.replicate.models.spec_lookup import SpecLookup
 from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed, cancel_prediction
 from imagen.backends.replicate.purchase.list_search import CreateCall
 from imagen.backends.replicate.purchase.outcome import details_of
-from imagen.backends.replicate.purchase.purchase import Purchases
+from imagen.backends.replicate.purchase.purchases import Purchases
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health, Work

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import requests
-
 from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.errors import CredentialError
 from imagen.http.deadline import boottime_s
@@ -146,8 +144,7 @@ class Client:
                 max_bytes=_MAX_ANSWER_BYTES,
                 params=params,
                 data=data,
-                headers=headers,
-                auth=_Bearer(token),
+                headers={"Authorization": f"Bearer {token}", **(headers or {})},
             )
         except Unanswered as exc:
             # Headers without the body create nothing.
@@ -162,17 +159,6 @@ class Client:
         there = read_http_date(headers.get("Date"))
         if there is not None:
             self._clock_ahead_s = (there - datetime.now(UTC)).total_seconds()
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Adds the token to one request; requests reads ``~/.netrc`` only without such an object."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 def _require_in_time(send_by_s: float) -> None:
