@@ -62,7 +62,8 @@ def _worker_program(process: Process, role: str) -> WorkerProgram:
             "set IMAGEN_BROKER_URL=redis://…, or run: imagen worker (which works without one)",
         )
     from imagen.queue.worker.program import attach, refuse_foreign_messages
-    from imagen.wiring.queue_parts import make_queue_publisher, running_queue_worker
+    from imagen.wiring.queue_parts import make_queue_publisher
+    from imagen.wiring.worker_parts import running_queue_worker
 
     with opened_ledger(process) as ledger:
         publisher = make_queue_publisher(process, ledger)

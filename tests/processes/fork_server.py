@@ -27,7 +27,7 @@ _PRELOADED = (
     "imagen.queue.publish.publisher",
     "imagen.queue.worker.maintenance",
     "imagen.queue.worker.program",
-    "imagen.wiring.queue_parts",
+    "imagen.wiring.worker_parts",
     "imagen.wiring.worker_programs",
     "celery.app.trace",
     "celery.apps.worker",
