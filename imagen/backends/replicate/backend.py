@@ -73,7 +73,7 @@ class ReplicateBackend:
             require_safe_seed(request.seed)
             steps = request.steps if request.steps is not None else self._settings.default_steps
             return Fitted(replace(request, steps=steps))
-        plan = self._plan(request, spec)
+        plan = plan_request(request, spec, self._settings)
         return Fitted(plan.request, plan.warnings)
 
     def estimate(self, request: ImageRequest) -> Cost:
@@ -90,7 +90,7 @@ class ReplicateBackend:
         tick()
         spec = self._spec(run, tick)
         self._secrets.refuse_as_options(request.options, spec)
-        plan = self._plan(request, spec)
+        plan = plan_request(request, spec, self._settings)
         drawn = plan.request
         prediction, data = self._purchases.buy(
             self._create_call(plan),
@@ -154,16 +154,6 @@ class ReplicateBackend:
                 exc.hint,
                 max(wait_s, _LOOK_AGAIN_S),
             ) from None
-
-    def _plan(self, request: ImageRequest, spec: ModelSpec) -> RequestPlan:
-        return plan_request(
-            request,
-            spec,
-            model=self._settings.model,
-            fixed=self._settings.input,
-            default_steps=self._settings.default_steps,
-            secret=self._settings.input_env,
-        )
 
     def _create_call(self, plan: RequestPlan) -> CreateCall:
         settings, request = self._settings, plan.request

@@ -10,6 +10,7 @@ from imagen.backends.replicate.models.input_values import read_options
 from imagen.backends.replicate.models.model_spec import ModelSpec
 from imagen.backends.replicate.models.secret_inputs import is_secret_input
 from imagen.backends.replicate.models.sizes import choose_size
+from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.domain.secret_names import is_secret_name
 from imagen.errors import RequestError
@@ -31,27 +32,18 @@ class RequestPlan:
 
 
 def plan_request(
-    request: ImageRequest,
-    spec: ModelSpec,
-    *,
-    model: str,
-    fixed: Mapping[str, Any],
-    default_steps: int | None,
-    secret: Collection[str] = (),
+    request: ImageRequest, spec: ModelSpec, settings: ReplicateSettings
 ) -> RequestPlan:
     """What to send for ``request``. Planning the plan's own request gives the same inputs.
-
-    Args:
-        fixed: the inputs that the settings give every request.
-        secret: names of inputs that are added to the call alone.
 
     Raises:
         RequestError: the model cannot draw it, and no change with a warning would help.
     """
     require_safe_seed(request.seed)
-    given = {**fixed, **read_options(request.options, spec, model=model)}
+    model = settings.model
+    given = {**settings.input, **read_options(request.options, spec, model=model)}
     size = choose_size(spec, request.size, given=given)
-    steps = _choose_steps(request.steps, default_steps, spec, model=model)
+    steps = _choose_steps(request.steps, settings.default_steps, spec, model=model)
     negative = request.negative if "negative_prompt" in spec.inputs else ""
     chosen = {
         "prompt": request.styled_prompt,
@@ -65,7 +57,7 @@ def plan_request(
         **given,
         **{name: value for name, value in chosen.items() if name and value is not None},
     }
-    _require_all(spec, {*inputs, *secret}, model=model)
+    _require_all(spec, {*inputs, *settings.input_env}, model=model)
     drawn = replace(request.with_size(size.size), steps=steps, negative=negative)
     warnings = (*size.warnings, *_warn_of_ignored(request, spec, model=model))
     return RequestPlan(drawn, inputs, warnings)

@@ -28,12 +28,12 @@ exists, every worker sees it. Then:
    another attempt takes that prediction first, x searches again.
 2. Follow the chain of x: p(x), its owner y, p(y), its owner z, and so on. The chain ends in one of
    two ways. Either it ends with an attempt whose call created nothing: then one prediction is
-   really missing, and x must send a call. Or it ends with a visible prediction
-   e(x) that has no owner. Claim: e(x) is never older than p(x), so x's search covers e(x), and x
-   sends nothing. At the start the claim holds, as e(x) is p(x). The end of the chain changes only
-   when some attempt v, for which the list is final, takes e(x). At that moment v's own e(v) had no
-   owner either, and v took the oldest, so e(v) is not older than e(x); and x's chain now goes on
-   through v and ends with e(v). (An attempt that got its id by a direct answer owns its own p.)
+   really missing, and x must send a call. Or it ends with a visible prediction e(x) that has no
+   owner. Claim: e(x) is never older than p(x), so x's search covers e(x), and x sends nothing. At
+   the start the claim holds, as e(x) is p(x). The end of the chain changes only when some attempt
+   v, for which the list is final, takes e(x). At that moment v's own e(v) had no owner either, and
+   v took the oldest, so e(v) is not older than e(x); and x's chain now goes on through v and ends
+   with e(v). (An attempt that got its id by a direct answer owns its own p.)
 3. Listing predictions and asking the ledger for their owners are two moments. Between them y may
    take p(x) although p(y) was not in x's list yet. So the list shows that nothing is left only if
    a second walk, begun after the owners were known, shows no match that the first walk had not

@@ -10,6 +10,7 @@ import pytest
 from imagen.backends.replicate.models.known_models import known_models
 from imagen.backends.replicate.models.model_spec import InputField, ModelSpec
 from imagen.backends.replicate.models.request_plan import MAX_SAFE_SEED, RequestPlan, plan_request
+from imagen.backends.replicate.settings import ReplicateSettings
 from imagen.domain.request import ImageRequest
 from imagen.errors import RequestError
 
@@ -22,8 +23,7 @@ REQUEST = ImageRequest("a fox", "a fox", width=1024, height=1024, seed=7)
 
 
 def plan(request: ImageRequest, model: str = SCHNELL, **settings: Any) -> RequestPlan:
-    usual: dict[str, Any] = {"fixed": {}, "default_steps": None}
-    return plan_request(request, known_models()[model], model=model, **{**usual, **settings})
+    return plan_request(request, known_models()[model], ReplicateSettings(model=model, **settings))
 
 
 def test_a_plain_request_names_everything_that_matters() -> None:
@@ -99,7 +99,7 @@ def test_options_win_over_the_settings_and_become_the_models_types() -> None:
     planned = plan(
         replace(REQUEST, options={"guidance": "4.5", "go_fast": "no", "output_quality": "90"}),
         DEV,
-        fixed={"guidance": 3, "disable_safety_checker": True},
+        input={"guidance": 3, "disable_safety_checker": True},
     )
 
     assert planned.inputs["guidance"] == 4.5
@@ -150,7 +150,7 @@ def test_a_seed_that_json_readers_round_is_refused() -> None:
 def test_a_model_without_a_seed_is_drawn_with_a_warning() -> None:
     spec = ModelSpec(inputs={"prompt": InputField("string")})
 
-    planned = plan_request(REQUEST, spec, model="acme/x", fixed={}, default_steps=None)
+    planned = plan_request(REQUEST, spec, ReplicateSettings(model="acme/x"))
 
     assert "seed" not in planned.inputs
     assert any("no seed" in warning for warning in planned.warnings)
@@ -160,4 +160,4 @@ def test_a_request_without_a_required_input_is_refused() -> None:
     spec = ModelSpec(inputs={"mask": InputField("uri")}, required=("mask",))
 
     with pytest.raises(RequestError, match="mask"):
-        plan_request(REQUEST, spec, model="acme/x", fixed={}, default_steps=None)
+        plan_request(REQUEST, spec, ReplicateSettings(model="acme/x"))

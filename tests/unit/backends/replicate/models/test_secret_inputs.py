@@ -17,7 +17,7 @@ from imagen.domain.request import ImageRequest
 from imagen.errors import BackendRejected, ConfigError, CredentialError, SecretOption
 from imagen.services.report.check_config import check_config, require_valid
 from tests.fakes.replicate import FakeReplicate, ReplicateFault
-from tests.fakes.replicate.book import BookRun
+from tests.fakes.replicate.book import BookRun, Killed
 
 KEY = "sk-that-must-not-be-found"
 TOKEN = "test-token"
@@ -35,6 +35,10 @@ def keeper(build: Build) -> ReplicateBackend:
 
 def draft(**changes: Any) -> ImageRequest:
     return ImageRequest("a fox", "a fox", width=512, height=512, seed=7, **changes)
+
+
+def die() -> None:
+    raise Killed
 
 
 def sent(fake: FakeReplicate) -> list[dict[str, Any]]:
@@ -132,6 +136,22 @@ def test_a_missing_variable_is_named_before_anything_is_sent(
     health = backend.check()
     assert health.state == "not configured"
     assert "OPENAI_API_KEY" in health.reason
+
+
+def test_a_prediction_that_is_paid_for_needs_no_secret(
+    build: Build, fake: FakeReplicate, new_run: NewRun
+) -> None:
+    """Neither one found in the list nor one whose id is known is created again."""
+    run = new_run(before_submitted=die)
+    with pytest.raises(Killed):
+        build(model="acme/keeper", input_env=FROM_ENV, env=ENV).generate(draft(), run)
+    env = {"REPLICATE_API_TOKEN": TOKEN}
+    without = build(model="acme/keeper", input_env=FROM_ENV, env=env, post_timeout_s=0.3)
+
+    without.generate(draft(), run.resumed())
+    without.generate(draft(), run.resumed())
+
+    assert fake.world.created_count() == 1
 
 
 def test_a_request_of_a_model_without_secrets_is_as_before(
