@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import case, func, null, or_, select, update
 
-from imagen.domain.job import TERMINAL_STATES, AttemptState, JobState, Output, Phase
+from imagen.domain.job import TERMINAL_STATES, JobState, Output, Phase
 from imagen.domain.scope import Scope
-from imagen.ledger.store.clauses import in_order, scope_clause
+from imagen.ledger.store.clauses import in_order, scope_clause, was_sent
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.rows import job_from_row
 from imagen.ledger.store.tables import artifacts, attempts, jobs
@@ -23,17 +23,9 @@ def request_cancel(ledger: Ledger, scope: Scope) -> dict[UUID, JobState]:
     that was sent to a backend before is left to the next claim, which cancels it there. Returns
     the state of each job now.
     """
-    sent = (
-        select(attempts.c.id)
-        .where(
-            attempts.c.id == jobs.c.attempt_id,
-            attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
-        )
-        .exists()
-    )
     ends = or_(
         jobs.c.state == JobState.GENERATED,
-        (jobs.c.state == JobState.QUEUED) & ~sent,
+        (jobs.c.state == JobState.QUEUED) & ~was_sent(),
     )
     with ledger.write() as connection:
         rows = connection.execute(

@@ -97,24 +97,20 @@ def _values(claim: Claim, finish: Finish) -> dict[str, Any]:
     }
 
 
+#: What an attempt learned: columns of ``attempts``, each with the parameter ``b_`` and its name.
+_FACTS = (
+    *("model", "seed", "steps", "latency_ms", "details", "record", "is_metered"),
+    *("cost_usd", "cost_source"),
+)
+
+
 def _facts(state: AttemptState) -> Update:
     """What the attempt learned, under ``state``."""
+    facts: dict[str, Any] = {name: bindparam(f"b_{name}") for name in _FACTS}
     return (
         update(attempts)
         .where(attempts.c.id == bindparam("b_attempt"))
-        .values(
-            state=state.value,
-            model=bindparam("b_model"),
-            seed=bindparam("b_seed"),
-            steps=bindparam("b_steps"),
-            latency_ms=bindparam("b_latency_ms"),
-            details=bindparam("b_details"),
-            record=bindparam("b_record"),
-            is_metered=bindparam("b_is_metered"),
-            cost_usd=bindparam("b_cost_usd"),
-            cost_source=bindparam("b_cost_source"),
-            finished_at=now_plus(),
-        )
+        .values(state=state.value, finished_at=now_plus(), **facts)
     )
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, null, or_, select, update
 
-from imagen.domain.job import AttemptState, JobState
+from imagen.domain.job import JobState
 from imagen.ledger.jobs.crashes import crash_values, note_deaths, recent_deaths
 from imagen.ledger.jobs.delivery_statements import ALONE_AFTER
-from imagen.ledger.store.clauses import NO_LEASE, in_order
+from imagen.ledger.store.clauses import NO_LEASE, in_order, was_sent
 from imagen.ledger.store.engine import Ledger
-from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now_plus
 
 #: Seconds that a delivery waits after the death of its worker.
@@ -114,26 +114,11 @@ def _free(connection: Connection, those: ColumnElement[bool], values: Mapping[st
 
 def end_canceled(ledger: Ledger) -> int:
     """End queued jobs that were canceled and have been sent to no backend; returns their number."""
-    nothing_sent: ColumnElement[bool] = ~(
-        select(attempts.c.id)
-        .where(
-            attempts.c.id == jobs.c.attempt_id,
-            attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
-        )
-        .exists()
-    )
+    is_canceled = and_(jobs.c.state == JobState.QUEUED, jobs.c.cancel_requested_at.is_not(null()))
     with ledger.write_one() as connection:
         changed = connection.execute(
             update(jobs)
-            .where(
-                in_order(
-                    and_(
-                        jobs.c.state == JobState.QUEUED,
-                        jobs.c.cancel_requested_at.is_not(null()),
-                        nothing_sent,
-                    )
-                )
-            )
+            .where(in_order(and_(is_canceled, ~was_sent())))
             .values(
                 state=JobState.CANCELED.value,
                 finished_at=now_plus(),

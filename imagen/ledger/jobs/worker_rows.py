@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, null, select
+from sqlalchemy import Row, delete, null, select
 
 from imagen.ledger.store.clauses import insert_on
 from imagen.ledger.store.engine import Ledger
@@ -89,21 +89,17 @@ def live_workers(ledger: Ledger, *, within_s: float) -> list[Worker]:
     )
     with ledger.read() as connection:
         rows = connection.execute(statement).all()
-    return [
-        Worker(
-            owner=row.owner,
-            host=row.host,
-            role=row.role,
-            queues=tuple(row.queues),
-            backends=tuple(row.backends),
-            model=row.model,
-            started_at=row.started_at,
-            seen_s=row.seen_s,
-            allowed_dirs=None if row.allowed_dirs is None else tuple(row.allowed_dirs),
-            open_circuits=tuple(map(_open_circuit, row.open_circuits or ())),
-        )
-        for row in rows
-    ]
+    return [_worker(row) for row in rows]
+
+
+def _worker(row: Row[Any]) -> Worker:
+    values = {each.name: getattr(row, each.name) for each in fields(Worker)} | {
+        "queues": tuple(row.queues),
+        "backends": tuple(row.backends),
+        "allowed_dirs": None if row.allowed_dirs is None else tuple(row.allowed_dirs),
+        "open_circuits": tuple(map(_open_circuit, row.open_circuits or ())),
+    }
+    return Worker(**values)
 
 
 def _open_circuit(document: dict[str, Any]) -> OpenCircuit:

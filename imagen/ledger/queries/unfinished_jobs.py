@@ -19,12 +19,12 @@ from sqlalchemy import (
     union_all,
 )
 
-from imagen.domain.job import AttemptState, JobState
+from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.ledger.jobs.claimable import PUT_OFF, WAITS
-from imagen.ledger.store.clauses import scope_clause
+from imagen.ledger.store.clauses import scope_clause, was_sent
 from imagen.ledger.store.engine import Ledger
-from imagen.ledger.store.tables import attempts, jobs
+from imagen.ledger.store.tables import jobs
 from imagen.ledger.store.types import now, now_plus, seconds_since
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
@@ -143,15 +143,8 @@ def count_orphaned(ledger: Ledger, *, host: str, without: Sequence[UUID] = ()) -
 
 def submitted_jobs(ledger: Ledger, scope: Scope) -> list[tuple[UUID, str]]:
     """Id and backend of the scope's unfinished jobs that were sent to a backend, oldest first."""
+    is_drawn = jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING])
+    statement = select(jobs.c.id, jobs.c.backend).where(scope_clause(scope), is_drawn, was_sent())
     with ledger.read() as connection:
-        rows = connection.execute(
-            select(jobs.c.id, jobs.c.backend)
-            .join(attempts, attempts.c.id == jobs.c.attempt_id)
-            .where(
-                scope_clause(scope),
-                jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING]),
-                attempts.c.state.in_([AttemptState.SUBMITTED, AttemptState.INTENDED]),
-            )
-            .order_by(jobs.c.id)
-        ).all()
+        rows = connection.execute(statement.order_by(jobs.c.id)).all()
     return [(row.id, row.backend) for row in rows]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, FromClause, Table, and_, null, select, true
 from sqlalchemy.dialects import sqlite
 
+from imagen.domain.job import AttemptState
 from imagen.domain.scope import Scope
 from imagen.ledger.store.engine import Ledger
-from imagen.ledger.store.tables import jobs
+from imagen.ledger.store.tables import attempts, jobs
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -34,6 +35,13 @@ def scope_clause(scope: Scope) -> ColumnElement[bool]:
     if scope.batch_id is not None:
         return and_(jobs.c.batch_id == scope.batch_id, jobs.c.run >= scope.run)
     return true()
+
+
+def was_sent() -> ColumnElement[bool]:
+    """The condition on ``jobs`` that its attempt was announced to a backend, or submitted there."""
+    states = [AttemptState.SUBMITTED, AttemptState.INTENDED]
+    is_its = and_(attempts.c.id == jobs.c.attempt_id, attempts.c.state.in_(states))
+    return select(attempts.c.id).where(is_its).exists()
 
 
 def in_order(condition: ColumnElement[bool], *others: FromClause) -> ColumnElement[bool]:
