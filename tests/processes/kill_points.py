@@ -66,7 +66,7 @@ _DELIVERING = [
     *_both("imagen.ledger.jobs.delivery:record_targets"),
     *_both("imagen.services.deliver.file_writer:write_temp"),
     KillPoint("imagen.services.deliver.file_writer:sync_files", "before"),
-    *_both("imagen.services.deliver.file_writer:place"),
+    *_both("imagen.services.deliver.file_writer:move_into_place"),
     KillPoint("imagen.services.deliver.file_writer:sync_folder", "before"),
     *_both("imagen.ledger.jobs.delivery:record_succeeded"),
     KillPoint("imagen.services.deliver.deliver:drop_files", "before"),
