@@ -58,7 +58,7 @@ def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
         return {}
     from imagen.cloud.rest import RestClient
     from imagen.cloud.storage import Storage
-    from imagen.ledger.outbox.supabase import put_image
+    from imagen.ledger.outbox.supabase_rows import put_image
     from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
     from imagen.services.sync.destinations import (
         ImageUploads,

@@ -15,7 +15,7 @@ import pytest
 
 from imagen.domain.job import Job, JobState
 from imagen.domain.scope import Scope
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
 from imagen.ledger.queries.jobs import get_job
 from imagen.ledger.store.tables import jobs

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy import text as sql_text
 from uuid_utils.compat import uuid7
 
-from imagen.ledger.outbox.supabase import put_image
+from imagen.ledger.outbox.supabase_rows import put_image
 from imagen.ledger.queries.usage_rows import read_usage
 from imagen.ledger.queries.usage_sums import sum_usage
 from imagen.ledger.store.engine import Ledger

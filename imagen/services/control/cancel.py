@@ -11,7 +11,7 @@ from imagen.domain.job import JobState
 from imagen.domain.protocols import Publisher
 from imagen.domain.scope import Scope
 from imagen.errors import ImagenError
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.queries.jobs import get_job, jobs_in
 from imagen.ledger.store.engine import Ledger
 from imagen.services.control.job_changes import JobChanges

@@ -12,7 +12,7 @@ from imagen.domain.protocols import Publisher
 from imagen.domain.request import FORMAT_BY_SUFFIX
 from imagen.domain.scope import Scope
 from imagen.errors import RequestError
-from imagen.ledger.jobs.control import redirect_job, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import redirect_job, retry_jobs
 from imagen.ledger.queries.jobs import jobs_in
 from imagen.ledger.store.engine import Ledger
 from imagen.output.paths import check_length

@@ -21,7 +21,7 @@ from uuid import UUID
 from imagen.domain.job import JobDraft, JobState, Output
 from imagen.domain.scope import Scope
 from imagen.errors import RequestError
-from imagen.ledger.jobs.control import retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 from imagen.ledger.jobs.submit import KnownRow, OpenedBatch, known_rows, open_batch, submit_rows
 from imagen.ledger.store.engine import Ledger
 from imagen.services.submit.prompt_file import PromptFile, PromptLine

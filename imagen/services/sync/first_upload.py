@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from imagen.domain.scope import Scope
 from imagen.ledger.outbox.outbox import count_untried
-from imagen.ledger.outbox.supabase import note_silence, was_silent
+from imagen.ledger.outbox.supabase_rows import note_silence, was_silent
 from imagen.ledger.store.engine import Ledger
 from imagen.services.sync.drain_thread import DrainThread
 from imagen.services.sync.send import OutboxSender

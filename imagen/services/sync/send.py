@@ -23,7 +23,7 @@ from imagen.ledger.outbox.outbox import (
     put_off,
     record_sent,
 )
-from imagen.ledger.outbox.supabase import forget_silence
+from imagen.ledger.outbox.supabase_rows import forget_silence
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.outgoing_tables import CLOUD_SINK
 

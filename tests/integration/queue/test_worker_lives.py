@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.queries.jobs import count_states
 from imagen.ledger.store.tables import artifacts, jobs
 from tests.processes.environment import HOST, SHORT_LEASES

@@ -26,7 +26,7 @@ from imagen.ledger.jobs.artifacts import artifact_of
 from imagen.ledger.jobs.claim import Claimant, claim_job
 from imagen.ledger.jobs.generated import Finish, record_generated
 from imagen.ledger.jobs.submit import submit_job
-from imagen.ledger.outbox import supabase as supabase_tables
+from imagen.ledger.outbox import supabase_rows
 from imagen.ledger.outbox.backlog import Backlog, backlog
 from imagen.ledger.queries.jobs import get_job
 from imagen.ledger.store.engine import Ledger
@@ -109,7 +109,7 @@ class Office:
         assert settings is not None
         rest = RestClient(settings, read_timeout_s=self.patience_s)
         storage = Storage(settings, read_timeout_s=self.patience_s)
-        direct = partial(supabase_tables.put_image, self.ledger)
+        direct = partial(supabase_rows.put_image, self.ledger)
         put_row = direct if self.is_same_project else image_rows_over(rest)
         sinks = {
             USAGE_SINK: RemoteUsageTable(rest),

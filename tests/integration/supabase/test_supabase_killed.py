@@ -41,7 +41,7 @@ SENDING = [
     "imagen.services.sync.send.drop_artifacts_of",
 ]
 REST_ONLY = ["imagen.cloud.rest.RestClient.insert"]
-DIRECT_ONLY = ["imagen.ledger.outbox.supabase.put_image"]
+DIRECT_ONLY = ["imagen.ledger.outbox.supabase_rows.put_image"]
 
 
 class Killed(BaseException):

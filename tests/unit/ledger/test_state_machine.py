@@ -17,7 +17,7 @@ from imagen.domain.scope import Scope
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs import delivery, fenced_writes
 from imagen.ledger.jobs.artifacts import drop_files, forget_artifacts, obsolete_keys
-from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
 from imagen.ledger.jobs.fenced_writes import Ending
 from imagen.ledger.jobs.leases import end_canceled, renew_leases, take_back
 from imagen.ledger.store.tables import attempts, jobs

@@ -10,7 +10,7 @@ import pytest
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import OutOfCredit
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.leases import lease_owners
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.ledger.jobs.submit import open_batch

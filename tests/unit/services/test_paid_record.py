@@ -14,7 +14,7 @@ from imagen.backends.replicate import adapter
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
 from imagen.ledger.outbox.outbox import count_pending
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.usage_rows import read_usage

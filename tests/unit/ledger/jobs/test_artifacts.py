@@ -23,7 +23,7 @@ from imagen.ledger.jobs.artifacts import (
     undelivered_bytes,
     write_artifact_file,
 )
-from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
 from imagen.ledger.jobs.delivery import (
     Delivered,
     claim_deliveries,

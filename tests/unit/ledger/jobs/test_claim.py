@@ -267,7 +267,7 @@ def test_a_claim_sends_no_time_of_this_host_to_the_database(desk: Any) -> None:
     from datetime import date
 
     from imagen.domain.scope import EVERYTHING
-    from imagen.ledger.jobs.control import request_cancel, retry_jobs
+    from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
     from imagen.ledger.jobs.delivery import claim_deliveries
     from imagen.ledger.jobs.leases import renew_leases, take_back
     from imagen.ledger.jobs.named_locks import take_lock

@@ -11,8 +11,8 @@ from sqlalchemy import update
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs import fenced_writes
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 from imagen.ledger.jobs.claim import claim_job
-from imagen.ledger.jobs.control import retry_jobs
 from imagen.ledger.jobs.crashes import MANY_DEATHS, deny_crash
 from imagen.ledger.jobs.leases import take_back
 from imagen.ledger.queries.waiting_jobs import crashed_waiting

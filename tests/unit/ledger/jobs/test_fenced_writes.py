@@ -13,7 +13,7 @@ from imagen.domain.protocols import AlreadyOwned
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import LeaseLost
 from imagen.ledger.jobs import delivery, fenced_writes
-from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
 from imagen.ledger.jobs.fenced_writes import Ending
 from imagen.ledger.jobs.generated import record_generated
 from imagen.ledger.jobs.leases import renew_leases

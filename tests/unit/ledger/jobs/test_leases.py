@@ -9,7 +9,7 @@ import pytest
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs import fenced_writes
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.delivery_statements import ALONE_AFTER
 from imagen.ledger.jobs.leases import end_canceled, lease_owners, renew_leases, take_back

@@ -14,7 +14,7 @@ import pytest
 from imagen.domain.job import JobState, Output
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import DeliveryError
-from imagen.ledger.jobs.control import retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 
 
 def test_a_delivered_job_has_its_file_its_sidecar_and_no_artifact(studio: Any) -> None:

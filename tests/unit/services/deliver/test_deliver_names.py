@@ -10,7 +10,7 @@ import pytest
 
 from imagen.domain.job import JobState, Output
 from imagen.domain.scope import Scope
-from imagen.ledger.jobs.control import redirect_job, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import redirect_job, retry_jobs
 from imagen.output.naming import numbered
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from imagen.domain.job import JobState, Output
 from imagen.domain.scope import EVERYTHING, Scope
-from imagen.ledger.jobs.control import retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 from imagen.ledger.queries.waiting_jobs import hosts_to_deliver
 from imagen.services.deliver.full_disks import FullDisks
 

@@ -13,7 +13,7 @@ from imagen.domain.cost import Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.ledger.jobs import fenced_writes
-from imagen.ledger.jobs.control import retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 from imagen.ledger.jobs.pauses import paused_backends
 from imagen.services.draw.retry_policy import RetryPolicy
 

@@ -9,7 +9,7 @@ import pytest
 from imagen import errors
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.leases import end_canceled
 
 

@@ -11,7 +11,7 @@ import pytest
 from imagen.domain.job import AttemptState, Lane
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import JobCanceled, LeaseLost
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.fenced_writes import record_intent
 from imagen.services.draw.ledger_run import LedgerRun
 

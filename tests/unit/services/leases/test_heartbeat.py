@@ -9,7 +9,7 @@ import pytest
 
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import JobCanceled, LeaseLost, LedgerUnavailable
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
 

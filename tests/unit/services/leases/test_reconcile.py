@@ -8,7 +8,7 @@ from typing import Any
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.control import request_cancel
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.ledger.jobs.delivery import claim_deliveries
 from imagen.ledger.jobs.worker_rows import live_workers, report_worker
 from imagen.ledger.outbox.outbox import claim_outgoing

@@ -13,7 +13,7 @@ import pytest
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs.delivery import Delivered, claim_deliveries, record_succeeded
 from imagen.ledger.outbox.outbox import claim_outgoing, outgoing_owners
-from imagen.ledger.outbox.supabase import was_silent
+from imagen.ledger.outbox.supabase_rows import was_silent
 from imagen.ledger.queries.usage_rows import record_usage
 from imagen.ledger.store.outgoing_tables import USAGE_SINK
 from imagen.services.sync import first_upload

@@ -9,7 +9,7 @@ import pytest
 from imagen.domain.job import AttemptDisposition, AttemptState, JobState
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs import fenced_writes
-from imagen.ledger.jobs.control import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
 from imagen.ledger.jobs.delivery import claim_deliveries, record_delivery_failed
 from imagen.ledger.jobs.fenced_writes import Ending, record_retry
 from imagen.ledger.jobs.leases import renew_leases
