@@ -114,7 +114,7 @@ class _BatchCommand:
         from imagen.domain.scope import Scope
 
         began_s = time.monotonic()
-        # What is wrong with the options is wrong with every line: say it once, before any.
+        # An error in the options concerns every line: report it once, before any is accepted.
         backend = self.run.backend()
         submitted = self.run.submit(
             self.prompts.lines(), self.identity, on_chunk=self._tell_submitted
@@ -125,7 +125,7 @@ class _BatchCommand:
                 self._require_usable(backend, submitted)
                 with job_runner(self.shell, self.process, self.ledger, self.registry) as runner:
                     self._run_jobs(runner, submitted, began_s=began_s, timeout_s=timeout_s)
-                    # Taken here: waiting for Supabase is no part of the drawing.
+                    # Taken before the wait for Supabase, which is not part of the drawing.
                     outcome = self._outcome(submitted, began_s=began_s)
                     tell_outgoing(self.shell, self.process, self.ledger, submitted.scope)
             else:

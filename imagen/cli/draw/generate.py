@@ -235,7 +235,7 @@ def _drawn_line(view: JobView) -> str:
 
 
 def _preview(shell: Shell, process: Process, job: Job, *, flag: bool | None) -> None:
-    """Show the image in a tmux window where that is wanted; a failure is told and no more."""
+    """Show the image in a tmux window where that is wanted; a failure is only reported."""
     output = process.config.output
     setting = output.preview if flag is None else ("on" if flag else "off")
     if setting == "off":

@@ -1,1 +1,1 @@
-"""Options that several commands share, and values as people type them."""
+"""Options that several commands share, and values as users type them."""

@@ -80,6 +80,6 @@ class Interrupt:
         self.signum = signum
         if self.on_stop is None:
             raise Interrupted(signum)
-        # Not here: the main thread may hold the very lock that stopping needs. And not with
+        # Not in this handler: the main thread may hold a lock that stopping needs. And not in a
         # threading.Thread, which takes a lock to start.
         _thread.start_new_thread(self.on_stop, ())

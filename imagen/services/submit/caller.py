@@ -1,4 +1,4 @@
-"""Who asks for an image: resolved in the submitting shell and carried by the job."""
+"""The caller of a request: found in the environment of the submitting shell, kept with the job."""
 
 from __future__ import annotations
 

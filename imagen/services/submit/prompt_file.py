@@ -70,7 +70,7 @@ def open_prompts(
 @contextmanager
 def _opened(source: str, stdin: IO[bytes], max_bytes: int) -> Iterator[IO[bytes]]:
     if source == "-":
-        # It is read twice, and may be larger than memory.
+        # The input is read twice, and may be larger than memory.
         with tempfile.SpooledTemporaryFile(max_size=1_000_000) as spool:
             _copy(stdin, spool, max_bytes)
             yield spool
@@ -127,7 +127,7 @@ def _digest(file: IO[bytes]) -> str:
 
 
 def _lines(file: IO[bytes], label: str) -> Iterator[PromptLine]:
-    # Some room for the white space around a prompt; a longer line is refused unread.
+    # Room for white space around a prompt; a longer line is refused without reading it.
     most = 2 * MAX_PROMPT_BYTES
     position = number = 0
     while raw := file.readline(most + 1):

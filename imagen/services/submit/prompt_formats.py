@@ -1,4 +1,4 @@
-"""Refuses files that hold no prompts, one a line, but that could be read as if they did."""
+"""Refuses files in other formats, which could be misread as one prompt a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from imagen.errors import RequestError
 
-#: How much of a file's beginning is looked at.
+#: How much of a file's beginning is checked.
 HEAD_BYTES = 64 * 1024
 
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
@@ -31,14 +31,14 @@ _SIGNATURES = {
     b"<!DOCTYPE": "an HTML document",
     b"<html": "an HTML document",
 }
-#: A prompt may hold line ends, and each of them would begin a prompt of its own.
+#: A prompt may contain line ends, and each would begin another prompt.
 _ONE_LINE = r"""'.prompt | gsub("\n"; " ")'"""
 
 
 def require_prompt_lines(source: str, head: bytes) -> None:
-    """Returns when neither the name nor the first bytes of a prompt file say that it is no such.
+    """Return unless the name or the first bytes of a file show that it holds no prompt lines.
 
-    ``source`` is a path, or ``-`` for standard input, whose name says nothing.
+    ``source`` is a path, or ``-`` for standard input, which has no name to check.
 
     Raises:
         RequestError: it is a table, JSON, another document, or no text; the hint tells what to do.
@@ -93,7 +93,7 @@ def _json_refused(source: str) -> RequestError:
 def _refused(label: str, what: str, command: str, *, is_certain: bool = False) -> RequestError:
     """The error for ``what``; ``command`` prints the prompts of such a file.
 
-    ``is_certain``: by its content, so that another name would not help.
+    ``is_certain``: its content shows it, so another file name would not help.
     """
     hints = [f"draw its prompts: {command} | imagen batch - --name NAME"] if command else []
     if label != "standard input" and not is_certain:

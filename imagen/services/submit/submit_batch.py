@@ -36,7 +36,7 @@ from imagen.services.submit.resolve import (
 )
 
 CHUNK = 1_000
-#: How many rows that failed before are kept for the answer; more would not be read.
+#: How many rows that failed before are kept for the answer.
 _MOST_FAILED_KEPT = 20
 
 
@@ -117,8 +117,8 @@ class BatchRun:
     ) -> SubmittedBatch:
         """Accept every row of ``lines`` that is not in the ledger yet, a thousand at a time.
 
-        Killed anywhere, a later run goes on where this one stopped. Memory does not grow with the
-        number of rows, but for sixteen bytes and a count each.
+        If this process is killed, the next run continues where it stopped. Memory grows by sixteen
+        bytes and a count for each row.
 
         Raises:
             RequestError: a row cannot be drawn; rows before it are accepted.
