@@ -126,10 +126,10 @@ def _submit(opened: Opened, backends: Sequence[str]) -> Scope:
     """One job for each, in that order."""
     ids = []
     for number, backend in enumerate(backends):
-        ask = RequestInput(f"a lighthouse, view {number}", backend, "64x64")
-        resolved = resolve(ask, submit_context(opened.process), opened.registry)
+        request_input = RequestInput(f"a lighthouse, view {number}", backend, "64x64")
+        resolved = resolve(request_input, submit_context(opened.process), opened.registry)
         now = datetime.now().astimezone()
-        draft = make_draft(resolved, ask, submit_context(opened.process), now=now)
+        draft = make_draft(resolved, request_input, submit_context(opened.process), now=now)
         submit_job(opened.ledger, draft)
         ids.append(draft.id)
     return Scope(job_ids=tuple(ids))

@@ -246,14 +246,14 @@ def _wake(asking: tuple[Process, Ledger], job_id: str) -> None:
 
 def _submit_quietly(asking: tuple[Process, Ledger], folder: Path, backend: str) -> str:
     """Accept a job without a message for it; its id."""
-    ask = RequestInput(
+    request_input = RequestInput(
         prompt="a fox", backend=backend, size="64x64", output=str(folder / "quiet.png")
     )
     process, ledger = asking
     context = submit_context(process)
     with opened_registry(process, ledger) as registry:
-        resolved = resolve(ask, context, registry)
-    draft = make_draft(resolved, ask, context, now=datetime.now().astimezone())
+        resolved = resolve(request_input, context, registry)
+    draft = make_draft(resolved, request_input, context, now=datetime.now().astimezone())
     submit_job(ledger, draft)
     return str(draft.id)
 

@@ -68,21 +68,25 @@ def backends(sqlite_studio: Any, make_backend: Any) -> Any:
 
 
 @pytest.fixture
-def settle(backends: Any) -> Any:
-    """A function from what was asked to the draft."""
+def drafted(backends: Any) -> Any:
+    """A function from the input to the draft."""
 
-    def settle_it(prompt: str = "a red fox", context: SubmitContext = CONTEXT, **asked: Any) -> Any:
+    def make_it(prompt: str = "a red fox", context: SubmitContext = CONTEXT, **asked: Any) -> Any:
         batch_row = asked.pop("batch_row", None)
-        ask = RequestInput(prompt, **asked)
+        request_input = RequestInput(prompt, **asked)
         return make_draft(
-            resolve(ask, context, backends), ask, context, now=NOW, batch_row=batch_row
+            resolve(request_input, context, backends),
+            request_input,
+            context,
+            now=NOW,
+            batch_row=batch_row,
         )
 
-    return settle_it
+    return make_it
 
 
-def test_what_is_not_asked_for_is_the_default(settle: Any) -> None:
-    draft = settle()
+def test_what_is_not_asked_for_is_the_default(drafted: Any) -> None:
+    draft = drafted()
 
     assert (draft.request.width, draft.request.height) == (1024, 1024)
     assert (draft.backend, draft.queue, draft.lane) == ("mock", "gpu", Lane.INTERACTIVE)
@@ -97,22 +101,22 @@ def test_what_is_not_asked_for_is_the_default(settle: Any) -> None:
     "size",
     ["0x0", "99999x1", "10x", "x", "63x64", "64x4097", "64 64", "-64x64", "64x64x64", "٦٤x٦٤"],
 )
-def test_a_size_that_cannot_be_is_refused(settle: Any, size: str) -> None:
+def test_a_size_that_cannot_be_is_refused(drafted: Any, size: str) -> None:
     with pytest.raises(RequestError, match="size") as caught:
-        settle(size=size)
+        drafted(size=size)
 
     assert "--size" in caught.value.hint
 
 
 @pytest.mark.parametrize("size", ["64x64", "4096x4096", " 64X4096 "])
-def test_the_smallest_and_the_largest_size_are_taken(settle: Any, size: str) -> None:
-    request = settle(size=size).request
+def test_the_smallest_and_the_largest_size_are_taken(drafted: Any, size: str) -> None:
+    request = drafted(size=size).request
 
     assert str(request.size) == size.strip().lower()
 
 
-def test_a_seed_that_is_not_asked_for_is_drawn_now(settle: Any) -> None:
-    seeds = {settle(seed=0).request.seed for _ in range(50)}
+def test_a_seed_that_is_not_asked_for_is_drawn_now(drafted: Any) -> None:
+    seeds = {drafted(seed=0).request.seed for _ in range(50)}
 
     assert len(seeds) > 45
     assert all(1 <= seed <= 2**32 - 1 for seed in seeds)
@@ -126,10 +130,10 @@ def test_a_drawn_seed_is_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2**32, 2**63 - 1])
-def test_an_asked_seed_is_kept_and_survives_the_ledger(settle: Any, desk: Any, seed: int) -> None:
+def test_an_asked_seed_is_kept_and_survives_the_ledger(drafted: Any, desk: Any, seed: int) -> None:
     from imagen.ledger.jobs.submit import submit_job
 
-    draft = settle(seed=seed)
+    draft = drafted(seed=seed)
     submit_job(desk.ledger, draft)
 
     assert desk.job(draft.id).request.seed == seed
@@ -139,18 +143,18 @@ def test_an_asked_seed_is_kept_and_survives_the_ledger(settle: Any, desk: Any, s
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
-def test_a_seed_out_of_range_is_refused(settle: Any, seed: int) -> None:
+def test_a_seed_out_of_range_is_refused(drafted: Any, seed: int) -> None:
     with pytest.raises(RequestError, match=f"seed {seed} is outside"):
-        settle(seed=seed)
+        drafted(seed=seed)
 
 
-def test_negative_steps_are_refused(settle: Any) -> None:
+def test_negative_steps_are_refused(drafted: Any) -> None:
     with pytest.raises(RequestError, match="steps -1 is negative"):
-        settle(steps=-1)
+        drafted(steps=-1)
 
 
-def test_a_style_dresses_the_prompt_and_fills_in_the_rest(settle: Any) -> None:
-    draft = settle(style="header")
+def test_a_style_dresses_the_prompt_and_fills_in_the_rest(drafted: Any) -> None:
+    draft = drafted(style="header")
 
     request = draft.request
     assert request.styled_prompt == "photo of a red fox, wide"
@@ -160,36 +164,36 @@ def test_a_style_dresses_the_prompt_and_fills_in_the_rest(settle: Any) -> None:
     assert draft.backend == "other"
 
 
-def test_flags_win_over_a_style(settle: Any) -> None:
-    draft = settle(style="header", size="64x128", steps=2, negative="dogs", backend="mock")
+def test_flags_win_over_a_style(drafted: Any) -> None:
+    draft = drafted(style="header", size="64x128", steps=2, negative="dogs", backend="mock")
 
     request = draft.request
     assert (request.negative, request.steps, draft.backend) == ("dogs", 2, "mock")
     assert (request.width, request.height) == (64, 128)
 
 
-def test_an_unknown_style_or_backend_is_refused(settle: Any) -> None:
+def test_an_unknown_style_or_backend_is_refused(drafted: Any) -> None:
     with pytest.raises(RequestError, match="unknown style 'sepia'"):
-        settle(style="sepia")
+        drafted(style="sepia")
     with pytest.raises(RequestError, match="unknown backend 'nobody'"):
-        settle(backend="nobody")
+        drafted(backend="nobody")
 
 
 def test_what_the_backend_cannot_draw_is_refused_before_it_is_accepted(
-    settle: Any, backends: Any
+    drafted: Any, backends: Any
 ) -> None:
     backends.get("mock").refuses = RequestError("too wide")
 
     with pytest.raises(RequestError, match="too wide"):
-        settle()
+        drafted()
 
 
 @pytest.mark.parametrize(
     ("output", "format_"),
     [("/x/a.webp", "webp"), ("/x/a.JPG", "jpeg"), ("/x/a.jpeg", "jpeg"), ("/x/a.b.png", "png")],
 )
-def test_an_output_file_asks_for_its_format(settle: Any, output: str, format_: str) -> None:
-    draft = settle(output=output, context=replace(CONTEXT, format="jpeg"))
+def test_an_output_file_asks_for_its_format(drafted: Any, output: str, format_: str) -> None:
+    draft = drafted(output=output, context=replace(CONTEXT, format="jpeg"))
 
     assert draft.request.format == format_
     assert draft.output.replace
@@ -197,22 +201,22 @@ def test_an_output_file_asks_for_its_format(settle: Any, output: str, format_: s
 
 
 @pytest.mark.parametrize("output", ["/x/a", "/x/a.txt", "/x/.png", "/x/a.png.sh", "/x/"])
-def test_an_output_file_that_is_no_image_is_refused(settle: Any, output: str) -> None:
+def test_an_output_file_that_is_no_image_is_refused(drafted: Any, output: str) -> None:
     with pytest.raises(RequestError, match="does not end in an image suffix"):
-        settle(output=output)
+        drafted(output=output)
 
 
-def test_a_flag_decides_about_the_sidecar(settle: Any) -> None:
-    assert settle().output.sidecar
-    assert not settle(sidecar=False).output.sidecar
-    assert settle(sidecar=True, context=replace(CONTEXT, sidecar=False)).output.sidecar
+def test_a_flag_decides_about_the_sidecar(drafted: Any) -> None:
+    assert drafted().output.sidecar
+    assert not drafted(sidecar=False).output.sidecar
+    assert drafted(sidecar=True, context=replace(CONTEXT, sidecar=False)).output.sidecar
 
 
-def test_every_placeholder_of_a_name_is_filled_in(settle: Any) -> None:
+def test_every_placeholder_of_a_name_is_filled_in(drafted: Any) -> None:
     naming = "{batch}/{n}-{width}x{height}-{backend}-{model}-{style}-{id}-{what}.{ext}"
     batch_row = BatchRow(uuid4(), "My Prompts", 2, 17, "key")
 
-    draft = settle(context=replace(CONTEXT, naming=naming), style="header", batch_row=batch_row)
+    draft = drafted(context=replace(CONTEXT, naming=naming), style="header", batch_row=batch_row)
 
     assert draft.output.name == (
         f"my-prompts/17-1536x768-other-other-header-{draft.id}-{{what}}.{{ext}}"
@@ -222,8 +226,8 @@ def test_every_placeholder_of_a_name_is_filled_in(settle: Any) -> None:
 
 
 @pytest.mark.parametrize("naming", ["{slug}", "{slug}.{seed}", "pictures/{slug}/"])
-def test_a_name_without_an_extension_gets_the_one_of_its_bytes(settle: Any, naming: str) -> None:
-    draft = settle(context=replace(CONTEXT, naming=naming))
+def test_a_name_without_an_extension_gets_the_one_of_its_bytes(drafted: Any, naming: str) -> None:
+    draft = drafted(context=replace(CONTEXT, naming=naming))
 
     assert draft.output.name.endswith(".{ext}")
     check_target(
@@ -247,11 +251,11 @@ ODD_PROMPTS = [
 
 @pytest.mark.parametrize("prompt", ODD_PROMPTS, ids=range(len(ODD_PROMPTS)))
 def test_any_prompt_is_drawn_as_it_is_under_a_safe_name(
-    settle: Any, desk: Any, prompt: str
+    drafted: Any, desk: Any, prompt: str
 ) -> None:
     from imagen.ledger.jobs.submit import submit_job
 
-    draft = settle(prompt)
+    draft = drafted(prompt)
     submit_job(desk.ledger, draft)
 
     assert desk.job(draft.id).request.styled_prompt == prompt
@@ -266,22 +270,22 @@ def test_any_prompt_is_drawn_as_it_is_under_a_safe_name(
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t", "\x00", " \ud800 "])
-def test_a_blank_prompt_is_refused(settle: Any, prompt: str) -> None:
+def test_a_blank_prompt_is_refused(drafted: Any, prompt: str) -> None:
     with pytest.raises(RequestError, match="the prompt is blank"):
-        settle(prompt)
+        drafted(prompt)
 
 
 @pytest.mark.parametrize("size_bytes", [32_001, 200_000])
-def test_a_prompt_that_is_too_long_is_refused(settle: Any, size_bytes: int) -> None:
+def test_a_prompt_that_is_too_long_is_refused(drafted: Any, size_bytes: int) -> None:
     with pytest.raises(RequestError, match=f"{size_bytes:,} bytes long; the limit is 32,000"):
-        settle("x" * size_bytes)
+        drafted("x" * size_bytes)
 
 
-def test_the_limit_counts_bytes_and_the_style(settle: Any) -> None:
+def test_the_limit_counts_bytes_and_the_style(drafted: Any) -> None:
     with pytest.raises(RequestError, match="32,001 bytes"):
-        settle("é" * 16_000 + "x")
+        drafted("é" * 16_000 + "x")
     with pytest.raises(RequestError, match="prompt with its style"):
-        settle("x" * 32_000, style="header")
+        drafted("x" * 32_000, style="header")
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative"])
@@ -301,9 +305,9 @@ def test_options_that_no_database_can_store_are_refused_or_cleaned(
     from imagen.ledger.jobs.submit import submit_job
 
     # A shell hands a program bytes that are not UTF-8 as lone surrogates.
-    ask = RequestInput("a fox", options={"lora": "caf\udce9"})
-    resolved = resolve(ask, CONTEXT, backends)
-    draft = make_draft(resolved, ask, CONTEXT, now=NOW)
+    request_input = RequestInput("a fox", options={"lora": "caf\udce9"})
+    resolved = resolve(request_input, CONTEXT, backends)
+    draft = make_draft(resolved, request_input, CONTEXT, now=NOW)
 
     submit_job(desk.ledger, draft)
 
@@ -311,9 +315,9 @@ def test_options_that_no_database_can_store_are_refused_or_cleaned(
     assert resolved.requested.warnings
 
 
-def test_an_output_path_that_is_not_utf_8_is_refused(settle: Any) -> None:
+def test_an_output_path_that_is_not_utf_8_is_refused(drafted: Any) -> None:
     with pytest.raises(RequestError, match="UTF-8"):
-        settle(output="/pictures/caf\udce9.png")
+        drafted(output="/pictures/caf\udce9.png")
 
 
 @given(st.text(max_size=300))
