@@ -99,7 +99,8 @@ def test_of_two_syncs_at_once_the_second_waits_and_reports_what_the_first_sent(
     begin: Any, fake: FakeSupabase
 ) -> None:
     leave_one_unsent(begin, fake)
-    fake.world.slow_s = 4.0
+    # Long enough for the second one to start on a loaded machine.
+    fake.world.slow_s = 12.0
     fake.inject(SupabaseFault.SLOW, times=1)
     calls = len(fake.calls)
     first = begin("sync")
