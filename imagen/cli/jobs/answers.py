@@ -13,7 +13,7 @@ from imagen.errors import GaveUpWaiting, ImagenError
 
 if TYPE_CHECKING:
     from imagen.services.control.job_changes import JobChanges
-    from imagen.services.control.outcome import NamedOutcome, RunOutcome
+    from imagen.services.control.jobs_outcome import NamedOutcome, RunOutcome
 
 
 def answer_named(shell: Shell, outcome: NamedOutcome) -> None:

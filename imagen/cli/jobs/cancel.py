@@ -35,7 +35,7 @@ def cancel(shell: Shell, ids: tuple[str, ...], every: bool, batch: str, config: 
     from imagen.cli.jobs.answers import answer_changes
     from imagen.cli.screen.log import set_up_logging
     from imagen.services.control.select_jobs import select_jobs
-    from imagen.wiring.control import cancel_selected
+    from imagen.wiring.cancel_selected import cancel_selected
 
     selector = typed_selector(ids, batch, every=every, flag="--all")
     set_up_logging(shell)

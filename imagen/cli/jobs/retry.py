@@ -44,7 +44,7 @@ def retry(
     from imagen.cli.jobs.run_unfinished import draw_many, draw_named
     from imagen.cli.options.typed_paths import explicit_output
     from imagen.cli.screen.log import set_up_logging
-    from imagen.services.control.retry import (
+    from imagen.services.control.retry_jobs import (
         redirect_output,
         retry_selected,
         scopes_of,

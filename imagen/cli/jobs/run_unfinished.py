@@ -16,10 +16,10 @@ from imagen.cli.screen.interrupt import Interrupted
 from imagen.cli.screen.progress import meter, without_image
 from imagen.cli.screen.streams import OutputFailed
 from imagen.domain.scope import Scope
-from imagen.services.control.outcome import begin_run, named_outcome
+from imagen.services.control.jobs_outcome import begin_run, named_outcome
 
 if TYPE_CHECKING:
-    from imagen.services.control.outcome import JobRun
+    from imagen.services.control.jobs_outcome import JobRun
 
 
 def draw_named(runner: JobRunner, ids: Sequence[UUID], *, timeout_s: float | None) -> None:

@@ -32,7 +32,7 @@ def wait(shell: Shell, ids: tuple[str, ...], timeout_s: float | None, config: st
     from imagen.cli.draw.run_jobs import go_on_hint, job_runner
     from imagen.cli.jobs.answers import answer_named
     from imagen.cli.screen.log import set_up_logging
-    from imagen.services.control.outcome import named_outcome
+    from imagen.services.control.jobs_outcome import named_outcome
     from imagen.services.control.select_jobs import JobSelector, select_jobs
 
     if not ids:

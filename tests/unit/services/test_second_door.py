@@ -15,7 +15,7 @@ import pytest
 from imagen.domain.scope import Scope
 from imagen.domain.style import Style
 from imagen.errors import RequestError
-from imagen.services.control.cancel import cancel_by_workers
+from imagen.services.control.cancel_jobs import cancel_by_workers
 from imagen.services.control.select_jobs import JobSelector, select_jobs
 from imagen.services.follow.wait_for_jobs import wait_for_jobs
 from imagen.services.report.job_view import view_jobs

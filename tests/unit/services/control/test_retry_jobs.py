@@ -9,7 +9,7 @@ import pytest
 
 from imagen.domain.job import JobState
 from imagen.errors import RequestError
-from imagen.services.control.retry import (
+from imagen.services.control.retry_jobs import (
     redirect_output,
     retry_selected,
     scopes_of,

@@ -8,7 +8,7 @@ from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
 from imagen.errors import BackendUnavailable
 from imagen.ledger.jobs.fenced_writes import record_submitted
-from imagen.services.control.cancel import cancel_by_workers, cancel_here
+from imagen.services.control.cancel_jobs import cancel_by_workers, cancel_here
 from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import JobSelector, select_jobs
 from imagen.services.draw.draw import DrawService

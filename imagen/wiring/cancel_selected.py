@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagen.ledger.store.engine import Ledger
-from imagen.services.control.cancel import cancel_by_workers, cancel_here
+from imagen.services.control.cancel_jobs import cancel_by_workers, cancel_here
 from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import SelectedJobs
 from imagen.wiring.parts import (
@@ -17,7 +17,7 @@ from imagen.wiring.process import Process
 
 
 def cancel_selected(process: Process, ledger: Ledger, selected: SelectedJobs) -> JobChanges:
-    """Cancel the selected jobs that are not done yet; see ``imagen.services.control.cancel``.
+    """Cancel the selected jobs that are not done yet; see ``imagen.services.control.cancel_jobs``.
 
     Raises:
         ConfigError: the ledger is a SQLite file and the broker is on another host.

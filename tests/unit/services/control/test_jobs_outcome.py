@@ -9,7 +9,7 @@ import pytest
 
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import BackendRejected, GaveUpWaiting
-from imagen.services.control.outcome import begin_run, named_outcome
+from imagen.services.control.jobs_outcome import begin_run, named_outcome
 
 
 @pytest.fixture
