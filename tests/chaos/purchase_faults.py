@@ -118,9 +118,9 @@ class _PurchaseFaults:
         match fault:
             case "kill":
                 is_results = run.random.random() < _RESULTS_SHARE
-                run.pool.kill(run.pool.pick("results" if is_results else "cloud"))
+                run.pool.kill(_wait_for_worker(run, "results" if is_results else "cloud"))
             case "freeze":
-                worker = _purchasing_worker(run) or run.pool.pick("cloud")
+                worker = _purchasing_worker(run) or _wait_for_worker(run, "cloud")
                 run.pool.freeze(worker, for_s=LEASE_S * run.random.uniform(0.6, 2.0))
             case "burst":
                 run.pool.note(f"the next {_BURST} create calls are throttled")
@@ -129,6 +129,15 @@ class _PurchaseFaults:
 
     def _is_over(self, run: ScenarioRun) -> bool:
         return run.environment.count_ended() >= run.environment.submitted
+
+
+def _wait_for_worker(run: ScenarioRun, role: str) -> WorkerProcess:
+    """A worker of that role, once one runs: all may be frozen."""
+    check = run.deadline()
+    while (worker := run.pool.pick(role)) is None:
+        check()
+        run.pool.wait(0.05)
+    return worker
 
 
 def _purchasing_worker(run: ScenarioRun) -> WorkerProcess | None:

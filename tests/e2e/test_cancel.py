@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from imagen.domain.scope import EVERYTHING
 from imagen.ledger.queries.jobs import count_states
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate, ReplicateFault
+from tests.processes.commands import run_imagen, start_imagen
 from tests.processes.environment import SHORT_LEASES, Environment
 from tests.waiting import wait_until
 
@@ -27,32 +26,13 @@ pytestmark = pytest.mark.e2e
 PATIENCE_S = 60.0
 
 
-def _start(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "imagen", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env,
-    )
-
-
-def _run(
-    *words: str, env: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S
-) -> subprocess.CompletedProcess[str]:
-    with _start(*words, env=env) as process:
-        out, err = process.communicate(timeout=patience_s)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
-
-
 def _begin(is_begun: Callable[[], object], *, end: signal.Signals) -> tuple[str, str]:
     """Ask for an image and end the command by that signal once it is drawn; its id and stderr."""
-    with _start("generate", "a fox", "--size", "512x512") as process:
+    with start_imagen("generate", "a fox", "--size", "512x512") as process:
         wait_until(is_begun, what="it is drawn", timeout_s=PATIENCE_S)
         process.send_signal(end)
         _, err = process.communicate(timeout=PATIENCE_S)
-    [job] = json.loads(_run("jobs", "ls", "--json").stdout)["jobs"]
+    [job] = json.loads(run_imagen("jobs", "ls", "--json").stdout)["jobs"]
     return job["id"], err
 
 
@@ -97,7 +77,7 @@ def _draws(fake: FakeComfyUI) -> bool:
 def test_what_a_stopped_command_left_at_comfyui_is_canceled_there(comfyui, end):
     job_id, _ = _begin(lambda: _draws(comfyui), end=end)
 
-    done = _run("jobs", "cancel", job_id)
+    done = run_imagen("jobs", "cancel", job_id)
 
     assert (done.returncode, done.stdout) == (0, f"{job_id} canceled\n")
     wait_until(lambda: not _draws(comfyui), what="it draws no more")
@@ -108,7 +88,7 @@ def test_what_a_stopped_command_left_at_replicate_is_canceled_there(replicate, e
     # Asked about, so its id is on record.
     job_id, _ = _begin(lambda: replicate.count_calls("GET", _only_id(replicate)), end=end)
 
-    done = _run("jobs", "cancel", job_id)
+    done = run_imagen("jobs", "cancel", job_id)
 
     assert (done.returncode, done.stdout) == (0, f"{job_id} canceled\n")
     assert _statuses(replicate) == {"canceled"}
@@ -118,7 +98,7 @@ def test_a_prediction_whose_id_was_never_heard_is_found_and_canceled(replicate):
     replicate.inject(ReplicateFault.HANG_AFTER_CREATION)
     job_id, _ = _begin(lambda: replicate.world.made, end=signal.SIGKILL)
 
-    done = _run("jobs", "cancel", job_id, patience_s=240)
+    done = run_imagen("jobs", "cancel", job_id, timeout_s=240)
 
     assert (done.returncode, done.stdout) == (0, f"{job_id} canceled\n")
     assert _statuses(replicate) == {"canceled"}
@@ -153,7 +133,7 @@ def test_a_backend_that_cannot_be_told_of_a_cancel_is_said_to_go_on(comfyui):
     job_id, _ = _begin(lambda: _draws(comfyui), end=signal.SIGINT)
     comfyui.kill()
 
-    done = _run("jobs", "cancel", job_id, "--json")
+    done = run_imagen("jobs", "cancel", job_id, "--json")
 
     assert done.returncode == 5
     answer = json.loads(done.stdout)
@@ -161,16 +141,16 @@ def test_a_backend_that_cannot_be_told_of_a_cancel_is_said_to_go_on(comfyui):
     assert f"imagen jobs cancel {job_id}" in answer["error"]["hint"]
     comfyui.start()
     wait_until(
-        lambda: _run("jobs", "cancel", job_id).stdout == f"{job_id} canceled\n",
+        lambda: run_imagen("jobs", "cancel", job_id).stdout == f"{job_id} canceled\n",
         what="it is canceled",
     )
 
 
 def test_a_paused_backend_is_told_of_a_cancel(comfyui):
     job_id, _ = _begin(lambda: _draws(comfyui), end=signal.SIGINT)
-    assert _run("backends", "pause", "drawn").returncode == 0
+    assert run_imagen("backends", "pause", "drawn").returncode == 0
 
-    assert _run("jobs", "cancel", job_id).stdout == f"{job_id} canceled\n"
+    assert run_imagen("jobs", "cancel", job_id).stdout == f"{job_id} canceled\n"
 
     wait_until(lambda: not _draws(comfyui), what="it draws no more")
 
@@ -183,13 +163,13 @@ def test_a_worker_hears_of_a_cancel_by_an_event_long_before_its_heartbeat(tmp_pa
     ) as environment:
         worker = environment.start_ready("gpu")
         env = {**environment.variables(), "PATH": os.environ["PATH"]}
-        job_id = _run("generate", "a fox", env=env).stdout.strip()
+        job_id = run_imagen("generate", "a fox", env=env).stdout.strip()
         ledger = environment.ledger
         wait_until(
             lambda: count_states(ledger, EVERYTHING) == {JobState.RUNNING: 1}, what="it is drawn"
         )
 
-        done = _run("jobs", "cancel", job_id, env=env)
+        done = run_imagen("jobs", "cancel", job_id, env=env)
 
         assert done.returncode == 0
         wait_until(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from imagen.ledger.store.tables import jobs
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.comfyui.device import Speed
 from tests.fakes.comfyui.execution import Prompt
+from tests.processes.commands import start_imagen
 from tests.processes.environment import Environment
 from tests.processes.kill_points import KillPoint
 from tests.processes.worker_process import WorkerProcess
@@ -98,15 +98,7 @@ def noise_seed(graph: Mapping[str, Any]) -> int:
 
 
 def command(environment: Environment, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "imagen", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=environment.output,
-        env=environment.variables(),
-    )
+    return start_imagen(*words, cwd=environment.output, env=environment.variables())
 
 
 @pytest.mark.parametrize("point", STEPS.values(), ids=[name.replace(" ", "-") for name in STEPS])

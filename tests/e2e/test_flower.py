@@ -7,8 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +26,9 @@ from imagen.services.submit.resolve import RequestInput, make_draft, resolve
 from imagen.wiring.parts import opened_ledger, opened_registry, submit_context
 from imagen.wiring.process import Process, open_process
 from imagen.wiring.queue_parts import make_queue_publisher
+from tests.processes.commands import running
 from tests.servers.redis_and_postgres import RedisServer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -42,7 +43,7 @@ SECRETS = (MIDDLE, TAIL, REDIS_PASSWORD, LOGIN[1], TOKEN)
 LABEL = re.compile(r"\('?([a-z]+) 64x64 [a-z0-9-]{1,24}(',)?\)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
-# Nobody tops up the queue while a test looks: each job has its one wake-up.
+# No process tops up the queue while a test looks: each job has its one wake-up.
 CONFIG = f"""
 default_backend: mock
 backends:
@@ -52,16 +53,6 @@ backends:
 output: {{cloud_sync: off}}
 workers: {{backoff_base_s: 0.2, reconcile_s: 3600}}
 """
-
-
-def wait_for(look: Callable[[], Any], *, what: str, deadline_s: float = 60) -> Any:
-    """What ``look`` finds, as soon as it finds something."""
-    until_s = time.monotonic() + deadline_s
-    while time.monotonic() < until_s:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {deadline_s:g} s for {what}")
 
 
 @dataclass
@@ -78,24 +69,8 @@ class Office:
     def running(self, name: str, *command: str) -> Iterator[Path]:
         """That program, until the block ends; what is given is its log."""
         log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                env=self.env,
-            )
-        try:
+        with running(*command, log=log, cwd=self.folder, env=self.env):
             yield log
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
 
     def get(self, path: str, *, login: tuple[str, str] | None = LOGIN) -> requests.Response:
         return requests.get(self.url + path, auth=login, timeout=20)

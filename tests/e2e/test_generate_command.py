@@ -8,8 +8,6 @@ import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,34 +17,12 @@ import pytest
 
 from imagen.ledger.store.migrate import ensure_schema
 from imagen.ledger.store.open_ledger import open_ledger
+from tests.processes.commands import run_imagen, start_imagen
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 60.0
-
-
-def _start(*words: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "imagen", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
-
-
-def _run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    with _start(*words, **options) as process:
-        out, err = process.communicate(timeout=PATIENCE_S)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until_s, "it never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -93,7 +69,7 @@ def is_running(made_ledger: Path) -> Callable[[], bool]:
 
 
 def test_stdout_is_the_path_alone(tmp_path: Path):
-    done = _run("generate", "a lighthouse", "--backend", "mock", "--size", "64x64")
+    done = run_imagen("generate", "a lighthouse", "--backend", "mock", "--size", "64x64")
 
     assert done.returncode == 0
     assert done.stderr == ""
@@ -101,13 +77,13 @@ def test_stdout_is_the_path_alone(tmp_path: Path):
 
 
 def test_the_script_and_the_module_are_the_same_program():
-    assert "Usage: imagen" in _run("--help").stdout
+    assert "Usage: imagen" in run_imagen("--help").stdout
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_job_says_how_to_go_on_and_does(slow, tmp_path, signum, code, is_running):
-    with _start("generate", "a fox", "--backend", "slow", "--size", "64x64") as process:
-        _wait_for(is_running)
+    with start_imagen("generate", "a fox", "--backend", "slow", "--size", "64x64") as process:
+        wait_until(is_running, what="the job is drawn", timeout_s=PATIENCE_S)
         process.send_signal(signum)
         out, err = process.communicate(timeout=PATIENCE_S)
 
@@ -117,28 +93,28 @@ def test_an_interrupted_job_says_how_to_go_on_and_does(slow, tmp_path, signum, c
     assert list(tmp_path.glob("*.png*")) == []
     advice = err.strip().rpartition("imagen jobs resume ")
     slow.write_text("backends:\n  slow: {type: mock}\n")
-    resumed = _run("jobs", "resume", advice[2])
+    resumed = run_imagen("jobs", "resume", advice[2])
     assert resumed.returncode == 0
     assert Path(resumed.stdout.strip()).exists()
 
 
 def test_an_interrupted_job_is_given_back_at_once(slow, is_running):
-    with _start("generate", "a fox", "--backend", "slow", "--json") as process:
-        _wait_for(is_running)
+    with start_imagen("generate", "a fox", "--backend", "slow", "--json") as process:
+        wait_until(is_running, what="the job is drawn", timeout_s=PATIENCE_S)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE_S)
     answer = json.loads(out)
 
     assert answer["error"]["code"] == "interrupted"
-    assert '"queued"' in _run("jobs", "show", answer["id"], "--json").stdout
+    assert '"queued"' in run_imagen("jobs", "show", answer["id"], "--json").stdout
 
 
 def test_a_killed_job_is_found_and_drawn_by_resume(slow, tmp_path, is_running):
-    with _start("generate", "a fox", "--backend", "slow") as process:
-        _wait_for(is_running)
+    with start_imagen("generate", "a fox", "--backend", "slow") as process:
+        wait_until(is_running, what="the job is drawn", timeout_s=PATIENCE_S)
         process.kill()
     slow.write_text("backends:\n  slow: {type: mock}\n")
-    resumed = _run("jobs", "resume", "--all")
+    resumed = run_imagen("jobs", "resume", "--all")
 
     assert resumed.returncode == 0
     assert len(list(tmp_path.glob("*.png"))) == 1
@@ -146,9 +122,9 @@ def test_a_killed_job_is_found_and_drawn_by_resume(slow, tmp_path, is_running):
 
 def test_a_second_signal_ends_a_worker_at_once(slow, is_running):
     slow.write_text(f"{slow.read_text()}workers: {{grace_s: 3600}}\n")
-    _run("generate", "a fox", "--backend", "slow", "--timeout", "0.2")
-    with _start("worker") as process:
-        _wait_for(is_running)
+    run_imagen("generate", "a fox", "--backend", "slow", "--timeout", "0.2")
+    with start_imagen("worker") as process:
+        wait_until(is_running, what="the job is drawn", timeout_s=PATIENCE_S)
         while process.poll() is None:
             # Two that come together count as one.
             process.send_signal(signal.SIGTERM)
@@ -164,22 +140,26 @@ def test_a_full_disk_leaves_no_half_file_and_keeps_the_image(tmp_path, postgres_
 
     # A ledger elsewhere: it must not feel the limit.
     monkeypatch.setenv("IMAGEN_DATABASE_URL", postgres_url)
-    _run("db", "upgrade")
+    run_imagen("db", "upgrade")
     words = ("generate", "a fox", "--backend", "mock", "--size", "512x512", "--json")
-    done = _run(*words, "--output", "out/fox.png", preexec_fn=forbid_large_files)
+    done = run_imagen(*words, "--output", "out/fox.png", preexec_fn=forbid_large_files)
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert list(tmp_path.glob("out/*")) == []
-    assert _run("jobs", "retry", "--failed").returncode == 0
+    assert run_imagen("jobs", "retry", "--failed").returncode == 0
     assert (tmp_path / "out/fox.png").stat().st_size > 4_000
 
 
 def test_a_worker_without_a_broker_draws_what_waits_and_ends_cleanly(slow, tmp_path):
-    _run("generate", "a fox", "--backend", "slow", "--size", "64x64", "--timeout", "0.2")
+    run_imagen("generate", "a fox", "--backend", "slow", "--size", "64x64", "--timeout", "0.2")
     slow.write_text("backends:\n  slow: {type: mock}\n")
-    with _start("worker", "gpu") as process:
-        _wait_for(lambda: len(list(tmp_path.glob("*.png"))) == 1)
+    with start_imagen("worker", "gpu") as process:
+        wait_until(
+            lambda: len(list(tmp_path.glob("*.png"))) == 1,
+            what="the job is drawn",
+            timeout_s=PATIENCE_S,
+        )
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE_S)
 
@@ -190,11 +170,11 @@ def test_a_worker_without_a_broker_draws_what_waits_and_ends_cleanly(slow, tmp_p
 
 
 def test_wait_ends_when_another_process_has_drawn(slow, tmp_path):
-    _run("generate", "a fox", "--backend", "slow", "--size", "64x64", "--timeout", "0.2")
+    run_imagen("generate", "a fox", "--backend", "slow", "--size", "64x64", "--timeout", "0.2")
     slow.write_text("backends:\n  slow: {type: mock}\n")
-    listed = _run("jobs", "ls").stdout.splitlines()[1].split()[0]
-    with _start("jobs", "wait", listed) as waiting:
-        drawn = _run("jobs", "resume", "--all")
+    listed = run_imagen("jobs", "ls").stdout.splitlines()[1].split()[0]
+    with start_imagen("jobs", "wait", listed) as waiting:
+        drawn = run_imagen("jobs", "resume", "--all")
         out, _ = waiting.communicate(timeout=PATIENCE_S)
 
     assert waiting.returncode == 0
@@ -204,9 +184,9 @@ def test_wait_ends_when_another_process_has_drawn(slow, tmp_path):
 def test_cancel_stops_a_job_that_another_process_draws(slow, is_running):
     # It hears of it with its next heartbeat.
     slow.write_text(f"{slow.read_text()}workers: {{lease_s: 2}}\n")
-    with _start("generate", "a fox", "--backend", "slow") as process:
-        _wait_for(is_running)
-        canceled = _run("jobs", "cancel", "--all")
+    with start_imagen("generate", "a fox", "--backend", "slow") as process:
+        wait_until(is_running, what="the job is drawn", timeout_s=PATIENCE_S)
+        canceled = run_imagen("jobs", "cancel", "--all")
         out, err = process.communicate(timeout=PATIENCE_S)
 
     assert canceled.returncode == 0
@@ -216,13 +196,13 @@ def test_cancel_stops_a_job_that_another_process_draws(slow, is_running):
 
 
 def test_completion_offers_commands_backends_and_ids():
-    id_ = _run("generate", "a fox", "--backend", "mock", "--size", "64x64", "--json").stdout
+    id_ = run_imagen("generate", "a fox", "--backend", "mock", "--size", "64x64", "--json").stdout
     id_ = id_.split('"id": "')[1][:36]
 
     def offered(line: str) -> str:
         words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
         env = {**os.environ, "_IMAGEN_COMPLETE": "bash_complete", **words}
-        return _run(env=env).stdout
+        return run_imagen(env=env).stdout
 
     assert "plain,generate" in offered("imagen ge")
     assert "plain,mock" in offered("imagen generate x --backend mo")
@@ -239,6 +219,6 @@ def test_completion_stays_silent_where_the_configuration_is_broken(tmp_path):
         "COMP_WORDS": "imagen generate x --backend ",
         "COMP_CWORD": "4",
     }
-    done = _run(env=env)
+    done = run_imagen(env=env)
 
     assert (done.stdout.strip(), done.stderr) == ("", "")

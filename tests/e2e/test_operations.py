@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 import redis
 
+from tests.processes.site import Site
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
 DOCS = Path(__file__).parents[2] / "docs"
 PASSWORD = "test-redis-password"
-HOST = "desk"
 CONFIG = """
 backends:
   cloudy: {type: mock, queue: cloud, cost_usd: 0.01}
@@ -41,90 +37,29 @@ LOGINS = {
 }
 
 
-def wait_for(look: Callable[[], Any], *, what: str, deadline_s: float = 60) -> Any:
-    """What ``look`` finds, as soon as it finds something."""
-    until_s = time.monotonic() + deadline_s
-    while time.monotonic() < until_s:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {deadline_s:g} s for {what}")
-
-
 def redis_rules() -> list[str]:
     """What the guide's Redis user may do, with a password of ours."""
     (line,) = re.findall(r"^user imagen (.*)$", (DOCS / "operations.md").read_text(), re.M)
     return [f">{PASSWORD}" if rule.startswith(">") else rule for rule in line.split()]
 
 
-@dataclass
-class Site:
-    """A database, a Redis and a home folder; each process comes with a login of its own."""
-
-    folder: Path
-    postgres_url: str
-    redis: RedisServer
-
-    def env(self, login: str) -> dict[str, str]:
-        broker_url = self.redis.url.replace("://", f"://imagen:{PASSWORD}@")
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "TMPDIR": str(self.folder),
-            "IMAGEN_CONFIG": str(self.folder / "imagen.yaml"),
-            "IMAGEN_BROKER_URL": broker_url,
-            "IMAGEN_DATABASE_URL": self.postgres_url.replace("://postgres@", f"://{login}@"),
-            "IMAGEN_HOST": HOST,
-        }
-
-    def imagen(self, *words: str, login: str = "somebody") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "imagen", *words],
-            cwd=self.folder,
-            env=self.env(login),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def sql(self, statement: str, *, login: str = "postgres") -> list[tuple[Any, ...]]:
-        url = self.postgres_url.replace("://postgres@", f"://{login}@")
-        with psycopg.connect(url, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]  # a file's text
-            return cursor.fetchall() if cursor.description else []
-
-    @contextmanager
-    def worker(self, role: str, *, login: str) -> Iterator[None]:
-        with (self.folder / f"{role}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"workers.{role}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=self.env(login),
-            )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+@pytest.fixture(scope="module")
+def site_redis() -> Iterator[RedisServer]:
+    """A Redis of the site's own, whose users are changed."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, site_redis: RedisServer) -> Iterator[Site]:
     """A site set up by the guide, with a worker of each role."""
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("site")
         (folder / "imagen.yaml").write_text(CONFIG)
         postgres_url = stack.enter_context(PostgresServer()).create_database()
-        site = Site(folder, postgres_url, stack.enter_context(RedisServer()))
-        with redis.Redis.from_url(site.redis.url) as client:
+        broker_url = site_redis.url.replace("://", f"://imagen:{PASSWORD}@")
+        site = Site(folder, postgres_url, broker_url)
+        with redis.Redis.from_url(site_redis.url) as client:
             client.execute_command("ACL", "SETUSER", "imagen", *redis_rules())
         assert site.imagen("db", "upgrade", login="postgres").returncode == 0
         for _ in ("once", "and again after an upgrade"):
@@ -180,18 +115,18 @@ def test_people_with_a_role_of_their_own_pause_cancel_retry_and_wait(site: Site)
     assert Path(said[-1].stdout.strip()).is_file()
 
 
-def test_the_redis_user_of_the_guide_may_do_all_that_is_done(site: Site):
-    with redis.Redis.from_url(site.redis.url) as client:
+def test_the_redis_user_of_the_guide_may_do_all_that_is_done(site: Site, site_redis: RedisServer):
+    with redis.Redis.from_url(site_redis.url) as client:
         assert _generate(site, "mock").returncode == 0
         refused = {each["object"] for each in client.acl_log() if each["username"] == "imagen"}
     # redis-py tells its own name to every Redis, also to one below 7.2, which has no use for it.
     assert refused - {"client"} == set()
 
 
-def test_the_redis_user_of_the_guide_may_do_nothing_else(site: Site):
-    with redis.Redis.from_url(site.redis.url) as client:
+def test_the_redis_user_of_the_guide_may_do_nothing_else(site_redis: RedisServer):
+    with redis.Redis.from_url(site_redis.url) as client:
         client.execute_command("ACL", "SETUSER", "visitor", *redis_rules())
-    url = site.redis.url.replace("://", f"://visitor:{PASSWORD}@")
+    url = site_redis.url.replace("://", f"://visitor:{PASSWORD}@")
     commands = [
         *("FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST", "SHUTDOWN", "CLIENT LIST"),
         *("GET elses", "PUBLISH elses x", "SUBSCRIBE elses"),

@@ -6,23 +6,21 @@ are what a host with its password could type.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from imagen.ledger.store.indexes import whole_metadata
 from tests.fakes.comfyui import FakeComfyUI
+from tests.processes.commands import start_imagen
+from tests.processes.site import Site
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -108,75 +106,16 @@ def table_of_rights() -> dict[str, dict[str, bool]]:
 RIGHTS = table_of_rights()
 
 
-@dataclass
-class Site:
-    """A database, a Redis, a ComfyUI with two models, and a home folder."""
-
-    folder: Path
-    postgres_url: str
-    broker_url: str
-
-    def env(self, login: str) -> dict[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "TMPDIR": str(self.folder),
-            "IMAGEN_CONFIG": str(self.folder / "imagen.yaml"),
-            "IMAGEN_BROKER_URL": self.broker_url,
-            "IMAGEN_DATABASE_URL": self.url(login),
-            "IMAGEN_HOST": "desk",
-        }
-
-    def url(self, login: str) -> str:
-        return self.postgres_url.replace("://postgres@", f"://{login}@")
-
-    def imagen(self, *words: str, login: str = "somebody") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "imagen", *words],
-            cwd=self.folder,
-            env=self.env(login),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def sql(self, statement: str, *, login: str = "postgres") -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url(login), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]  # made here
-            return cursor.fetchall() if cursor.description else []
-
-    def is_allowed(self, statement: str, *, login: str) -> bool:
-        """Whether the login may do so, to some row; it is undone."""
-        with psycopg.connect(self.url(login)) as connection:
-            try:
-                done = connection.execute(statement).rowcount  # type: ignore[arg-type]
-            except psycopg.errors.InsufficientPrivilege:
-                return False
-            finally:
-                connection.rollback()
-        return done != 0
-
-    @contextmanager
-    def worker(self, role: str, *, login: str) -> Iterator[None]:
-        with (self.folder / f"{role}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"workers.{role}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=self.env(login),
-            )
+def is_allowed(site: Site, statement: str, *, login: str) -> bool:
+    """Whether the login may do so, to some row; it is undone."""
+    with psycopg.connect(site.url(login)) as connection:
         try:
-            yield
+            done = connection.execute(statement).rowcount  # type: ignore[arg-type]
+        except psycopg.errors.InsufficientPrivilege:
+            return False
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+            connection.rollback()
+    return done != 0
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +149,11 @@ def drawn(site: Site) -> list[str]:
             stack.enter_context(_batch(site, name)) for name in ("schnell", "dev", "cloudy")
         ]
         # Both models wait at once before anything is drawn, so that one is passed over.
-        _wait_for(lambda: site.sql("SELECT count(*) FROM imagen.jobs") == [(18,)])
+        wait_for(
+            lambda: site.sql("SELECT count(*) FROM imagen.jobs") == [(18,)],
+            what="the jobs",
+            timeout_s=DEADLINE_S,
+        )
         for role, login in [
             ("gpu", "gpu_one"),
             ("cloud", "cloud_one"),
@@ -227,29 +170,16 @@ def drawn(site: Site) -> list[str]:
 
 @contextmanager
 def _batch(site: Site, backend: str) -> Iterator[subprocess.Popen[str]]:
-    """A command of somebody's that waits until its prompts are drawn."""
+    """A command of a client that waits until its prompts are drawn."""
     words = ("--backend", backend, "--size", "64x64", "--output-dir", str(site.folder / backend))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "imagen", "batch", "prompts.txt", *words],
-        cwd=site.folder,
-        env=site.env("somebody"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = start_imagen(
+        "batch", "prompts.txt", *words, cwd=site.folder, env=site.env("somebody")
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < until_s, "the jobs did not end"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +242,7 @@ def test_a_role_may_what_the_guide_says_and_nothing_else(
 ) -> None:
     statement = STATEMENTS[what].format(**ids)
 
-    assert site.is_allowed(statement, login=LOGINS[role]) is RIGHTS[what][role]
+    assert is_allowed(site, statement, login=LOGINS[role]) is RIGHTS[what][role]
 
 
 #: The columns that a GPU host may write, of the tables where it may not write all.

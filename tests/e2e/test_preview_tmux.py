@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -68,13 +69,6 @@ def install(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until_s, "it never came true"
-        time.sleep(0.05)
-
-
 def generate(*words: str) -> tuple[str, ...]:
     draw = f"{sys.executable} -m imagen generate --backend mock --size 64x64"
     return draw, *words, "; echo code=$?"
@@ -88,11 +82,17 @@ def test_the_image_is_shown_in_a_window_behind(tmux: Tmux) -> None:
     install(tmux.programs, "tmux-img", 'echo "shown: $@"; exec cat')
 
     tmux.type(*generate("'a red fox'"))
-    wait_for(lambda: "img:a-red-fox" in tmux.windows())
-    wait_for(lambda: has_ended(tmux))
+    wait_until(
+        lambda: "img:a-red-fox" in tmux.windows(), what="the screen is so", timeout_s=PATIENCE_S
+    )
+    wait_until(lambda: has_ended(tmux), what="the screen is so", timeout_s=PATIENCE_S)
 
     assert "code=0" in tmux.screen("main")
-    wait_for(lambda: "shown: --hold /" in tmux.screen("img:a-red-fox"))
+    wait_until(
+        lambda: "shown: --hold /" in tmux.screen("img:a-red-fox"),
+        what="the screen is so",
+        timeout_s=PATIENCE_S,
+    )
     assert "a-red-fox-" in tmux.screen("img:a-red-fox")
     active = tmux("display-message", "-p", "-t", "main", "#{window_name}").strip()
     assert active == "main"
@@ -102,12 +102,20 @@ def test_another_viewers_window_stays_until_a_key_is_pressed(tmux: Tmux) -> None
     install(tmux.programs, "chafa", 'echo "a picture of ${1##*/}"')
 
     tmux.type(*generate("'a red fox'", "--preview"))
-    wait_for(lambda: "img:a-red-fox" in tmux.windows())
-    wait_for(lambda: "any key" in tmux.screen("img:a-red-fox"))
+    wait_until(
+        lambda: "img:a-red-fox" in tmux.windows(), what="the screen is so", timeout_s=PATIENCE_S
+    )
+    wait_until(
+        lambda: "any key" in tmux.screen("img:a-red-fox"),
+        what="the screen is so",
+        timeout_s=PATIENCE_S,
+    )
     assert "a picture of" in tmux.screen("img:a-red-fox")
     tmux("send-keys", "-t", "main:=img:a-red-fox", "x")
 
-    wait_for(lambda: "img:a-red-fox" not in tmux.windows())
+    wait_until(
+        lambda: "img:a-red-fox" not in tmux.windows(), what="the screen is so", timeout_s=PATIENCE_S
+    )
 
 
 def test_the_window_opens_in_the_session_that_asked(tmux: Tmux) -> None:
@@ -115,7 +123,7 @@ def test_the_window_opens_in_the_session_that_asked(tmux: Tmux) -> None:
     tmux("new-session", "-d", "-s", "other", "cat")
 
     tmux.type(*generate("'a red fox'"))
-    wait_for(lambda: has_ended(tmux))
+    wait_until(lambda: has_ended(tmux), what="the screen is so", timeout_s=PATIENCE_S)
 
     assert "img:a-red-fox" in tmux.windows()
     assert "img:a-red-fox" not in tmux("list-windows", "-t", "other", "-F", "#{window_name}")
@@ -125,7 +133,7 @@ def test_no_preview_opens_nothing(tmux: Tmux) -> None:
     install(tmux.programs, "tmux-img", "exec cat")
 
     tmux.type(*generate("'a red fox'", "--no-preview"))
-    wait_for(lambda: has_ended(tmux))
+    wait_until(lambda: has_ended(tmux), what="the screen is so", timeout_s=PATIENCE_S)
 
     assert tmux.windows() == ["main"]
 

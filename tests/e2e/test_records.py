@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from imagen.ledger.store.outgoing_tables import imagen_usage
 from tests.chaos.paid_backend import TOKEN_ENV
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.replicate import FakeReplicate
+from tests.processes.commands import run_imagen
 from tests.processes.environment import Environment
 from tests.servers.redis_and_postgres import PostgresAddress, RedisAddress
 
@@ -64,16 +63,7 @@ class Place:
 
     def imagen(self, *words: str) -> dict[str, Any]:
         """What a command answers with ``--json``."""
-        done = subprocess.run(
-            [sys.executable, "-m", "imagen", *words, "--json"],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            cwd=self.environment.output,
-            env=self.variables(),
-            timeout=120,
-        )
+        done = run_imagen(*words, "--json", cwd=self.environment.output, env=self.variables())
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,9 @@ import pytest
 from imagen.services.sync import first_upload
 from tests.fakes.supabase import FakeSupabase, Service, SupabaseFault
 
-OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
-CONFIG = f"""
-owner_user_id: {OWNER}
-backends:
-  paid: {{type: mock, cost_usd: 0.003}}
-"""
+pytestmark = pytest.mark.usefixtures("paid")
+
 FOX = ("generate", "a red fox", "--backend", "paid", "--size", "64x64")
-
-
-@pytest.fixture(autouse=True)
-def paid(configure: Any) -> None:
-    """A backend whose images cost money, and an owner for their copies."""
-    configure(CONFIG)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeSupabase]:
-    with FakeSupabase() as running:
-        yield running
-
-
-@pytest.fixture
-def away(fake: FakeSupabase) -> FakeSupabase:
-    """A project that does not answer."""
-    fake.go_down()
-    return fake
 
 
 def test_an_image_is_in_the_cloud_when_the_command_ends(imagen: Any, fake: FakeSupabase) -> None:
@@ -211,9 +188,9 @@ def test_no_cloud_keeps_the_image_here_and_sends_usage(imagen: Any, fake: FakeSu
     ],
 )
 def test_the_environment_wins_over_the_configuration(
-    imagen: Any, configure: Any, fake: FakeSupabase, config: str, env: str, copies: int
+    imagen: Any, configure: Any, paid: str, fake: FakeSupabase, config: str, env: str, copies: int
 ) -> None:
-    configure(CONFIG + f'output: {{cloud_sync: "{config}"}}\n')
+    configure(paid + f'output: {{cloud_sync: "{config}"}}\n')
 
     imagen(*FOX, env={**fake.env, "IMAGEN_CLOUD_SYNC": env})
 
@@ -221,9 +198,9 @@ def test_the_environment_wins_over_the_configuration(
 
 
 def test_without_an_owner_nothing_is_copied_and_nothing_is_said(
-    imagen: Any, configure: Any, fake: FakeSupabase
+    imagen: Any, configure: Any, paid: str, fake: FakeSupabase
 ) -> None:
-    configure(CONFIG.replace(OWNER, '""'))
+    configure(re.sub("owner_user_id: .*", "owner_user_id: ''", paid))
 
     done = imagen(*FOX, env=fake.env)
 
@@ -231,9 +208,11 @@ def test_without_an_owner_nothing_is_copied_and_nothing_is_said(
 
 
 def test_on_without_an_owner_is_refused_before_drawing(
-    imagen: Any, configure: Any, fake: FakeSupabase
+    imagen: Any, configure: Any, paid: str, fake: FakeSupabase
 ) -> None:
-    configure(CONFIG.replace(OWNER, '""') + 'output: {cloud_sync: "on"}\n')
+    configure(
+        re.sub("owner_user_id: .*", "owner_user_id: ''", paid) + 'output: {cloud_sync: "on"}\n'
+    )
 
     done = imagen(*FOX, env=fake.env)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,10 @@ from imagen.services.sync import first_upload
 from imagen.services.sync.drain_thread import END_S
 from tests.fakes.supabase import FakeSupabase, SupabaseFault
 
-OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
-CONFIG = f"""
-owner_user_id: {OWNER}
-backends:
-  paid: {{type: mock, cost_usd: 0.003}}
-"""
+pytestmark = pytest.mark.usefixtures("paid")
+
 FOX = ("generate", "a red fox", "--backend", "paid", "--size", "64x64")
 BATCH = ("batch", "prompts.txt", "--backend", "paid", "--size", "64x64")
-
-
-@pytest.fixture(autouse=True)
-def paid(configure: Any) -> None:
-    configure(CONFIG)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeSupabase]:
-    with FakeSupabase() as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -94,9 +78,9 @@ def test_without_a_project_the_status_tells_what_is_kept_and_all_is_well(imagen:
 
 
 def test_a_ledger_said_to_be_the_projects_database_sends_no_usage_rows(
-    imagen: Any, configure: Any, fake: FakeSupabase, postgres_url: str
+    imagen: Any, configure: Any, paid: str, fake: FakeSupabase, postgres_url: str
 ) -> None:
-    configure(CONFIG + "database: {in_supabase: on}\n")
+    configure(paid + "database: {in_supabase: on}\n")
     env = fake.env | {"IMAGEN_DATABASE_URL": postgres_url}
     imagen("db", "upgrade", env=env)
 
@@ -109,13 +93,13 @@ def test_a_ledger_said_to_be_the_projects_database_sends_no_usage_rows(
 
 
 def test_usage_that_waits_in_the_outbox_of_the_projects_own_database_is_there_already(
-    imagen: Any, configure: Any, fake: FakeSupabase, postgres_url: str
+    imagen: Any, configure: Any, paid: str, fake: FakeSupabase, postgres_url: str
 ) -> None:
     env = fake.env | {"IMAGEN_DATABASE_URL": postgres_url}
     imagen("db", "upgrade", env=env)
     fake.go_down()
     imagen(*FOX, "--no-cloud", env=env)
-    configure(CONFIG + "database: {in_supabase: on}\n")
+    configure(paid + "database: {in_supabase: on}\n")
 
     assert imagen("sync", env=env).code == 0
     assert imagen("usage", "--json", env=env).json["total"]["count"] == 1
