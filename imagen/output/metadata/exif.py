@@ -29,11 +29,11 @@ def write_exif(comment: str, tags: Mapping[int, str] = _NO_TAGS) -> bytes:
     exif_at = 8 + 6 + 12 * (len(values) + 1)
     value_at = exif_at + 6 + 12
     exif = struct.pack(">HHHLLL", 1, _USER_COMMENT, _UNDEFINED, len(value), value_at, 0)
-    place, entries = value_at + len(value), b""
+    offset, entries = value_at + len(value), b""
     for tag, text in values.items():
         # Four bytes and less would stand in the entry itself; these texts are longer.
-        entries += struct.pack(">HHLL", tag, _ASCII, len(text), place)
-        place += len(text)
+        entries += struct.pack(">HHLL", tag, _ASCII, len(text), offset)
+        offset += len(text)
     entries += struct.pack(">HHLL", _EXIF_POINTER, _LONG, 1, exif_at)
     main = struct.pack(">H", len(values) + 1) + entries + struct.pack(">L", 0)
     header = struct.pack(">2sHL", b"MM", 42, 8)
@@ -53,14 +53,14 @@ def read_exif(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     (main,) = struct.unpack_from(order + "L", block, 4)
     pointer = None
-    for tag, kind, count, place in _entries(block, main, order):
+    for tag, kind, count, offset in _entries(block, main, order):
         if tag == _EXIF_POINTER and pointer is None:
-            (pointer,) = struct.unpack_from(order + "L", block, place)
+            (pointer,) = struct.unpack_from(order + "L", block, offset)
         elif tag in wanted and tag not in found:
-            found[tag] = _text(block, kind, count, place, order)
-    for tag, kind, count, place in _entries(block, pointer or len(block), order):
+            found[tag] = _text(block, kind, count, offset, order)
+    for tag, kind, count, offset in _entries(block, pointer or len(block), order):
         if tag in wanted and tag not in found:
-            found[tag] = _text(block, kind, count, place, order)
+            found[tag] = _text(block, kind, count, offset, order)
     return found
 
 
@@ -69,13 +69,13 @@ def _entries(block: bytes, start: int, order: str) -> Iterator[tuple[int, int, i
     if start + 2 > len(block):
         return
     (number,) = struct.unpack_from(order + "H", block, start)
-    for place in range(start + 2, min(start + 2 + 12 * number, len(block) - 11), 12):
-        yield *struct.unpack_from(order + "HHL", block, place), place + 8
+    for offset in range(start + 2, min(start + 2 + 12 * number, len(block) - 11), 12):
+        yield *struct.unpack_from(order + "HHL", block, offset), offset + 8
 
 
-def _text(block: bytes, kind: int, count: int, place: int, order: str) -> bytes:
+def _text(block: bytes, kind: int, count: int, offset: int, order: str) -> bytes:
     if kind not in _TEXT_TYPES:
         return b""
     if count > 4:
-        (place,) = struct.unpack_from(order + "L", block, place)
-    return block[place : place + count] if place + count <= len(block) else b""
+        (offset,) = struct.unpack_from(order + "L", block, offset)
+    return block[offset : offset + count] if offset + count <= len(block) else b""

@@ -21,7 +21,7 @@ _MAX_GRAPH_CHARS = 4 * 1024 * 1024
 _MAX_FACTS_CHARS = 256 * 1024
 _PARAMETERS_LINE = re.compile(r"^Steps: \d+", re.MULTILINE)
 _MOST_STEPS = 20
-_PLACES = ("parameters", "prompt", "workflow")
+_NAMES = ("parameters", "prompt", "workflow")
 _FIND_EXIF: Mapping[ImageFormat, Callable[[bytes], bytes]] = {
     "png": png_texts.find_exif,
     "jpeg": jpeg_texts.find_exif,
@@ -49,7 +49,7 @@ def read_texts(data: bytes) -> dict[str, str]:
         BrokenImage: not an image, or cut off before its texts end.
     """
     image_format = sniff_format(data)
-    found = png_texts.find_named(data, _PLACES) if image_format == "png" else {}
+    found = png_texts.find_named(data, _NAMES) if image_format == "png" else {}
     return {**_exif_texts(_FIND_EXIF[image_format](data)), **found}
 
 
