@@ -61,7 +61,7 @@ _MEDIAN_MS: dict[Kind, ColumnElement[Any]] = {
         "(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY ms)"
         " FROM unnest(array_agg(latency_ms) FILTER (WHERE latency_ms >= 0)) AS ms)"
     ),
-    "sqlite": literal_column("median(latency_ms) FILTER (WHERE latency_ms >= 0)"),
+    "sqlite": literal_column("lower_median(latency_ms) FILTER (WHERE latency_ms >= 0)"),
 }
 _ROWS_PER_INSERT = 1_000
 
@@ -174,7 +174,7 @@ def _add_aggregates(connection: Connection) -> None:
     """Give this connection to SQLite what it lacks: exact sums of money, and medians."""
     driver: Any = connection.connection.driver_connection
     driver.create_aggregate("sum_usd", 1, _SumUsd)
-    driver.create_aggregate("median", 1, _Median)
+    driver.create_aggregate("lower_median", 1, _LowerMedian)
 
 
 class _SumUsd:
@@ -199,7 +199,7 @@ def _exact_usd(cost_usd: float | str) -> Decimal:
     return Decimal(cost_usd if isinstance(cost_usd, str) else f"{cost_usd:.6f}")
 
 
-class _Median:
+class _LowerMedian:
     """The lower of the two values in the middle, as SQL's percentile_disc has it."""
 
     def __init__(self) -> None:
