@@ -93,6 +93,7 @@ class DrawService:
         except ImagenError as error:
             return end.failed(error)
         try:
+            lease.check()
             if claim.job.cancel_requested_at is not None:
                 if claim.attempt.state is not AttemptState.INTENDED:
                     return end.canceled_while_queued(backend)

@@ -58,6 +58,7 @@ class Heartbeat:
     on_beat: Callable[[], None] | None = None
     _leases: dict[UUID, Lease] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_ending: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -81,6 +82,7 @@ class Heartbeat:
         leases = [Lease(claim, self.lease_s, claimed_at_s, self.clock) for claim in claims]
         with self._lock:
             for lease in leases:
+                lease.is_lost = self._is_ending
                 self._leases[lease.claim.job.id] = lease
         try:
             yield leases
@@ -89,6 +91,11 @@ class Heartbeat:
                 for lease in leases:
                     if self._leases.get(lease.claim.job.id) is lease:
                         del self._leases[lease.claim.job.id]
+
+    def end(self) -> None:
+        """Count every lease from now on as lost: its claim came after the process gave all back."""
+        with self._lock:
+            self._is_ending = True
 
     def held(self) -> list[Lease]:
         with self._lock:
@@ -144,7 +151,11 @@ def try_to_give_back(ledger: Ledger, claim: Claim) -> None:
 
 
 def give_back_all(ledger: Ledger, heartbeat: Heartbeat) -> None:
-    """Return every running job that this process holds to the queue."""
+    """Return every running job that this process holds to the queue.
+
+    A thread that is claiming a job meanwhile returns that one itself, and draws nothing.
+    """
+    heartbeat.end()
     for lease in heartbeat.held():
         if lease.claim.job.state is JobState.RUNNING:
             try_to_give_back(ledger, lease.claim)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from imagen.domain.job import JobState
 from imagen.domain.scope import EVERYTHING
 from imagen.errors import JobCanceled, LeaseLost, LedgerUnavailable
 from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.services.leases.clock import SystemClock
-from imagen.services.leases.heartbeat import Heartbeat
+from imagen.services.leases.heartbeat import Heartbeat, give_back_all
 
 DEADLINE_S = 20
 
@@ -183,3 +184,15 @@ def test_the_thread_keeps_a_short_lease_alive(studio: Any) -> None:
             heartbeat.stop()
         assert studio.desk.row(job_id).lease_expires_at > expired_at
         assert lease.renewed_at_s > claimed_at_s
+
+
+def test_a_job_claimed_after_its_process_gave_all_back_is_returned_undrawn(studio: Any) -> None:
+    job_id = studio.desk.submit()
+    heartbeat = studio.heartbeat("one")
+    give_back_all(studio.desk.ledger, heartbeat)
+
+    studio.draw(heartbeat=heartbeat)
+
+    assert studio.backend.calls == []
+    assert studio.desk.state(job_id) is JobState.QUEUED
+    assert studio.desk.row(job_id).lease_owner is None
