@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from imagen.domain.job import JobState
 from imagen.domain.scope import Scope
@@ -90,12 +90,11 @@ class SendWork:
     publisher: LocalPublisher
 
     def run(self, threads: RunThreads) -> None:
-        sync = replace(self.sync, should_stop=threads.stopping.is_set)
         wanted = self.publisher.sending_wanted
         while not threads.stopping.is_set():
             wanted.clear()
             try:
-                sync.drain()
+                self.sync.drain(should_stop=threads.stopping.is_set)
             except ImagenError as error:
                 log.warning("outbox_not_sent", extra={"why": str(error)})
             wanted.wait(_SEND_EVERY_S)

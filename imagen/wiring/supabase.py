@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from imagen.services.sync.send import OutboxSender, Sink
 
 
-def make_outbox_sender(
-    process: Process, ledger: Ledger, *, should_stop: Callable[[], bool] = lambda: False
-) -> OutboxSender:
+def make_outbox_sender(process: Process, ledger: Ledger) -> OutboxSender:
     """Sends what waits in the outbox to the destinations that are configured here.
 
     Where SUPABASE_URL or its key cannot be what they should be, it sends nothing and gives that as
@@ -32,9 +29,7 @@ def make_outbox_sender(
         sinks = _sinks(process, ledger)
     except (ConfigError, CredentialError) as error:
         why = str(error)
-    return OutboxSender(
-        ledger, process.owner, process.clock, sinks, missing=why, should_stop=should_stop
-    )
+    return OutboxSender(ledger, process.owner, sinks, missing=why)
 
 
 def remote_usage_table(process: Process) -> RemoteUsageTable | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import redis
 
@@ -76,4 +76,4 @@ class OutboxDrain:
             return SendReport()
         with self._sending:
             # Stopping must not wait for a long backlog.
-            return replace(self.sync, should_stop=self.stopping.is_set).drain()
+            return self.sync.drain(should_stop=self.stopping.is_set)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from imagen.domain.scope import Scope
 from imagen.ledger.outbox.outbox import give_back_outgoing
@@ -29,7 +28,7 @@ class DrainThread:
         """``now`` sends what was put off as well; it starts over while ``is_wanted`` says so."""
         self._stopping = threading.Event()
         self._over = threading.Event()
-        self._sender = replace(sender, should_stop=self._stopping.is_set)
+        self._sender = sender
         self._scope = scope
         self._now = now
         self._is_wanted = is_wanted
@@ -79,4 +78,5 @@ class DrainThread:
             self._over.set()
 
     def _drain(self) -> None:
-        self._sent += self._sender.drain(self._scope, now=self._now).sent
+        report = self._sender.drain(self._scope, now=self._now, should_stop=self._stopping.is_set)
+        self._sent += report.sent

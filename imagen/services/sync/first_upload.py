@@ -1,4 +1,4 @@
-"""Waits for the first upload attempt of what some jobs have to send, for as long as is polite."""
+"""Waits for the first upload attempt of what some jobs have to send, for a bounded time."""
 
 from __future__ import annotations
 

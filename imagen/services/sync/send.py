@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imagen.domain.protocols import Clock
 from imagen.domain.scope import EVERYTHING, Scope
 from imagen.errors import CloudError, ImagenError, LedgerError
 from imagen.images.broken import BrokenImage
@@ -61,47 +60,47 @@ class OutboxSender:
 
     ledger: Ledger
     owner: str
-    clock: Clock
     #: By their names in the outbox; a sink that is not configured is left out.
     sinks: Mapping[str, Sink]
     #: Why a sink is left out, for people: "set SUPABASE_URL", or what is wrong with its value.
     missing: str = ""
-    should_stop: Callable[[], bool] = lambda: False
 
     def drain(
-        self, scope: Scope = EVERYTHING, *, now: bool = False, timeout_s: float | None = None
+        self,
+        scope: Scope = EVERYTHING,
+        *,
+        now: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> SendReport:
         """Send what is due of the scope's jobs; with ``now`` also what was put off.
 
-        Each item is tried once. Begins no other after ``timeout_s`` seconds, nor once it should
-        stop; the one that is under way may block for a minute.
+        Each item is tried once. Begins no other once ``should_stop`` says so; the one that is under
+        way may block for a minute.
 
         Raises:
             LedgerError: the ledger is away.
         """
         report = SendReport()
-        ends_s = None if timeout_s is None else self.clock.boottime_s() + timeout_s
         after = None
-        while not self._is_over(ends_s):
+        while not should_stop():
             items = claim_outgoing(
                 self.ledger, self.owner, limit=_ROUND, scope=scope, now=now, after=after
             )
             if not items:
                 break
             after = items[-1].sort_key
-            self._send_all(items, report, ends_s)
+            self._send_all(items, report, should_stop)
         if report.sent:
             forget_silence(self.ledger)
         return report
 
-    def _is_over(self, ends_s: float | None) -> bool:
-        return self.should_stop() or (ends_s is not None and self.clock.boottime_s() >= ends_s)
-
-    def _send_all(self, items: list[OutboxItem], report: SendReport, ends_s: float | None) -> None:
+    def _send_all(
+        self, items: list[OutboxItem], report: SendReport, should_stop: Callable[[], bool]
+    ) -> None:
         # Sinks that refuse every item, with the reason: the rest of the round is not tried there.
         closed: dict[str, str] = {}
         for number, item in enumerate(items):
-            if self._is_over(ends_s):
+            if should_stop():
                 give_back_items(self.ledger, items[number:], self.owner)
                 return
             reason = closed.get(item.sink) or self._send(item, closed)

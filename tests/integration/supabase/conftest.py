@@ -115,7 +115,7 @@ class Office:
             USAGE_SINK: RemoteUsageTable(rest),
             CLOUD_SINK: ImageUploads(self.ledger, storage, put_row),
         }
-        report = OutboxSender(self.ledger, owner, self.clock, sinks).drain(now=True)
+        report = OutboxSender(self.ledger, owner, sinks).drain(now=True)
         rest.close()
         storage.close()
         return report

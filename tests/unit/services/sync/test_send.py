@@ -52,52 +52,50 @@ def deliver(desk: Any, number: int = 1, *, cloud: bool = False) -> list[UUID]:
     return ids
 
 
-def make(
-    desk: Any, clock: Any, *, usage: Any = None, cloud: Any = None, **changes: Any
-) -> OutboxSender:
+def make(desk: Any, *, usage: Any = None, cloud: Any = None, **changes: Any) -> OutboxSender:
     sinks = {USAGE_SINK: usage, CLOUD_SINK: cloud}
     there = {name: sink for name, sink in sinks.items() if sink is not None}
-    return OutboxSender(desk.ledger, "one", clock, there, **changes)
+    return OutboxSender(desk.ledger, "one", there, **changes)
 
 
-def test_everything_is_sent_once(desk: Any, clock: Any) -> None:
+def test_everything_is_sent_once(desk: Any) -> None:
     ids = deliver(desk, 40)
     post = Post()
 
-    report = make(desk, clock, usage=post).drain()
+    report = make(desk, usage=post).drain()
 
     assert (report.sent, report.failed, post.seen) == (40, 0, ids)
     assert count_pending(desk.ledger) == {}
     assert outgoing_owners(desk.ledger) == set()
 
 
-def test_one_refusal_of_one_row_lets_the_others_go(desk: Any, clock: Any) -> None:
+def test_one_refusal_of_one_row_lets_the_others_go(desk: Any) -> None:
     deliver(desk, 3)
     post = Post(CloudError("too large", "", False, True))
 
-    report = make(desk, clock, usage=post).drain(now=True)
+    report = make(desk, usage=post).drain(now=True)
 
     assert (report.sent, report.failed) == (2, 1)
     assert report.reasons == {USAGE_SINK: "too large"}
     assert len(post.seen) == 3
 
 
-def test_a_sink_that_is_away_is_asked_once_a_round(desk: Any, clock: Any) -> None:
+def test_a_sink_that_is_away_is_asked_once_a_round(desk: Any) -> None:
     deliver(desk, 5)
     post = Post(*[CloudError("away", "look", True)] * 5)
 
-    report = make(desk, clock, usage=post).drain()
+    report = make(desk, usage=post).drain()
 
     assert (report.sent, report.failed, len(post.seen)) == (0, 5, 1)
     assert [(each.number, each.why) for each in backlog(desk.ledger)] == [(5, "away (look)")]
 
 
-def test_a_sink_that_is_away_does_not_keep_the_other(desk: Any, clock: Any) -> None:
+def test_a_sink_that_is_away_does_not_keep_the_other(desk: Any) -> None:
     deliver(desk, 1)
     deliver(desk, 1, cloud=True)
     away = Post(CloudError("away", "", True))
 
-    report = make(desk, clock, usage=away, cloud=Post()).drain()
+    report = make(desk, usage=away, cloud=Post()).drain()
 
     assert (report.sent, report.failed) == (1, 1)
     assert count_pending(desk.ledger) == {USAGE_SINK: 1}
@@ -113,52 +111,52 @@ def test_a_sink_that_is_away_does_not_keep_the_other(desk: Any, clock: Any) -> N
     ],
 )
 def test_what_is_wrong_with_one_item_never_keeps_the_others(
-    desk: Any, clock: Any, error: BaseException
+    desk: Any, error: BaseException
 ) -> None:
     deliver(desk, 2)
 
-    report = make(desk, clock, usage=Post(error)).drain()
+    report = make(desk, usage=Post(error)).drain()
 
     assert (report.sent, report.failed) == (1, 1)
     assert report.reasons[USAGE_SINK]
 
 
-def test_a_bug_is_told_without_what_the_error_says(desk: Any, clock: Any) -> None:
+def test_a_bug_is_told_without_what_the_error_says(desk: Any) -> None:
     deliver(desk)
 
-    report = make(desk, clock, usage=Post(ValueError("my secret wish"))).drain()
+    report = make(desk, usage=Post(ValueError("my secret wish"))).drain()
 
     assert "secret" not in report.reasons[USAGE_SINK]
     assert "ValueError" in report.reasons[USAGE_SINK]
 
 
-def test_the_ledger_away_ends_the_drain(desk: Any, clock: Any) -> None:
+def test_the_ledger_away_ends_the_drain(desk: Any) -> None:
     deliver(desk)
 
     with pytest.raises(LedgerUnavailable):
-        make(desk, clock, usage=Post(LedgerUnavailable("gone"))).drain()
+        make(desk, usage=Post(LedgerUnavailable("gone"))).drain()
 
     assert count_pending(desk.ledger) == {USAGE_SINK: 1}
 
 
-def test_what_is_not_configured_says_what_to_set(desk: Any, clock: Any) -> None:
+def test_what_is_not_configured_says_what_to_set(desk: Any) -> None:
     deliver(desk)
 
-    report = make(desk, clock, missing="set SUPABASE_URL").drain()
+    report = make(desk, missing="set SUPABASE_URL").drain()
 
     assert report.reasons == {USAGE_SINK: "not configured here; set SUPABASE_URL"}
 
 
-def test_each_item_is_tried_once_a_drain(desk: Any, clock: Any) -> None:
+def test_each_item_is_tried_once_a_drain(desk: Any) -> None:
     deliver(desk, 20)
     post = Post(*[CloudError("too large", "", False, True)] * 100)
 
-    report = make(desk, clock, usage=post).drain(now=True)
+    report = make(desk, usage=post).drain(now=True)
 
     assert (report.failed, len(post.seen)) == (20, 20)
 
 
-def test_waits_grow_and_end_at_an_hour(desk: Any, clock: Any) -> None:
+def test_waits_grow_and_end_at_an_hour(desk: Any) -> None:
     from datetime import timedelta
 
     from sqlalchemy import select
@@ -168,7 +166,7 @@ def test_waits_grow_and_end_at_an_hour(desk: Any, clock: Any) -> None:
     deliver(desk)
     waits = []
     for _ in range(12):
-        make(desk, clock, usage=Post(CloudError("no", "", True))).drain(now=True)
+        make(desk, usage=Post(CloudError("no", "", True))).drain(now=True)
         with desk.ledger.read() as connection:
             row = connection.execute(select(outbox)).one()
         waits.append(row.not_before - row.created_at)
@@ -178,44 +176,31 @@ def test_waits_grow_and_end_at_an_hour(desk: Any, clock: Any) -> None:
     assert timedelta(minutes=59) < waits[-1] < timedelta(minutes=61)
 
 
-def test_a_drain_with_a_time_limit_gives_back_what_it_did_not_come_to(
-    desk: Any, clock: Any
-) -> None:
+def test_a_drain_that_is_told_to_stop_begins_nothing_more(desk: Any) -> None:
     deliver(desk, 5)
     post = Post()
-    post.on_send = lambda: clock.sleep(2)
 
-    report = make(desk, clock, usage=post).drain(timeout_s=3)
+    report = make(desk, usage=post).drain(should_stop=lambda: len(post.seen) == 2)
 
     assert report.sent == 2
     assert outgoing_owners(desk.ledger) == set()
 
 
-def test_a_drain_that_is_told_to_stop_begins_nothing_more(desk: Any, clock: Any) -> None:
-    deliver(desk, 5)
-    post = Post()
-
-    report = make(desk, clock, usage=post, should_stop=lambda: len(post.seen) == 2).drain()
-
-    assert report.sent == 2
-    assert outgoing_owners(desk.ledger) == set()
-
-
-def test_a_drain_of_one_job_leaves_the_others(desk: Any, clock: Any) -> None:
+def test_a_drain_of_one_job_leaves_the_others(desk: Any) -> None:
     first, _ = deliver(desk, 2)
     post = Post()
 
-    make(desk, clock, usage=post).drain(Scope(job_ids=(first,)))
+    make(desk, usage=post).drain(Scope(job_ids=(first,)))
 
     assert post.seen == [first]
 
 
-def test_the_kept_bytes_go_when_the_copy_arrived_and_not_before(desk: Any, clock: Any) -> None:
+def test_the_kept_bytes_go_when_the_copy_arrived_and_not_before(desk: Any) -> None:
     deliver(desk, 1, cloud=True)
-    make(desk, clock, cloud=Post(CloudError("no", "", True))).drain()
+    make(desk, cloud=Post(CloudError("no", "", True))).drain()
     assert len(desk.artifact_rows()) == 1
 
-    make(desk, clock, cloud=Post()).drain(now=True)
+    make(desk, cloud=Post()).drain(now=True)
 
     assert desk.artifact_rows() == []
     assert desk.artifact_files() == []

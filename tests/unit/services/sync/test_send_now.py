@@ -45,8 +45,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def sender(sqlite_desk: Any, clock: Any, server: Server) -> OutboxSender:
-    return OutboxSender(sqlite_desk.ledger, "one", clock, {USAGE_SINK: server})
+def sender(sqlite_desk: Any, server: Server) -> OutboxSender:
+    return OutboxSender(sqlite_desk.ledger, "one", {USAGE_SINK: server})
 
 
 @pytest.fixture
