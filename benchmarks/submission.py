@@ -33,9 +33,7 @@ def submit_batch(opened: Opened, prompts: Path, *, key: str = "bench") -> Scope:
 def wake_all(opened: Opened) -> None:
     """Send a wake-up for every job that waits, at once instead of a window at a time."""
     publisher = make_queue_publisher(opened.process, opened.ledger)
-    QueueFiller(
-        opened.ledger, publisher, publisher.client, publisher.broker_url, 1_000_000
-    ).top_up()
+    QueueFiller(opened.ledger, publisher, 1_000_000).top_up()
 
 
 def submit_one(opened: Opened, output: Path | None = None) -> JobDraft:

@@ -31,12 +31,5 @@ def make_queue_publisher(process: Process, ledger: Ledger) -> CeleryPublisher:
 def make_maintenance(process: Process, ledger: Ledger, publisher: CeleryPublisher) -> Maintenance:
     """Reconciles and tops the queues up, one process at a time."""
     workers = process.config.workers
-    filler = QueueFiller(
-        ledger,
-        publisher,
-        publisher.client,
-        publisher.broker_url,
-        process.config.queue.window,
-        workers.lease_s,
-    )
+    filler = QueueFiller(ledger, publisher, process.config.queue.window, workers.lease_s)
     return Maintenance(make_reconciler(process, ledger), filler, workers.reconcile_s)

@@ -83,7 +83,9 @@ def running_queue_worker(
             circuits.on_look = worker.queues.consume_reachable
             circuits.start()
             stack.callback(circuits.stop)
-            CancelListener(publisher.client, heartbeat.beat).start()
+            cancels = CancelListener(publisher.client, heartbeat.beat)
+            cancels.start()
+            stack.callback(cancels.stop)
         if reconciles:
             maintenance = make_maintenance(process, ledger, publisher)
             maintenance.start()

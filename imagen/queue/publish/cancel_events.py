@@ -37,16 +37,13 @@ class CancelListener:
     client: redis.Redis
     look: Callable[[], None]
     _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="imagen-cancels", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="imagen-cancels", daemon=True).start()
 
     def stop(self) -> None:
+        """End the thread within a second; it is not waited for."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2 * _LISTEN_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import redis
 
-from imagen.domain.protocols import Publisher
 from imagen.ledger.jobs.worker_rows import live_workers, unreachable_backends
 from imagen.ledger.outbox.outbox import hosts_to_send
 from imagen.ledger.queries.waiting_jobs import (
@@ -24,6 +23,7 @@ from imagen.ledger.queries.waiting_jobs import (
 from imagen.ledger.store.engine import Ledger
 from imagen.queue.broker.connection import unavailable
 from imagen.queue.broker.routing import queue_key
+from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.services.submit.wakeups import wakeup_for
 
 
@@ -32,9 +32,7 @@ class QueueFiller:
     """Tops every queue up to what waits in the ledger."""
 
     ledger: Ledger
-    publisher: Publisher
-    client: redis.Redis
-    broker_url: str
+    publisher: CeleryPublisher
     #: The most messages that this keeps waiting in one queue.
     window: int
     #: A worker that has not reported for so long counts as dead.
@@ -70,6 +68,6 @@ class QueueFiller:
 
     def _length(self, queue: str) -> int:
         try:
-            return int(self.client.llen(queue_key(queue)))
+            return int(self.publisher.client.llen(queue_key(queue)))
         except redis.RedisError as error:
-            raise unavailable(self.broker_url, error) from error
+            raise unavailable(self.publisher.broker_url, error) from error

@@ -28,7 +28,6 @@ class GracefulStop:
     heartbeat: Heartbeat
     grace_s: float
     stopping: threading.Event
-    exit_process: Callable[[int], None] = os._exit
 
     def begin(self, leave: Callable[[], None]) -> None:
         """Claim nothing more; when the grace is over, call ``leave`` and end the process."""
@@ -45,7 +44,7 @@ class GracefulStop:
         # claim resumes them by the id that is in the ledger.
         log.warning("grace_over", extra={"held": len(self.heartbeat.held())})
         leave()
-        self.exit_process(0)
+        os._exit(0)
 
 
 @dataclass(frozen=True)
