@@ -43,7 +43,7 @@ def sync(shell: Shell, status: bool, timeout_s: float | None, config: str | None
         unsent = sync_status(
             ledger,
             sends_usage=process.sends_usage,
-            is_ledger_in_project=process.is_ledger_in_project,
+            counts_kept=not process.is_ledger_in_project,
         )
     missing = process.missing_for_supabase
     if not shell.wants_json:

@@ -28,7 +28,7 @@ from imagen.services.deliver.preview import require_preview
 from imagen.services.report.backend_health import check_backends
 from imagen.services.report.live_workers import describe_outages, view_workers
 from imagen.services.sync.destinations import missing_usage_columns
-from imagen.services.sync.unsent import count_unsent
+from imagen.services.sync.unsent import sync_status
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
 
@@ -88,8 +88,8 @@ def describe_ledger(ledger: Ledger, *, sends_usage: bool) -> str:
         LedgerError: it cannot be used.
     """
     revision = current_revision(ledger)
-    pending = sum(count_unsent(ledger, sends_usage=sends_usage).values())
-    waiting = f", {pending:,} to send (imagen sync)" if pending else ""
+    unsent = sync_status(ledger, sends_usage=sends_usage, counts_kept=sends_usage).number
+    waiting = f", {unsent:,} to send (imagen sync)" if unsent else ""
     return f"{ledger.kind} at {ledger.address}, schema {revision}{waiting}"
 
 

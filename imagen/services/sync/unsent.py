@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagen.domain.scope import EVERYTHING, Scope
+from imagen.domain.scope import Scope
 from imagen.ledger.outbox.backlog import Backlog, backlog, count_paid_here_only, kept_usage
 from imagen.ledger.outbox.outbox import count_pending
 from imagen.ledger.store.engine import Ledger
@@ -49,36 +49,28 @@ class SyncStatus:
         }
 
 
-def sync_status(ledger: Ledger, *, sends_usage: bool, is_ledger_in_project: bool) -> SyncStatus:
+def sync_status(ledger: Ledger, *, sends_usage: bool, counts_kept: bool) -> SyncStatus:
     """What waits to leave the ledger.
 
-    ``sends_usage`` tells whether usage rows of this ledger go to another database at all.
+    ``sends_usage`` tells whether usage rows of this ledger go to another database, ``counts_kept``
+    whether rows that were never put into the outbox are looked for.
 
     Raises:
         LedgerError: the ledger is away.
     """
-    kept = None if is_ledger_in_project else kept_usage(ledger)
-    return SyncStatus(
-        left=count_unsent(ledger, sends_usage=sends_usage),
-        waiting=tuple(find_unsent(ledger, sends_usage=sends_usage)),
-        kept_usage=0 if kept is None else kept.number,
-    )
+    kept = kept_usage(ledger) if counts_kept else None
+    left = {USAGE_SINK: 0, CLOUD_SINK: 0} | count_pending(ledger)
+    waiting = backlog(ledger)
+    if kept is not None and sends_usage:
+        left[USAGE_SINK] += kept.number
+        waiting.append(replace(kept, why=_KEPT))
+    return SyncStatus(left, tuple(waiting), 0 if kept is None else kept.number)
 
 
-def find_unsent(ledger: Ledger, scope: Scope = EVERYTHING, *, sends_usage: bool) -> list[Backlog]:
+def find_unsent(ledger: Ledger, scope: Scope, *, sends_usage: bool) -> list[Backlog]:
     """What of the scope's jobs has not left the ledger, by reason, the most frequent first."""
-    found = backlog(ledger, scope)
     kept = kept_usage(ledger, scope) if sends_usage else None
-    return found if kept is None else [*found, replace(kept, why=_KEPT)]
-
-
-def count_unsent(ledger: Ledger, *, sends_usage: bool) -> dict[str, int]:
-    """How much has not left the ledger, by sink."""
-    number = {USAGE_SINK: 0, CLOUD_SINK: 0} | count_pending(ledger)
-    kept = kept_usage(ledger) if sends_usage else None
-    if kept is not None:
-        number[USAGE_SINK] += kept.number
-    return number
+    return backlog(ledger, scope) + ([] if kept is None else [replace(kept, why=_KEPT)])
 
 
 def is_paid_here_only(ledger: Ledger, scope: Scope) -> bool:

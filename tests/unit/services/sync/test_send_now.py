@@ -67,11 +67,11 @@ def test_usage_kept_here_is_told_and_goes_out_with_the_rest(
 ) -> None:
     ids = [deliver(sqlite_desk), deliver(sqlite_desk, also_send=False)]
     server.may_answer.set()
-    before = sync_status(sqlite_desk.ledger, sends_usage=True, is_ledger_in_project=False)
+    before = sync_status(sqlite_desk.ledger, sends_usage=True, counts_kept=True)
 
     sent = send_now(sender, lock_folder=tmp_path, sends_usage=True, stop=stop)
 
-    after = sync_status(sqlite_desk.ledger, sends_usage=True, is_ledger_in_project=False)
+    after = sync_status(sqlite_desk.ledger, sends_usage=True, counts_kept=True)
     assert (before.number, before.kept_usage, len(before.waiting)) == (2, 1, 2)
     assert before.to_json()["left"] == {"usage": 2, "cloud": 0}
     assert (sent.number, sent.by_others, sorted(server.seen)) == (2, 0, sorted(ids))
@@ -110,7 +110,7 @@ def test_a_first_upload_in_vain_leaves_its_reason_and_is_remembered(
 
     wait_for_first_upload(sqlite_desk.ledger, Scope(job_ids=(job_id,)), sender=sender, stop=stop)
 
-    [unsent] = find_unsent(sqlite_desk.ledger, sends_usage=True)
+    [unsent] = find_unsent(sqlite_desk.ledger, EVERYTHING, sends_usage=True)
     assert unsent.why == "no answer within 0.2 s"
     assert was_silent(sqlite_desk.ledger)
 
