@@ -21,6 +21,7 @@ from benchmarks import (
     latency,
     pipeline,
     replicate,
+    usage,
 )
 from benchmarks.bench import Bench
 from benchmarks.rows import Row, render
@@ -35,6 +36,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "lanes": ("An interactive job in front of a batch", lanes.measure),
     "comfyui": ("ComfyUI: a busy GPU, and the file", comfyui.measure),
     "replicate": ("Replicate: from ready to known", replicate.measure),
+    "usage": ("Sums of usage", usage.measure),
 }
 
 
