@@ -1,1 +1,1 @@
-"""What people tell accepted jobs and backends: cancel, retry, resume, wait, pause."""
+"""Pauses, cancels and retries: what users ask of accepted jobs and of backends."""

@@ -1,4 +1,4 @@
-"""What became of selected jobs that were told to do something."""
+"""What became of jobs that were selected to be canceled or retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configured backends: whether each can draw now, at what price, and what stands against it."""
+"""The configured backends: whether each can draw now, its price, its pause and its outages."""
 
 from __future__ import annotations
 
