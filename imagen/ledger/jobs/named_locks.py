@@ -37,6 +37,13 @@ def lock_owner(ledger: Ledger, name: str) -> str | None:
         return connection.scalar(select(locks.c.owner).where(locks.c.name == name))
 
 
+def is_locked(ledger: Ledger, name: str) -> bool:
+    """Whether a named lock is taken and has not expired."""
+    statement = select(locks.c.name).where(locks.c.name == name, locks.c.expires_at > now_plus())
+    with ledger.read() as connection:
+        return connection.execute(statement).first() is not None
+
+
 def release_lock(ledger: Ledger, name: str, owner: str) -> None:
     """Release a lock; does nothing when another process has it by now."""
     with ledger.write(durable=False) as connection:

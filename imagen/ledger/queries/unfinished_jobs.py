@@ -10,10 +10,8 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
-    Select,
     and_,
     func,
-    not_,
     null,
     select,
     union_all,
@@ -29,27 +27,33 @@ from imagen.ledger.store.types import now, now_plus, seconds_since
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.GENERATED)
 
+# Each of these conditions is a partial index, so that no finished job is read.
+_QUEUED = (WAITS, PUT_OFF)
+_BEYOND = (
+    and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_not(null())),
+    jobs.c.state == JobState.GENERATED,
+)
+
 
 def has_unfinished(ledger: Ledger, scope: Scope) -> bool:
     """Whether any job of the scope has not ended."""
     with ledger.read() as connection:
-        return connection.execute(_unfinished(scope)).first() is not None
+        if scope.job_ids is None and scope.batch_id is None:
+            return _is_any(connection, scope, *_QUEUED, *_BEYOND)
+        return _is_any(connection, scope, jobs.c.state.in_(UNFINISHED))
 
 
-def _unfinished(scope: Scope) -> Select[Any] | CompoundSelect[Any]:
-    """One unfinished job of the scope, found without reading those that are finished."""
-    if scope.job_ids is not None or scope.batch_id is not None:
-        unfinished = jobs.c.state.in_(UNFINISHED)
-        return select(jobs.c.id).where(scope_clause(scope), unfinished).limit(1)
-    # Each of these is a partial index.
-    conditions = (
-        WAITS,
-        PUT_OFF,
-        and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_not(null())),
-        jobs.c.state == JobState.GENERATED,
-    )
-    firsts = [select(jobs.c.id).where(each, scope_clause(scope)).limit(1) for each in conditions]
-    return union_all(*(select(first.subquery()) for first in firsts)).limit(1)
+def _is_any(connection: Connection, scope: Scope, *conditions: ColumnElement[bool]) -> bool:
+    """Whether any job of the scope meets one of the conditions."""
+    return connection.execute(_some(scope, conditions, most=1)).first() is not None
+
+
+def _some(
+    scope: Scope, conditions: Iterable[ColumnElement[bool]], *, most: int
+) -> CompoundSelect[Any]:
+    """Ids of jobs of the scope that meet one of the conditions, each searched for by itself."""
+    found = [select(jobs.c.id).where(each, scope_clause(scope)).limit(most) for each in conditions]
+    return union_all(*(select(some.subquery()) for some in found)).limit(most)
 
 
 def running_ids(ledger: Ledger, scope: Scope, *, limit: int) -> list[UUID]:
@@ -78,8 +82,13 @@ def queues_of(ledger: Ledger, scope: Scope, states: Sequence[JobState] = UNFINIS
 
 def queued_backends(ledger: Ledger, scope: Scope, among: Iterable[str]) -> set[str]:
     """Those backends ``among`` some that a queued job of the scope needs."""
+
+    def is_needed(connection: Connection, name: str) -> bool:
+        queued = [and_(each, jobs.c.backend == name) for each in _QUEUED]
+        return _is_any(connection, scope, *queued)
+
     with ledger.read() as connection:
-        return {name for name in among if _is_any(connection, _queued(scope, [name]))}
+        return {name for name in among if is_needed(connection, name)}
 
 
 def blocked_backend(ledger: Ledger, scope: Scope, unusable: Collection[str]) -> str | None:
@@ -87,22 +96,11 @@ def blocked_backend(ledger: Ledger, scope: Scope, unusable: Collection[str]) -> 
 
     None where any job may still be drawn or delivered, and where none is unfinished.
     """
-    blocked = _queued(scope, unusable)
-    unfinished = and_(scope_clause(scope), jobs.c.state.in_(UNFINISHED))
+    others = [and_(each, jobs.c.backend.not_in(unusable)) for each in _QUEUED]
     with ledger.read() as connection:
-        if _is_any(connection, and_(unfinished, not_(blocked))):
+        if _is_any(connection, scope, *others, *_BEYOND):
             return None
-        name: str | None = connection.scalar(select(func.min(jobs.c.backend)).where(blocked))
-    return name
-
-
-def _queued(scope: Scope, backends: Collection[str]) -> ColumnElement[bool]:
-    is_queued = jobs.c.state == JobState.QUEUED
-    return and_(scope_clause(scope), is_queued, jobs.c.backend.in_(backends))
-
-
-def _is_any(connection: Connection, condition: ColumnElement[bool]) -> bool:
-    return connection.execute(select(jobs.c.id).where(condition).limit(1)).first() is not None
+    return min(queued_backends(ledger, scope, unusable), default=None)
 
 
 def next_due_s(ledger: Ledger, scope: Scope) -> float | None:
@@ -131,12 +129,12 @@ def count_orphaned(ledger: Ledger, *, host: str, without: Sequence[UUID] = ()) -
 
     0 while any process draws or delivers there: a running batch keeps thousands of jobs waiting.
     """
-    here = jobs.c.delivery_host == host
+    here = Scope(delivery_host=host)
     is_held = and_(jobs.c.lease_owner.is_not(null()), jobs.c.lease_expires_at > now_plus())
-    unfinished = and_(here, jobs.c.state.in_(UNFINISHED), jobs.c.id.not_in(without))
-    some = select(jobs.c.id).where(unfinished).limit(MOST_COUNTED).subquery()
+    others = [and_(each, jobs.c.id.not_in(without)) for each in (*_QUEUED, *_BEYOND)]
+    some = _some(here, others, most=MOST_COUNTED).subquery()
     with ledger.read() as connection:
-        if _is_any(connection, and_(here, is_held)):
+        if _is_any(connection, here, is_held):
             return 0
         return connection.scalar(select(func.count()).select_from(some)) or 0
 

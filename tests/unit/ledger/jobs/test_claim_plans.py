@@ -17,7 +17,7 @@ from imagen.domain.scope import EVERYTHING, Scope
 from imagen.ledger.jobs.leases import end_canceled
 from imagen.ledger.jobs.pauses import pause_backend
 from imagen.ledger.jobs.submit import open_batch
-from imagen.ledger.queries.unfinished_jobs import has_unfinished, next_due_s
+from imagen.ledger.queries.unfinished_jobs import blocked_backend, has_unfinished, next_due_s
 from imagen.ledger.queries.waiting_jobs import (
     count_waiting,
     crashed_waiting,
@@ -115,6 +115,19 @@ def test_what_is_asked_each_second_reads_a_few_jobs(
     with watching(desk.ledger) as seen:
         ask(desk.ledger)
 
+    assert seen.rows_read <= MOST_READ, seen.plans
+    assert seen.whole_tables == [], seen.plans
+
+
+def test_what_a_run_waits_for_is_found_without_reading_finished_jobs(desk: Any) -> None:
+    fill(desk, lambda _: {"state": "succeeded"})
+    desk.submit(backend="paused")
+    settle(desk)
+
+    with watching(desk.ledger) as seen:
+        blocked = blocked_backend(desk.ledger, EVERYTHING, ["paused"])
+
+    assert blocked == "paused"
     assert seen.rows_read <= MOST_READ, seen.plans
     assert seen.whole_tables == [], seen.plans
 
