@@ -6,13 +6,8 @@ from imagen.ledger.store.engine import Ledger
 from imagen.services.control.cancel_jobs import cancel_by_workers, cancel_here
 from imagen.services.control.job_changes import JobChanges
 from imagen.services.control.select_jobs import SelectedJobs
-from imagen.wiring.parts import (
-    held_lock,
-    make_draw_service,
-    make_reconciler,
-    opened_registry,
-    started_heartbeat,
-)
+from imagen.wiring.drawing_parts import make_draw_service, make_reconciler, started_heartbeat
+from imagen.wiring.parts import held_lock, opened_registry
 from imagen.wiring.process import Process
 
 

@@ -11,7 +11,7 @@ from imagen.domain.scope import Scope
 from imagen.ledger.store.engine import Ledger
 from imagen.services.draw.circuit import Circuits
 from imagen.services.leases.process_lock import ProcessLock
-from imagen.wiring.parts import (
+from imagen.wiring.drawing_parts import (
     make_delivery,
     make_draw_service,
     make_reconciler,

@@ -13,7 +13,7 @@ from imagen.queue.publish.publisher import CeleryPublisher
 from imagen.queue.publish.queue_filler import QueueFiller
 from imagen.queue.worker.maintenance import Maintenance
 from imagen.queue.worker.program import refuse_remote_sqlite
-from imagen.wiring.parts import make_reconciler
+from imagen.wiring.drawing_parts import make_reconciler
 from imagen.wiring.process import Process
 
 

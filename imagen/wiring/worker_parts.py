@@ -23,13 +23,8 @@ from imagen.services.deliver.host_delivery import HostDelivery
 from imagen.services.leases.heartbeat import Heartbeat, give_back_all
 from imagen.services.leases.lock_sweep import LockSweep
 from imagen.services.leases.worker_row import WorkerRow
-from imagen.wiring.parts import (
-    held_lock,
-    make_delivery,
-    make_draw_service,
-    make_heartbeat,
-    queues_of_role,
-)
+from imagen.wiring.drawing_parts import make_delivery, make_draw_service, make_heartbeat
+from imagen.wiring.parts import held_lock, queues_of_role
 from imagen.wiring.process import Process
 from imagen.wiring.queue_parts import make_maintenance
 from imagen.wiring.supabase import make_outbox_sender

@@ -20,7 +20,7 @@ from imagen.ledger.store.outgoing_tables import imagen_usage
 from imagen.ledger.store.tables import artifacts, attempts, jobs
 from imagen.output import metadata
 from imagen.queue.broker.routing import KEY_PREFIX
-from imagen.wiring.parts import make_reconciler
+from imagen.wiring.drawing_parts import make_reconciler
 from tests.processes.environment import Environment
 
 _MOST_NAMED = 5
