@@ -1,9 +1,10 @@
-"""What holds for every file of the project, so that nobody has to remember it."""
+"""Rules that every file of the project keeps."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,24 @@ PYTHON_FOLDERS = ("imagen", "workers", "migrations", "tests", "benchmarks")
 NOT_OURS = (".git", ".coverage", "__pycache__")
 TEXT_FILES = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".mako", ".cfg", "")
 MOST_LINES = 400
+#: Besides ``__init__.py``.
+MOST_FILES = 15
+PRODUCT = ("imagen", "workers")
+#: Helpers of tests that are read beside the product.
+TEST_PARTS = ("tests/chaos", "tests/fakes", "tests/processes", "tests/servers")
+#: Names of files that may stand twice, and why.
+SHARED_NAMES = {
+    # Commands are in files of their own names.
+    "cancel.py": {"imagen/cli/jobs/cancel.py", "imagen/backends/replicate/purchase/cancel.py"},
+    "usage.py": {"imagen/cli/money/usage.py", "imagen/domain/usage.py"},
+    # An adapter's settings, and those of the Supabase project.
+    "settings.py": {
+        "imagen/cloud/settings.py",
+        "imagen/backends/comfyui/settings.py",
+        "imagen/backends/mock/settings.py",
+        "imagen/backends/replicate/settings.py",
+    },
+}
 
 
 def _modules(*folders: str) -> list[Path]:
@@ -82,6 +101,56 @@ def test_no_file_is_too_long_to_read_at_once():
     }
 
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_folder_of_the_product_has_too_many_files():
+    sizes = Counter(_name(path.parent) for path in _modules(*PRODUCT) if path.name != "__init__.py")
+
+    assert {folder: size for folder, size in sizes.items() if size > MOST_FILES} == {}
+
+
+def test_every_folder_of_unit_tests_is_that_of_a_package():
+    unit = ROOT / "tests/unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("*.py")}
+
+    assert [str(each) for each in folders if not (ROOT / "imagen" / each).is_dir()] == []
+
+
+def test_every_class_has_a_name_of_its_own():
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in _modules(*PRODUCT, *TEST_PARTS):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(_name(path))
+
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_two_files_have_one_name_only_as_the_same_part_of_two_adapters():
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in _modules(*PRODUCT):
+        if path.name != "__init__.py":
+            homes[path.name].append(_name(path))
+
+    shared = {
+        name: set(files)
+        for name, files in homes.items()
+        if len(files) > 1 and len({_adapter(file) for file in files} - {None}) < len(files)
+    }
+    assert shared == SHARED_NAMES
+
+
+def _adapter(file: str) -> str | None:
+    """The adapter that a file is a part of, None for any other file."""
+    found = re.match(r"imagen/backends/(\w+)/", file)
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize("words", ["whoever", "nobody", "somebody", "or nothing"])
+def test_no_sentence_of_the_product_is_about_persons_where_a_part_is_meant(words):
+    holders = [path for path in _modules(*PRODUCT) if words in path.read_text().lower()]
+
+    assert [_name(path) for path in holders] == []
 
 
 @pytest.mark.parametrize(
