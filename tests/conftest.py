@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ import hypothesis
 import pytest
 from xdist.workermanage import WorkerController
 
+from imagen.ledger.store.migrate import upgrade
+from imagen.ledger.store.open_ledger import open_ledger
 from tests.servers.redis_and_postgres import (
     PostgresAddress,
     PostgresServer,
@@ -21,8 +24,8 @@ from tests.servers.redis_and_postgres import (
 _SERVERS = pytest.StashKey[ExitStack]()
 _PORTS = pytest.StashKey[dict[str, int]]()
 
-# What somebody's shell may hold and a test must not see: our own settings and secrets, where
-# other programs find their servers, proxies (tests speak to loopback only), and how to paint.
+# Variables of the developer's shell that a test must not see: imagen's settings and secrets, the
+# addresses of other programs' servers, proxies (tests use loopback only), colours and sizes.
 _FOREIGN_PREFIXES = (
     *("IMAGEN_", "MAI_", "SUPABASE_", "REPLICATE_", "COMFYUI_", "CELERY_", "FLOWER_"),
     *("TMUX", "PG", "REDIS", "DATABASE_URL"),
@@ -96,6 +99,25 @@ def isolated_home(
     (home / ".run").mkdir(mode=0o700)
     monkeypatch.chdir(tmp_path)
     return home
+
+
+@pytest.fixture(scope="session")
+def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new SQLite ledger: making one takes a quarter of a second, copying it no time."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    ledger = open_ledger("", default_path=path)
+    upgrade(ledger)
+    ledger.close()
+    return path
+
+
+@pytest.fixture
+def made_ledger(isolated_home: Path, ledger_template: Path) -> Path:
+    """A new ledger where this test's home has its own."""
+    path = isolated_home / ".local/state/imagen/ledger.db"
+    path.parent.mkdir(parents=True)
+    shutil.copy(ledger_template, path)
+    return path
 
 
 @pytest.fixture(scope="session")

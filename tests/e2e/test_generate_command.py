@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import time
@@ -15,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from imagen.ledger.store.migrate import ensure_schema
-from imagen.ledger.store.open_ledger import open_ledger
 from tests.processes.commands import run_imagen, start_imagen
 from tests.waiting import wait_until
 
@@ -38,22 +35,9 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    ledger = open_ledger("", default_path=path)
-    ensure_schema(ledger)
-    ledger.close()
-    return path
-
-
 @pytest.fixture(autouse=True)
-def made_ledger(isolated_home: Path, ledger_template: Path) -> Path:
-    """This test's ledger: copied, since making one takes a while."""
-    path = isolated_home / ".local/state/imagen/ledger.db"
-    path.parent.mkdir(parents=True)
-    shutil.copy(ledger_template, path)
-    return path
+def has_ledger(made_ledger: Path) -> None:
+    """Every command here finds a ledger."""
 
 
 @pytest.fixture

@@ -25,6 +25,23 @@ class KillPoint:
         return f"{self.side} {self.target.removeprefix('imagen.')}"
 
 
+#: What delivering does, in its order.
+DELIVERY_STEPS = (
+    "imagen.ledger.jobs.delivery.claim_deliveries",
+    "imagen.services.deliver.deliver.record_usage",
+    "imagen.services.deliver.image_groups.load_artifacts",
+    "imagen.services.deliver.deliver.finish_image",
+    "imagen.services.deliver.file_writer.pick_target",
+    "imagen.ledger.jobs.delivery.record_targets",
+    "imagen.services.deliver.file_writer.write_temp",
+    "imagen.services.deliver.file_writer.sync_files",
+    "imagen.services.deliver.file_writer.move_into_place",
+    "imagen.services.deliver.file_writer.sync_folder",
+    "imagen.ledger.jobs.delivery.record_succeeded",
+    "imagen.services.deliver.deliver.drop_files",
+)
+
+
 def find_target(point: KillPoint) -> Any:
     """The function itself.
 

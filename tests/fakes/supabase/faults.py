@@ -50,6 +50,22 @@ class SupabaseFault(Enum):
     SLOW_DOWN = "slow_down"
 
 
+#: Faults that pass by themselves.
+TEMPORARY = (
+    SupabaseFault.DATABASE_DOWN,
+    SupabaseFault.NO_CONNECTIONS,
+    SupabaseFault.READ_ONLY,
+    SupabaseFault.TIMED_OUT,
+    SupabaseFault.LOCKED,
+    SupabaseFault.STARTING,
+    SupabaseFault.SLOW_DOWN,
+    SupabaseFault.GATEWAY_ERROR,
+    SupabaseFault.GATEWAY_THROTTLED,
+    SupabaseFault.PAUSED,
+    SupabaseFault.CUT_BEFORE,
+)
+
+
 def storage_problem(http: int, told: int, error: str, code: str, message: str) -> Reply:
     """An error as Storage words it: the true status is a string in the body."""
     body = {"statusCode": str(told), "error": error, "message": message, "code": code}

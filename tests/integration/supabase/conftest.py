@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -171,22 +172,12 @@ def fake() -> Iterator[FakeSupabase]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An empty ledger: copied, not made, a hundred times."""
-    path = tmp_path_factory.mktemp("template") / "ledger.db"
-    ledger = open_ledger("", default_path=path)
-    upgrade(ledger)
-    ledger.close()
-    return path.read_bytes()
-
-
 @pytest.fixture
-def office(sqlite_template: bytes, fake: FakeSupabase, tmp_path: Path) -> Iterator[Office]:
+def office(ledger_template: Path, fake: FakeSupabase, tmp_path: Path) -> Iterator[Office]:
     """A SQLite ledger: usage and images go over REST."""
     path = tmp_path / "state" / "ledger.db"
     path.parent.mkdir()
-    path.write_bytes(sqlite_template)
+    shutil.copy(ledger_template, path)
     ledger = open_ledger("", default_path=path)
     yield Office(ledger, fake, tmp_path / "out")
     ledger.close()

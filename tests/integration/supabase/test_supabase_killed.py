@@ -14,23 +14,10 @@ from imagen.ledger.store.migrate import upgrade
 from imagen.ledger.store.open_ledger import open_ledger
 from imagen.ledger.store.outgoing_tables import outbox
 from imagen.services.leases.clock import SystemClock
+from tests.processes.kill_points import DELIVERY_STEPS
 from tests.servers.redis_and_postgres import PostgresServer
 
-#: Everything that delivering and sending do, by the name under which they do it.
-DELIVERY = [
-    "imagen.ledger.jobs.delivery.claim_deliveries",
-    "imagen.services.deliver.deliver.record_usage",
-    "imagen.services.deliver.image_groups.load_artifacts",
-    "imagen.services.deliver.deliver.finish_image",
-    "imagen.services.deliver.file_writer.pick_target",
-    "imagen.ledger.jobs.delivery.record_targets",
-    "imagen.services.deliver.file_writer.write_temp",
-    "imagen.services.deliver.file_writer.sync_files",
-    "imagen.services.deliver.file_writer.move_into_place",
-    "imagen.services.deliver.file_writer.sync_folder",
-    "imagen.ledger.jobs.delivery.record_succeeded",
-    "imagen.services.deliver.deliver.drop_files",
-]
+#: What sending does after a delivery, in its order.
 SENDING = [
     "imagen.services.sync.send.claim_outgoing",
     "imagen.services.sync.destinations.make_image_copy",
@@ -94,7 +81,7 @@ def finish(office: Any) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", [*DELIVERY, *SENDING, *REST_ONLY])
+@pytest.mark.parametrize("step", [*DELIVERY_STEPS, *SENDING, *REST_ONLY])
 def test_a_worker_killed_at_any_step_leaves_one_of_each(
     office: Any, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
@@ -129,7 +116,7 @@ def test_a_worker_on_postgresql_killed_at_any_step_leaves_one_of_each(
     postgres_office: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = postgres_office
-    for step in [*DELIVERY, *SENDING, *DIRECT_ONLY]:
+    for step in [*DELIVERY_STEPS, *SENDING, *DIRECT_ONLY]:
         for after in (False, True):
             office.fake.world.buckets.clear()
             office.folder = office.folder.with_name(f"out-{step}-{after}")

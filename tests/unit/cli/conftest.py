@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ import pytest
 from imagen.cli.main import run
 from imagen.cli.screen.screen import Screen
 from imagen.cli.shell import Shell
-from imagen.ledger.store.migrate import ensure_schema
-from imagen.ledger.store.open_ledger import open_ledger
 
 
 @dataclass(frozen=True)
@@ -53,23 +50,9 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture(scope="session")
-def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new ledger: making one takes a quarter of a second, copying it nothing."""
-    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    ledger = open_ledger("", default_path=path)
-    ensure_schema(ledger)
-    ledger.close()
-    return path
-
-
 @pytest.fixture(autouse=True)
-def made_ledger(isolated_home: Path, ledger_template: Path) -> Path:
-    """The ledger of this test's home."""
-    path = isolated_home / ".local/state/imagen/ledger.db"
-    path.parent.mkdir(parents=True)
-    shutil.copy(ledger_template, path)
-    return path
+def has_ledger(made_ledger: Path) -> None:
+    """Every command here finds a ledger."""
 
 
 Typing = Callable[..., Done]

@@ -13,6 +13,7 @@ from imagen.cloud.settings import SupabaseSettings
 from imagen.errors import CloudError
 from imagen.http.exchange import HttpAnswer
 from tests.fakes.supabase import SupabaseFault
+from tests.fakes.supabase.faults import TEMPORARY
 from tests.fakes.supabase.keyring import make_jwt
 
 SECRET_PROMPT = "the secret fox"
@@ -35,23 +36,7 @@ def refused(rest, **more) -> CloudError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        SupabaseFault.DATABASE_DOWN,
-        SupabaseFault.NO_CONNECTIONS,
-        SupabaseFault.READ_ONLY,
-        SupabaseFault.TIMED_OUT,
-        SupabaseFault.LOCKED,
-        SupabaseFault.STARTING,
-        SupabaseFault.SLOW_DOWN,
-        SupabaseFault.GATEWAY_ERROR,
-        SupabaseFault.GATEWAY_THROTTLED,
-        SupabaseFault.PAUSED,
-        SupabaseFault.CUT_BEFORE,
-        SupabaseFault.CUT_AFTER,
-    ],
-)
+@pytest.mark.parametrize("fault", [*TEMPORARY, SupabaseFault.CUT_AFTER])
 def test_what_passes_by_is_retryable(fake, rest, fault):
     fake.inject(fault, times=None)
 

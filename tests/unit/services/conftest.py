@@ -1,4 +1,4 @@
-"""A studio: the services around one ledger, with a backend that does as it is told."""
+"""A studio: the services around one ledger, with a backend that follows a script."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import pytest
 from imagen.backends.mock.drawing import draw_request
 from imagen.domain.cost import FREE, Bill, Cost
 from imagen.domain.drawn import Drawn, Fitted, Health
+from imagen.domain.job import JobState
 from imagen.domain.request import ImageRequest
+from imagen.domain.scope import EVERYTHING
 from imagen.errors import RequestError
+from imagen.ledger.jobs.cancel_and_retry import request_cancel
 from imagen.services.deliver.deliver import DeliveryService
 from imagen.services.deliver.full_disks import FullDisks
 from imagen.services.draw.circuit import Circuits
@@ -28,7 +31,7 @@ LEASE_S = 30.0
 
 
 class ManualClock:
-    """Time passes only when somebody sleeps."""
+    """Time passes only by ``sleep``."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -194,6 +197,22 @@ class Studio:
             sends_usage=self.sends_usage,
         )
         return drawing.draw_next(self.desk.claimant(owner))
+
+    def submit_and_die(self) -> UUID:
+        """A job that a worker has sent when it dies, and that is canceled then."""
+        job_id: UUID = self.desk.submit()
+
+        def die(_request: Any, run: Any) -> None:
+            run.submitted("paid-1", place="shop")
+            raise SystemExit
+
+        self.backend.script = [die]
+        with pytest.raises(SystemExit):
+            self.draw("dead")
+        request_cancel(self.desk.ledger, EVERYTHING)
+        if self.desk.state(job_id) is JobState.RUNNING:
+            self.desk.crash(self.desk.job_claim(job_id))
+        return job_id
 
     def deliver(self, owner: str = "one", *, host: str = "here", **how: Any) -> Any:
         delivery = DeliveryService(

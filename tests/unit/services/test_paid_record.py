@@ -14,7 +14,7 @@ from imagen.backends.replicate import adapter
 from imagen.domain.cost import UNKNOWN_COST, Bill, Cost
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
-from imagen.ledger.jobs.cancel_and_retry import request_cancel, retry_jobs
+from imagen.ledger.jobs.cancel_and_retry import retry_jobs
 from imagen.ledger.outbox.outbox import count_pending
 from imagen.ledger.queries.history import AttemptHistory
 from imagen.ledger.queries.usage_rows import read_usage
@@ -153,26 +153,14 @@ def test_a_cancel_that_came_too_late_records_what_was_drawn(studio: Any) -> None
     assert attempt.state is AttemptState.CANCELED
 
 
-def submit_and_die(studio: Any) -> Any:
+def submit_paid_and_die(studio: Any) -> Any:
     """A paid job of a worker that is dead, canceled since."""
     studio.backend.repeat_is_free, studio.backend.cost = False, PRICE
-    job_id = studio.desk.submit()
-
-    def die(_request: Any, run: Any) -> None:
-        run.submitted("paid-1", place="shop")
-        raise SystemExit
-
-    studio.backend.script = [die]
-    with pytest.raises(SystemExit):
-        studio.draw("dead")
-    request_cancel(studio.desk.ledger, EVERYTHING)
-    if studio.desk.state(job_id) is JobState.RUNNING:
-        studio.desk.crash(studio.desk.job_claim(job_id))
-    return job_id
+    return studio.submit_and_die()
 
 
 def test_canceling_for_a_dead_worker_records_what_it_had_drawn(studio: Any) -> None:
-    submit_and_die(studio)
+    submit_paid_and_die(studio)
     studio.backend.cancel_finds = Bill(UNKNOWN_COST, model="flux")
 
     outcome = studio.draw("two")
@@ -185,7 +173,7 @@ def test_canceling_for_a_dead_worker_records_what_it_had_drawn(studio: Any) -> N
 
 
 def test_a_paid_cancel_that_is_never_confirmed_ends_as_unknown_with_its_id(studio: Any) -> None:
-    job_id = submit_and_die(studio)
+    job_id = submit_paid_and_die(studio)
     studio.backend.cancel_raises = errors.BackendUnavailable("not confirmed", "it may go on")
     assert studio.draw("two").state is JobState.QUEUED
     studio.desk.shift(job_id, "limited_since", -901)

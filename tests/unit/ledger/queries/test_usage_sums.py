@@ -18,20 +18,7 @@ from imagen.domain.usage import GROUPINGS, UsageReport, UsageRow, UsageSum
 from imagen.ledger.queries.usage_rows import read_usage
 from imagen.ledger.queries.usage_sums import _sums_of, sum_usage, sum_usage_rows
 from imagen.ledger.store.outgoing_tables import imagen_usage
-
-
-def row(**changes: Any) -> UsageRow:
-    usual: dict[str, Any] = {
-        "created_at": datetime(2026, 11, 16, tzinfo=UTC),
-        "backend": "flux",
-        "model": "schnell",
-        "seed": 7,
-        "prompt_hash": "h",
-        "latency_ms": 100,
-        "cost_usd": Decimal("0.1"),
-        "caller": "kim",
-    }
-    return UsageRow(**usual | changes)
+from tests.usage_row import usage_row
 
 
 def summed_by_decimals(rows: Iterable[UsageRow], by: Sequence[str]) -> UsageReport:
@@ -100,7 +87,7 @@ def test_a_database_sums_as_decimals_do(ledger: Any, rows: list[dict[str, Any]],
 
     report = sum_usage(ledger, by=by)
 
-    expected = summed_by_decimals([row(**each) for each in rows], by)
+    expected = summed_by_decimals([usage_row(**each) for each in rows], by)
     assert report == expected
     stored = summed_by_decimals(read_usage(ledger, since=None, until=None), by)
     assert decimals_of(report) == decimals_of(stored)
@@ -115,7 +102,7 @@ def test_a_database_sums_as_decimals_do(ledger: Any, rows: list[dict[str, Any]],
     by=groupings,
 )
 def test_rows_from_elsewhere_keep_every_decimal(rows: list[dict[str, Any]], by: Any) -> None:
-    used = [row(**each) for each in rows]
+    used = [usage_row(**each) for each in rows]
 
     report = sum_usage_rows(iter(used), by=by)
 
@@ -124,7 +111,12 @@ def test_rows_from_elsewhere_keep_every_decimal(rows: list[dict[str, Any]], by: 
 
 
 def test_rows_are_summed_by_week_backend_model_and_caller() -> None:
-    rows = [row(), row(), row(caller="lee"), row(backend="dev", cost_usd=Decimal(1))]
+    rows = [
+        usage_row(),
+        usage_row(),
+        usage_row(caller="lee"),
+        usage_row(backend="dev", cost_usd=Decimal(1)),
+    ]
 
     report = sum_usage_rows(rows, by=GROUPINGS)
 
@@ -137,7 +129,7 @@ def test_rows_are_summed_by_week_backend_model_and_caller() -> None:
 
 
 def test_unknown_prices_are_counted_beside_the_sum() -> None:
-    rows = [row(cost_usd=cost_usd) for cost_usd in (None, None, Decimal("0.1"), Decimal(0))]
+    rows = [usage_row(cost_usd=cost_usd) for cost_usd in (None, None, Decimal("0.1"), Decimal(0))]
 
     report = sum_usage_rows(rows, by=())
 
@@ -145,7 +137,9 @@ def test_unknown_prices_are_counted_beside_the_sum() -> None:
 
 
 def test_ten_thousand_tenths_are_a_thousand() -> None:
-    assert sum_usage_rows((row() for _ in range(10_000)), by=()).total.cost_usd == Decimal(1000)
+    assert sum_usage_rows((usage_row() for _ in range(10_000)), by=()).total.cost_usd == Decimal(
+        1000
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,13 +149,13 @@ def test_ten_thousand_tenths_are_a_thousand() -> None:
 def test_the_median_is_of_the_known_ones_and_one_of_them(
     latencies: list[int | None], median: int | None
 ) -> None:
-    report = sum_usage_rows((row(latency_ms=latency) for latency in latencies), by=())
+    report = sum_usage_rows((usage_row(latency_ms=latency) for latency in latencies), by=())
 
     assert report.total.median_latency_ms == median
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
-    rows = [row(latency_ms=n, caller=f"c{n % 3}") for n in range(50)]
+    rows = [usage_row(latency_ms=n, caller=f"c{n % 3}") for n in range(50)]
     shuffled = rows.copy()
     random.Random(1).shuffle(shuffled)
 
@@ -171,25 +165,25 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_a_week_is_one_of_utc() -> None:
     monday_in_tokyo = datetime(2026, 11, 16, 3, tzinfo=timezone(timedelta(hours=9)))
 
-    [group] = sum_usage_rows([row(created_at=monday_in_tokyo)], by=("week",)).groups
+    [group] = sum_usage_rows([usage_row(created_at=monday_in_tokyo)], by=("week",)).groups
 
     assert group.key == ("2026-W46",)
 
 
 def test_without_groups_there_is_the_total_alone() -> None:
-    report = sum_usage_rows([row(), row()], by=())
+    report = sum_usage_rows([usage_row(), usage_row()], by=())
 
     assert (report.groups, report.total.count) == ([], 2)
 
 
 def test_a_text_that_no_database_holds_is_summed_all_the_same() -> None:
-    [group] = sum_usage_rows([row(caller="\ud800")], by=("caller",)).groups
+    [group] = sum_usage_rows([usage_row(caller="\ud800")], by=("caller",)).groups
 
     assert group.key == ("?",)
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    used = (row(latency_ms=number % 1_000) for number in range(50_000))
+    used = (usage_row(latency_ms=number % 1_000) for number in range(50_000))
     tracemalloc.start()
 
     report = sum_usage_rows(used, by=GROUPINGS)
@@ -210,7 +204,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     ],
 )
 def test_weeks_are_iso_weeks(moment: datetime, week: str) -> None:
-    [group] = sum_usage_rows([row(created_at=moment)], by=("week",)).groups
+    [group] = sum_usage_rows([usage_row(created_at=moment)], by=("week",)).groups
 
     assert group.key == (week,)
 

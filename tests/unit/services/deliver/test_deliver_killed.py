@@ -9,21 +9,10 @@ from typing import Any
 import pytest
 
 from imagen.domain.job import JobState
+from tests.processes.kill_points import DELIVERY_STEPS
 
-#: Everything a drain does, by the name under which it does it.
-STEPS = [
-    "imagen.ledger.jobs.delivery.claim_deliveries",
-    "imagen.services.deliver.image_groups.load_artifacts",
-    "imagen.services.deliver.deliver.finish_image",
-    "imagen.services.deliver.file_writer.pick_target",
-    "imagen.ledger.jobs.delivery.record_targets",
-    "imagen.services.deliver.file_writer.write_temp",
-    "imagen.services.deliver.file_writer.sync_files",
-    "imagen.services.deliver.file_writer.move_into_place",
-    "imagen.services.deliver.file_writer.sync_folder",
-    "imagen.ledger.jobs.delivery.record_succeeded",
-    "imagen.services.deliver.deliver.drop_files",
-]
+#: No usage is recorded here.
+STEPS = [step for step in DELIVERY_STEPS if not step.endswith(".record_usage")]
 
 
 class Killed(BaseException):

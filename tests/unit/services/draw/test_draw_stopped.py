@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from imagen import errors
 from imagen.domain.job import AttemptState, JobState
 from imagen.domain.scope import EVERYTHING
@@ -32,25 +30,8 @@ def test_a_canceled_job_is_stopped_while_it_runs(studio: Any) -> None:
     assert studio.publisher.names(job_id)[-1] == "canceled"
 
 
-def submit_and_die(studio: Any) -> Any:
-    """A worker sends the job and dies; somebody cancels it; it goes back to the queue."""
-    job_id = studio.desk.submit()
-
-    def die(_request: Any, run: Any) -> None:
-        run.submitted("paid-1", place="shop")
-        raise SystemExit
-
-    studio.backend.script = [die]
-    with pytest.raises(SystemExit):
-        studio.draw("dead")
-    request_cancel(studio.desk.ledger, EVERYTHING)
-    if studio.desk.state(job_id) is JobState.RUNNING:
-        studio.desk.crash(studio.desk.job_claim(job_id))
-    return job_id
-
-
 def test_a_canceled_job_of_a_dead_worker_is_stopped_at_the_backend(paid_studio: Any) -> None:
-    job_id = submit_and_die(paid_studio)
+    job_id = paid_studio.submit_and_die()
 
     outcome = paid_studio.draw("two")
 
@@ -61,7 +42,7 @@ def test_a_canceled_job_of_a_dead_worker_is_stopped_at_the_backend(paid_studio: 
 
 
 def test_a_cancel_that_the_backend_did_not_hear_is_told_again(paid_studio: Any) -> None:
-    job_id = submit_and_die(paid_studio)
+    job_id = paid_studio.submit_and_die()
     paid_studio.backend.cancel_raises = errors.BackendUnavailable("down")
 
     assert paid_studio.draw("two").state is JobState.QUEUED
@@ -75,7 +56,7 @@ def test_a_cancel_that_the_backend_did_not_hear_is_told_again(paid_studio: Any) 
 
 
 def test_a_cancel_that_a_free_backend_never_hears_ends_the_job_all_the_same(studio: Any) -> None:
-    job_id = submit_and_die(studio)
+    job_id = studio.submit_and_die()
     studio.backend.cancel_raises = errors.BackendUnavailable("down")
     studio.draw("two")
     studio.desk.shift(job_id, "limited_since", -901)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from imagen.domain.usage import UsageRow, UsageSum
+from imagen.domain.usage import UsageSum
 from imagen.errors import RequestError
 from imagen.services.report.usage_report import UsageReader, parse_grouping
-
-
-def row(**changes: Any) -> UsageRow:
-    usual: dict[str, Any] = {
-        "created_at": datetime(2026, 11, 16, tzinfo=UTC),
-        "backend": "flux",
-        "model": "schnell",
-        "seed": 7,
-        "prompt_hash": "h",
-        "latency_ms": 100,
-        "cost_usd": Decimal("0.1"),
-        "caller": "kim",
-    }
-    return UsageRow(**usual | changes)
+from tests.usage_row import usage_row
 
 
 @pytest.mark.parametrize(
@@ -52,7 +38,7 @@ class Elsewhere:
         self.attempt_ids = attempt_ids
 
     def read(self, *, since: Any, until: Any) -> Any:
-        return iter(row(attempt_id=each, caller="there") for each in self.attempt_ids)
+        return iter(usage_row(attempt_id=each, caller="there") for each in self.attempt_ids)
 
 
 def test_rows_on_their_way_are_added_and_none_comes_twice(sqlite_desk: Any) -> None:
