@@ -40,16 +40,6 @@ _EMPTIED = [table for table in reversed(whole_metadata.sorted_tables) if table.n
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite ledger with its tables, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "ledger.db"
-    ledger = open_ledger("", default_path=path)
-    upgrade(ledger)
-    ledger.close()
-    return path
-
-
-@pytest.fixture(scope="session")
 def postgres_ledger(postgres_server: PostgresAddress) -> Iterator[Ledger]:
     """One PostgreSQL ledger for the whole run of this process; tests get it emptied."""
     url = postgres_server.create_database()
@@ -62,10 +52,10 @@ def postgres_ledger(postgres_server: PostgresAddress) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def sqlite_ledger(sqlite_template: Path, tmp_path: Path) -> Iterator[Ledger]:
+def sqlite_ledger(ledger_template: Path, tmp_path: Path) -> Iterator[Ledger]:
     path = tmp_path / "state" / "ledger.db"
     path.parent.mkdir()
-    shutil.copy(sqlite_template, path)
+    shutil.copy(ledger_template, path)
     ledger = open_ledger("", default_path=path)
     _refuse_ties(ledger)
     yield ledger

@@ -85,10 +85,10 @@ def test_a_corrupt_file_is_named_and_left_alone(opened: Any, tmp_path: Path) -> 
 
 
 def test_a_damaged_page_is_a_ledger_error(
-    opened: Any, sqlite_template: Path, tmp_path: Path
+    opened: Any, ledger_template: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "ledger.db"
-    content = bytearray(sqlite_template.read_bytes())
+    content = bytearray(ledger_template.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
 
@@ -97,12 +97,12 @@ def test_a_damaged_page_is_a_ledger_error(
 
 
 def test_a_read_only_file_says_so(
-    opened: Any, sqlite_template: Path, without_root_powers: Path
+    opened: Any, ledger_template: Path, without_root_powers: Path
 ) -> None:
     path = without_root_powers / "ledger.db"
     path.write_bytes(b"")
     os.seteuid(os.getuid())
-    path.write_bytes(sqlite_template.read_bytes())
+    path.write_bytes(ledger_template.read_bytes())
     path.chmod(0o444)
     path.parent.chmod(0o555)
     if os.geteuid() == 0:
@@ -121,11 +121,11 @@ def test_a_folder_that_cannot_be_written_says_so(opened: Any, without_root_power
 
 
 def test_a_ledger_that_somebody_holds_is_unavailable_and_then_works_again(
-    opened: Any, sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Any, ledger_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
     path = tmp_path / "ledger.db"
-    path.write_bytes(sqlite_template.read_bytes())
+    path.write_bytes(ledger_template.read_bytes())
     ledger = opened(path)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
