@@ -108,7 +108,7 @@ class Bench:
 
     @cached_property
     def postgres(self) -> PostgresServer:
-        """Commits wait for the disk, as they do for everybody who has not turned that off."""
+        """Commits wait for the disk, as they do by default."""
         return self._stack.enter_context(PostgresServer(fsync=True))
 
     def home(self, database: str, *, broker: bool = False, latency_ms: int = 0) -> Home:

@@ -1,4 +1,4 @@
-"""How long somebody waits who wants one image while a large batch is being drawn."""
+"""How long one interactive image takes while a large batch is being drawn."""
 
 from __future__ import annotations
 

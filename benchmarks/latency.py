@@ -21,7 +21,7 @@ from imagen.wiring.queue_parts import make_queue_publisher
 _JOBS = 200
 #: Looking costs processor time that the workers need, not looking costs precision.
 _LOOK_EVERY_S = 0.0003
-#: For whoever just finished to come to rest.
+#: For the processes that have just finished to become idle.
 _REST_S = 0.02
 
 

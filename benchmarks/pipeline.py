@@ -15,7 +15,7 @@ from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_batch, wake_all
 
 _JOBS = 2_000
-#: The pools of the workers as they are unless somebody configures them.
+#: The thread pools of the workers, by default.
 GPU_THREADS, RESULTS_THREADS = 2, 4
 
 # The workers need the processors; who began and ended when is on record anyway.
@@ -34,7 +34,7 @@ def measure(bench: Bench) -> list[Row]:
     """Jobs a second, counted from the first claim to the last image that is on disk for good.
 
     Everything is queued before the drawing worker starts: the pace of the workers counts, not that
-    of whoever submits.
+    of the submitting command.
     """
     jobs = _JOBS // (10 if bench.quick else 1)
     contenders = {"bare": lambda: _bare(bench, jobs)} | {

@@ -24,7 +24,7 @@ _INPUT = RequestInput(prompt="a red fox", backend="mock", size="64x64")
 
 
 def submit_batch(opened: Opened, prompts: Path, *, key: str = "bench") -> Scope:
-    """Accept a file of prompts; wakes nobody."""
+    """Accept a file of prompts; sends no wake-up."""
     run = BatchRun(opened.ledger, submit_context(opened.process), opened.registry, _INPUT, _now())
     with open_prompts(str(prompts), sys.stdin.buffer) as lines:
         return run.submit(lines.lines(), BatchIdentity(key, "bench")).scope
@@ -37,7 +37,7 @@ def wake_all(opened: Opened) -> None:
 
 
 def submit_one(opened: Opened, output: Path | None = None) -> JobDraft:
-    """Commit one interactive job; wakes nobody."""
+    """Commit one interactive job; sends no wake-up."""
     request_input = RequestInput(
         _INPUT.prompt, _INPUT.backend, _INPUT.size, output=str(output or "")
     )

@@ -17,7 +17,7 @@ def main(broker_url: str, number: int) -> None:
 
     @app.task(name="bare.draw")
     def draw(prompt: str) -> None:
-        """Nobody runs it."""
+        """It is never run here."""
 
     for i in range(number):
         draw.apply_async(

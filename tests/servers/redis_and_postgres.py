@@ -1,4 +1,4 @@
-"""A real Redis and a real PostgreSQL for tests, which nobody has to install, start or clean up."""
+"""A real Redis and a real PostgreSQL, which tests start and remove by themselves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RedisAddress:
         return f"redis://{LOOPBACK}:{self.port}/{number}"
 
     def fresh_url(self) -> str:
-        """The URL of an empty database that nobody else is using.
+        """The URL of an empty database that no other test uses.
 
         Only keys are apart: channels and FLUSHALL know no databases, so a test that publishes
         under a fixed name, or flushes, or kills, starts a Redis of its own.
@@ -73,7 +73,7 @@ class PostgresAddress:
     def create_database(self, *, template: str = "") -> str:
         """The URL of a new database: empty, or a copy of the one with the URL ``template``.
 
-        Takes some 50 ms either way. Nobody may be connected to the template meanwhile.
+        Takes some 50 ms either way. The template may have no connection meanwhile.
         """
         name = f"test_{uuid.uuid4().hex}"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -84,7 +84,7 @@ class PostgresAddress:
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:
-        """Remove what ``create_database`` made; whoever is still connected is thrown out."""
+        """Remove what ``create_database`` made; open connections to it are closed."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
             sql.Identifier(_database_of(url))
         )
@@ -146,7 +146,9 @@ class PostgresServer(ServerProcess):
     name = "postgres"
     #: The folder of initdb and postgres, known from the first start on.
     programs: Path
-    stop_signal = signal.SIGINT  # "fast": open transactions are rolled back, nobody is waited for
+    stop_signal = (
+        signal.SIGINT
+    )  # "fast": open transactions are rolled back, no connection is waited for
 
     def __init__(self, *, fsync: bool = False) -> None:
         self.fsync = fsync

@@ -1,4 +1,4 @@
-"""One server process for tests, gone with whoever started it, whichever way that ends."""
+"""A server process for tests that ends with the process that started it, however that ends."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ServerProcess(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, or nothing while it is down, whoever ended it."""
+        """The server's process id; None while it is down."""
         if self._process is None or self._process.poll() is not None:
             return None
         return self._process.pid

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class DeviceInterrupted(Exception):
-    """Somebody sent an interrupt."""
+    """A client sent an interrupt."""
 
 
 class PoweredOff(Exception):

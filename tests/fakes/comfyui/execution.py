@@ -229,7 +229,7 @@ class _Running:
             self.executor.tell(kind, full, self.prompt.client_id)
 
     def _send(self, kind: str, data: dict[str, Any]) -> None:
-        # Without a client id only progress is told, and to everybody.
+        # Without a client id only progress is sent, and to all sockets.
         if self.prompt.client_id or kind in ("progress", "progress_state"):
             full = {**data, "prompt_id": self.prompt.prompt_id}
             self.executor.tell(kind, full, self.prompt.client_id)

@@ -179,7 +179,7 @@ def make_nodes(models: Mapping[str, tuple[str, ...]]) -> dict[str, NodeClass]:
 def _file_nodes() -> dict[str, NodeClass]:
     """Nodes that open a file of the server; specs as of ComfyUI 0.3.64, read on 2026-11-21.
 
-    ``PickPhoto`` stands for somebody's custom node, whose name says nothing.
+    ``PickPhoto`` stands for a custom node whose name says nothing.
     """
 
     def blank(_: Inputs) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ class FakeComfyUI:
         version: what it says it is, 0.3.64 or 0.33.0 (observed on 2026-11-21); the later one words
             some refusals in another way and has LoadImage keep to its folder.
         ignores_prompt_ids: it chooses the ids itself, as versions before 2025 did.
-        global_interrupts: how often somebody interrupted without naming a prompt.
+        global_interrupts: how many interrupts named no prompt.
     """
 
     def __init__(

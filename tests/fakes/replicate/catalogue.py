@@ -82,7 +82,7 @@ VERSIONED: Mapping[str, dict[str, Any]] = {"acme/painter": _PAINTER}
 
 
 def describe_model(name: str) -> dict[str, Any] | None:
-    """The model object, or nothing for an unknown one."""
+    """The model object; None for an unknown one."""
     is_official = is_callable_by_name(name)
     if not is_official and name not in VERSIONED:
         return None

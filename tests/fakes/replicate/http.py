@@ -24,7 +24,7 @@ class FakeSettings:
         tokens: the accepted ones.
         retry_after_s: what a 429 asks for; ``hang_s``: how long an answer that hangs takes;
             ``trickle_s``: the time between two bytes of one that trickles.
-        creates_per_minute: a real limit on creating, or nothing.
+        creates_per_minute: a real limit on creating, or None.
         page_size: of the list.
     """
 

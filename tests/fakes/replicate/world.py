@@ -150,7 +150,7 @@ class PredictionStore:
             return one if one is not None and one.created_at <= time.time() else None
 
     def poll(self, one: Made) -> None:
-        """Note that somebody was told about a prediction."""
+        """Note that a GET has told about a prediction."""
         with self._lock:
             now = time.time()
             one.polls += 1

@@ -136,7 +136,7 @@ _AT_REST: Mapping[SupabaseFault, Reply] = {
 
 
 def fault_reply(fault: SupabaseFault, service: Service) -> Reply | None:
-    """The answer that a fault gives instead of the true one, or nothing."""
+    """The answer that a fault gives instead of the true one; None where it gives none."""
     special = _AT_STORAGE if service is Service.STORAGE else _AT_REST
     return _ANYWHERE.get(fault) or special.get(fault)
 

@@ -24,7 +24,7 @@ class Bad(Enum):
 
 
 def make_jwt(role: str, *, signature: str = "unsigned") -> str:
-    """A token of a JWT's shape that claims a role. Nobody signed it."""
+    """A token of a JWT's shape that claims a role. It is not signed."""
     parts = [json.dumps(part).encode() for part in ({"alg": "HS256"}, {"role": role})]
     encoded = [base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts]
     return ".".join([*encoded, signature])
@@ -44,7 +44,7 @@ class Keyring:
     swaps_keys: bool = True
 
     def stop_at_gateway(self, request: Request) -> Reply | None:
-        """What the gateway answers by itself, or nothing when it lets the request pass."""
+        """What the gateway answers by itself; None when it lets the request pass."""
         key = request.headers.get("apikey", "")
         is_browser = request.headers.get("user-agent", "").startswith("Mozilla")
         if key.startswith("sb_secret_") and is_browser:

@@ -136,7 +136,7 @@ def _insert(world: ProjectStore, request: Request, table: Table, *, is_closed: b
 
 
 def _rows_of(body: bytes) -> list[Record] | None:
-    """The rows of a request, or nothing where it is no JSON that PostgREST takes."""
+    """The rows of a request; None where it is no JSON that PostgREST takes."""
 
     def refuse(constant: str) -> Any:
         raise ValueError(constant)

@@ -79,7 +79,7 @@ class Table:
     def insert(
         self, given: Sequence[Mapping[str, Any]], *, on_conflict: Index, merge: bool | None
     ) -> tuple[list[Record], bool]:
-        """Insert all or nothing: the rows touched, and whether any of them is new.
+        """Insert all rows or none: the rows touched, and whether any of them is new.
 
         ``merge`` is nothing where a clash is an error, whatever ``on_conflict`` says.
 

@@ -41,7 +41,7 @@ class ProjectStore:
     Attributes:
         exposed: the schemas that REST serves.
         ungranted: schemas (``("mai", "")``) and tables that service_role has no rights on.
-        closed: tables that row-level security closes to everybody; ``("storage", "objects")`` too.
+        closed: tables that row-level security closes to all; ``("storage", "objects")`` too.
         max_rows: what REST cuts every answer to.
         max_body_bytes: what REST and the gateway take in one request.
         upload_limit_bytes: the project's limit for one object.
@@ -65,7 +65,7 @@ class ProjectStore:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def stats(self) -> dict[str, Any]:
-        """Counts for whoever looks in from another process."""
+        """Counts, for other processes."""
         with self.lock:
             return {
                 "calls": len(self.calls),
