@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.bench import DATABASES, Bench, wait_until
-from benchmarks.crews import imagen_worker
 from benchmarks.progress import count_unfinished, is_done, waited_s
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_batch, submit_one, wake, wake_all
+from benchmarks.worker_processes import imagen_worker
 from imagen.wiring.queue_parts import make_queue_publisher
 
 _BULK = 1_000

@@ -10,11 +10,11 @@ from pathlib import Path
 from benchmarks.bare.chain import make_app, send
 from benchmarks.bench import DATABASES, Bench, Opened, wait_until
 from benchmarks.children import take_turns
-from benchmarks.crews import bare_worker, imagen_worker
 from benchmarks.pipeline import GPU_THREADS, RESULTS_THREADS
 from benchmarks.progress import is_done
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_one, wake
+from benchmarks.worker_processes import bare_worker, imagen_worker
 from imagen.domain.protocols import Publisher
 from imagen.wiring.queue_parts import make_queue_publisher
 

@@ -9,10 +9,10 @@ import redis
 from benchmarks.bare.chain import BEGAN_KEY, ENDED_KEY, make_app, send
 from benchmarks.bench import DATABASES, Bench, wait_until
 from benchmarks.children import take_turns
-from benchmarks.crews import bare_worker, imagen_worker
 from benchmarks.progress import busy_seconds, count_unfinished
 from benchmarks.rows import Aim, Row
 from benchmarks.submission import submit_batch, wake_all
+from benchmarks.worker_processes import bare_worker, imagen_worker
 
 _JOBS = 2_000
 #: The thread pools of the workers, by default.
