@@ -48,9 +48,11 @@ AWAY = OpenCircuit("mock", datetime(2026, 11, 20, 12, 0, tzinfo=UTC), "connectio
 
 
 def test_a_batch_whose_backend_stays_away_ends_with_5_and_keeps_its_rows(
-    imagen, configure, tmp_path
+    imagen, configure, tmp_path, monkeypatch
 ):
     configure(REFUSES)
+    # A slow machine takes longer than the ten seconds after which it is said again.
+    monkeypatch.setattr("imagen.cli.draw.job_messages._SAY_AGAIN_S", 3600.0)
     (tmp_path / "prompts.txt").write_text("a fox\nan owl\na harbour\n")
 
     done = imagen("batch", "prompts.txt", "--json")
