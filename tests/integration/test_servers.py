@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,6 +24,7 @@ from tests.servers.redis_and_postgres import (
     RedisServer,
 )
 from tests.servers.server_process import ServerFailed
+from tests.waiting import wait_until
 
 _START_BOTH_AND_WAIT = """
 import sys
@@ -36,15 +36,8 @@ with RedisServer() as one, PostgresServer() as other:
 """
 
 
-def _wait_until(claim: Callable[[], bool], *, what: str, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, f"not so after {timeout_s} s: {what}"
-        time.sleep(0.01)
-
-
 def _is_running(pid: int) -> bool:
-    """Whether it runs; an ended process that nobody has asked about does not count."""
+    """Whether it runs; an ended process that was not waited for does not count."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -55,6 +48,7 @@ def _is_running(pid: int) -> bool:
 def both_servers() -> Iterator[tuple[subprocess.Popen[str], int, Path, int, Path]]:
     parent = subprocess.Popen(
         [sys.executable, "-c", _START_BOTH_AND_WAIT],
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -73,10 +67,10 @@ def test_servers_and_their_folders_go_when_their_parent_dies(both_servers, end):
     parent.send_signal(end)
     parent.wait(20)
 
-    _wait_until(lambda: not _is_running(redis_pid), what="Redis has ended")
-    _wait_until(lambda: not _is_running(postgres_pid), what="PostgreSQL has ended")
-    _wait_until(lambda: not redis_folder.exists(), what="Redis's folder is gone")
-    _wait_until(lambda: not postgres_folder.exists(), what="PostgreSQL's folder is gone")
+    wait_until(lambda: not _is_running(redis_pid), what="Redis has ended")
+    wait_until(lambda: not _is_running(postgres_pid), what="PostgreSQL has ended")
+    wait_until(lambda: not redis_folder.exists(), what="Redis's folder is gone")
+    wait_until(lambda: not postgres_folder.exists(), what="PostgreSQL's folder is gone")
 
 
 def test_servers_and_their_folders_go_when_they_are_closed():
@@ -96,7 +90,7 @@ def test_a_killed_redis_comes_back_at_the_same_address_with_what_was_written(own
     with redis.Redis.from_url(url) as client:
         client.set("kept", "yes")
         # While an earlier sync is under way, Redis holds back what it would append to the file.
-        _wait_until(lambda: client.info()["aof_pending_bio_fsync"] == 0, what="appended")
+        wait_until(lambda: client.info()["aof_pending_bio_fsync"] == 0, what="appended")
 
     own_redis.kill()
     own_redis.start()
@@ -135,7 +129,7 @@ def test_a_running_server_is_not_started_twice(own_redis):
 
 def test_a_server_that_somebody_else_killed_can_be_started_again(own_redis):
     os.kill(own_redis.pid, signal.SIGKILL)
-    _wait_until(lambda: own_redis.pid is None, what="Redis has ended")
+    wait_until(lambda: own_redis.pid is None, what="Redis has ended")
 
     own_redis.start()
 

@@ -146,9 +146,8 @@ class PostgresServer(ServerProcess):
     name = "postgres"
     #: The folder of initdb and postgres, known from the first start on.
     programs: Path
-    stop_signal = (
-        signal.SIGINT
-    )  # "fast": open transactions are rolled back, no connection is waited for
+    #: "fast": rolls open transactions back and waits for no connection.
+    stop_signal = signal.SIGINT
 
     def __init__(self, *, fsync: bool = False) -> None:
         self.fsync = fsync
