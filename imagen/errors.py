@@ -40,9 +40,6 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar
 
-#: The exit code for "some of several jobs have no image", which no single error stands for.
-EXIT_SOME_FAILED = 4
-
 
 class ImagenError(Exception):
     """The root of every deliberate error.

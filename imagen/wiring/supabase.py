@@ -11,8 +11,8 @@ from imagen.ledger.store.engine import Ledger
 from imagen.wiring.process import Process
 
 if TYPE_CHECKING:
-    from imagen.services.sync.destinations import RemoteUsageTable
     from imagen.services.sync.send import OutboxSender, Sink
+    from imagen.services.sync.usage_upload import RemoteUsageTable
 
 
 def make_outbox_sender(process: Process, ledger: Ledger) -> OutboxSender:
@@ -42,7 +42,7 @@ def remote_usage_table(process: Process) -> RemoteUsageTable | None:
     if settings is None or not process.sends_usage:
         return None
     from imagen.cloud.rest import RestClient
-    from imagen.services.sync.destinations import RemoteUsageTable
+    from imagen.services.sync.usage_upload import RemoteUsageTable
 
     return RemoteUsageTable(RestClient(settings))
 
@@ -55,12 +55,8 @@ def _sinks(process: Process, ledger: Ledger) -> dict[str, Sink]:
     from imagen.cloud.storage import Storage
     from imagen.ledger.outbox.supabase_rows import put_image
     from imagen.ledger.store.outgoing_tables import CLOUD_SINK, USAGE_SINK
-    from imagen.services.sync.destinations import (
-        ImageUploads,
-        RemoteUsageTable,
-        UsageInLedger,
-        image_rows_over,
-    )
+    from imagen.services.sync.image_upload import ImageUploads, image_rows_over
+    from imagen.services.sync.usage_upload import RemoteUsageTable, UsageInLedger
 
     rest = RestClient(settings)
     is_here = process.is_ledger_in_project

@@ -241,7 +241,7 @@ def _preview(shell: Shell, process: Process, job: Job, *, flag: bool | None) -> 
     if setting == "off":
         return
     from imagen.cli.screen.error_lines import tell
-    from imagen.services.deliver.preview import is_wanted, open_preview
+    from imagen.services.deliver.tmux_preview import is_wanted, open_preview
 
     command, env, is_terminal = output.preview_command, shell.env, shell.screen.out.isatty()
     if not is_wanted(setting, command=command, env=env, is_terminal=is_terminal):

@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from imagen.domain.scope import Scope
-from imagen.errors import EXIT_SOME_FAILED, GaveUpWaiting, ImagenError
+from imagen.errors import GaveUpWaiting, ImagenError
 from imagen.ledger.queries.batches import count_warnings, ledger_time
 from imagen.ledger.store.engine import Ledger
+from imagen.services.report.exit_code import SOME_FAILED, exit_code_of
 from imagen.services.report.job_counts import JobCounts, count_jobs
 from imagen.services.report.job_view import JobView, view_jobs
 
@@ -39,7 +40,7 @@ class NamedOutcome:
         if error is None:
             return 0
         is_one_of_several = len(self.views) > 1 and not isinstance(error, GaveUpWaiting)
-        return EXIT_SOME_FAILED if is_one_of_several else error.exit_code
+        return SOME_FAILED if is_one_of_several else error.exit_code
 
     @property
     def error(self) -> ImagenError | None:
@@ -89,10 +90,10 @@ class RunOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when all are drawn, 6 when some are unfinished, 4 when some have no image."""
-        if self.counts.unfinished:
-            return GaveUpWaiting.exit_code
-        return EXIT_SOME_FAILED if self.counts.failed or self.counts.canceled else 0
+        counts = self.counts
+        return exit_code_of(
+            unfinished=counts.unfinished, without_image=counts.failed + counts.canceled
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys."""

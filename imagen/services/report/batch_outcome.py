@@ -11,10 +11,10 @@ from typing import Any, Self
 from uuid import UUID
 
 from imagen.domain.job import Job, JobState
-from imagen.errors import EXIT_SOME_FAILED, GaveUpWaiting
 from imagen.ledger.queries.batches import count_warnings
 from imagen.ledger.queries.jobs import get_job, jobs_in
 from imagen.ledger.store.engine import Ledger
+from imagen.services.report.exit_code import exit_code_of
 from imagen.services.report.job_counts import count_jobs
 from imagen.services.submit.prompt_file import PromptFile
 from imagen.services.submit.submit_batch import SubmittedBatch
@@ -95,10 +95,7 @@ class BatchOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when every row has its image, 6 when some are unfinished, 4 when some failed."""
-        if self.left:
-            return GaveUpWaiting.exit_code
-        return EXIT_SOME_FAILED if self.without_image else 0
+        return exit_code_of(unfinished=self.left, without_image=self.without_image)
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys."""

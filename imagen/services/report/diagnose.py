@@ -24,11 +24,12 @@ from imagen.errors import ImagenError
 from imagen.ledger.jobs.pauses import count_paused
 from imagen.ledger.store.engine import Ledger
 from imagen.ledger.store.migrate import current_revision
-from imagen.services.deliver.preview import require_preview
+from imagen.services.deliver.tmux_preview import require_preview
 from imagen.services.report.backend_health import check_backends
 from imagen.services.report.live_workers import describe_outages, view_workers
-from imagen.services.sync.destinations import missing_usage_columns
+from imagen.services.sync.image_upload import require_images_table
 from imagen.services.sync.unsent import sync_status
+from imagen.services.sync.usage_upload import missing_usage_columns
 
 _LITTLE_SPACE_BYTES = 1_000_000_000
 
@@ -207,7 +208,9 @@ def _describe_storage(settings: SupabaseSettings) -> str:
 
 
 def _describe_rest(settings: SupabaseSettings) -> str:
-    missing = missing_usage_columns(RestClient(settings))
+    rest = RestClient(settings)
+    require_images_table(rest)
+    missing = missing_usage_columns(rest)
     if missing:
         return f"tables are there; the usage table lacks {', '.join(missing)}"
     return "tables are there"

@@ -42,8 +42,9 @@ from imagen.services.draw.claim_outcome import ClaimOutcome
 from imagen.services.draw.draw import record_drawing
 from imagen.services.leases.clock import SystemClock
 from imagen.services.leases.heartbeat import Heartbeat
-from imagen.services.sync.destinations import ImageUploads, RemoteUsageTable, image_rows_over
+from imagen.services.sync.image_upload import ImageUploads, image_rows_over
 from imagen.services.sync.send import OutboxSender, SendReport
+from imagen.services.sync.usage_upload import RemoteUsageTable
 from tests.fakes.supabase import FakeSupabase
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"

@@ -20,7 +20,7 @@ from tests.servers.redis_and_postgres import PostgresServer
 #: What sending does after a delivery, in its order.
 SENDING = [
     "imagen.services.sync.send.claim_outgoing",
-    "imagen.services.sync.destinations.make_image_copy",
+    "imagen.services.sync.image_upload.make_image_copy",
     "imagen.cloud.storage.Storage.find_bucket",
     "imagen.cloud.storage.Storage._make_bucket",
     "imagen.cloud.storage.Storage._post_object",

@@ -1,6 +1,6 @@
 """Gives an attempt whose create call had no answer a prediction from Replicate's list.
 
-Why this is right is argued in ``imagen.backends.replicate.purchase.create``.
+Why this is right is argued in ``imagen.backends.replicate.purchase.create_once``.
 """
 
 from __future__ import annotations

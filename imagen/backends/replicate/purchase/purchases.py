@@ -9,7 +9,7 @@ from imagen.backends.replicate.api.patient_reader import PatientReader
 from imagen.backends.replicate.api.predictions import Prediction
 from imagen.backends.replicate.api.rate_gate import RateGate, Tick
 from imagen.backends.replicate.purchase.cancel import CancelUnconfirmed, cancel_prediction
-from imagen.backends.replicate.purchase.create import PredictionCreator
+from imagen.backends.replicate.purchase.create_once import PredictionCreator
 from imagen.backends.replicate.purchase.download import Downloader, DownloadFailed, OutputUnusable
 from imagen.backends.replicate.purchase.find_lost import LostPredictionFinder
 from imagen.backends.replicate.purchase.follow import FollowedPrediction, PredictionFollower

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen.errors import ImagenError
-from imagen.services.deliver.preview import is_wanted, open_preview
+from imagen.services.deliver.tmux_preview import is_wanted, open_preview
 
 PICTURE = Path("/pics/a red fox.png")
 

@@ -1,27 +1,21 @@
-"""The sinks of the outbox: the usage table, and Supabase Storage for copies of images."""
+"""The sinks of the outbox for usage rows: the project's table over REST, or the ledger itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from imagen.cloud.keys import object_key
 from imagen.cloud.rest import Filter, RestClient
-from imagen.cloud.storage import Storage
 from imagen.domain.job import Claim
 from imagen.domain.usage import UsageRow
-from imagen.errors import CloudError
 from imagen.ledger.outbox.outbox import OutboxItem
 from imagen.ledger.queries.usage_rows import usage_of
-from imagen.ledger.store.engine import Ledger
-from imagen.services.sync.cloud_copy import make_image_copy
 
 USAGE_SCHEMA, USAGE_TABLE = "mai", "imagen_usage"
-IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
 _USAGE_COLUMNS = (
     *("created_at", "backend", "model", "seed", "prompt_hash"),
     *("latency_ms", "cost_usd_estimate", "caller", "attempt_id"),
@@ -29,12 +23,11 @@ _USAGE_COLUMNS = (
 
 
 def missing_usage_columns(rest: RestClient) -> tuple[str, ...]:
-    """The columns that the usage table lacks; also checks that the table of images is there.
+    """The columns that the usage table lacks.
 
     Raises:
-        CloudError: a table cannot be reached with this key.
+        CloudError: the table cannot be reached with this key.
     """
-    rest.missing_columns(IMAGES_SCHEMA, IMAGES_TABLE, ("id",))
     return rest.missing_columns(USAGE_SCHEMA, USAGE_TABLE, _USAGE_COLUMNS)
 
 
@@ -78,47 +71,6 @@ class UsageInLedger:
 
     def send(self, item: OutboxItem) -> None:
         """Do nothing: the delivery wrote the row."""
-
-
-@dataclass(frozen=True)
-class ImageUploads:
-    """Uploads images: first the object, then its row, so that a row always has its object."""
-
-    ledger: Ledger
-    storage: Storage
-    #: Writes the row of ``imagen.images``.
-    put_row: Callable[[Mapping[str, Any]], None]
-    #: The owner of images whose jobs were submitted without one.
-    owner_user_id: str = ""
-
-    def send(self, item: OutboxItem) -> None:
-        job = item.job
-        if not job.owner_user_id:
-            job = replace(job, owner_user_id=self._owner_here())
-        copy = make_image_copy(self.ledger, job, item.attempt)
-        key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
-        self.storage.ensure_bucket()
-        self.storage.upload(key, copy.image, copy.mime)
-        self.put_row(copy.row(key))
-
-    def _owner_here(self) -> str:
-        if not self.owner_user_id:
-            raise CloudError(
-                "it has no owner",
-                "set owner_user_id in the configuration to your user id in the Supabase project",
-                False,
-                True,
-            )
-        return self.owner_user_id
-
-
-def image_rows_over(rest: RestClient) -> Callable[[Mapping[str, Any]], None]:
-    """Writes image rows over REST; the same job again replaces its row."""
-
-    def put(row: Mapping[str, Any]) -> None:
-        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, row, on_conflict="id", merge=True)
-
-    return put
 
 
 def _usage_row(row: Mapping[str, Any]) -> UsageRow:

@@ -13,7 +13,7 @@ from imagen.domain.job import Output
 from imagen.domain.prompt import hash_prompt
 from imagen.domain.request import ImageRequest
 from imagen.errors import ArtifactLost
-from imagen.services.sync.cloud_copy import make_image_copy
+from imagen.services.sync.image_upload import make_image_copy
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 

@@ -15,7 +15,8 @@ from imagen.cloud.rest import RestClient
 from imagen.cloud.settings import read_settings
 from imagen.cloud.storage import Storage
 from imagen.errors import CloudError
-from imagen.services.sync.destinations import ImageUploads, RemoteUsageTable, image_rows_over
+from imagen.services.sync.image_upload import ImageUploads, image_rows_over
+from imagen.services.sync.usage_upload import RemoteUsageTable
 from tests.fakes.supabase import FakeSupabase
 
 OWNER = "6f9619ff-8b86-4011-b42d-00c04fc964ff"

@@ -1,24 +1,29 @@
-"""The copy of an image that is uploaded: the same bytes as its file, and its row."""
+"""The sink of the outbox for images: the same bytes as the file, and a row that names them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from imagen.cloud.keys import object_key
+from imagen.cloud.rest import RestClient
+from imagen.cloud.storage import Storage
 from imagen.domain.job import Attempt, Claim, Job, record_of
 from imagen.domain.prompt import hash_prompt
 from imagen.domain.request import EXT_BY_FORMAT
-from imagen.errors import ArtifactLost
+from imagen.errors import ArtifactLost, CloudError
 from imagen.ledger.jobs.artifacts import Artifact, load_artifacts
+from imagen.ledger.outbox.outbox import OutboxItem
 from imagen.ledger.store.engine import Ledger
 from imagen.output.naming import slugify
 from imagen.services.deliver.finished_image import finish_image
 
+IMAGES_SCHEMA, IMAGES_TABLE = "imagen", "images"
 MIME_BY_FORMAT: Mapping[str, str] = {
     "png": "image/png",
     "jpeg": "image/jpeg",
@@ -114,3 +119,53 @@ def _from_file(job: Job) -> Artifact:
             "put the original back",
         )
     return Artifact("", job.id, data, sha256)
+
+
+@dataclass(frozen=True)
+class ImageUploads:
+    """Uploads images: first the object, then its row, so that a row always has its object."""
+
+    ledger: Ledger
+    storage: Storage
+    #: Writes the row of ``imagen.images``.
+    put_row: Callable[[Mapping[str, Any]], None]
+    #: The owner of images whose jobs were submitted without one.
+    owner_user_id: str = ""
+
+    def send(self, item: OutboxItem) -> None:
+        job = item.job
+        if not job.owner_user_id:
+            job = replace(job, owner_user_id=self._owner_here())
+        copy = make_image_copy(self.ledger, job, item.attempt)
+        key = object_key(job.owner_user_id, job.id, copy.slug, copy.ext)
+        self.storage.ensure_bucket()
+        self.storage.upload(key, copy.image, copy.mime)
+        self.put_row(copy.row(key))
+
+    def _owner_here(self) -> str:
+        if not self.owner_user_id:
+            raise CloudError(
+                "it has no owner",
+                "set owner_user_id in the configuration to your user id in the Supabase project",
+                False,
+                True,
+            )
+        return self.owner_user_id
+
+
+def image_rows_over(rest: RestClient) -> Callable[[Mapping[str, Any]], None]:
+    """Writes image rows over REST; the same job again replaces its row."""
+
+    def put(row: Mapping[str, Any]) -> None:
+        rest.insert(IMAGES_SCHEMA, IMAGES_TABLE, row, on_conflict="id", merge=True)
+
+    return put
+
+
+def require_images_table(rest: RestClient) -> None:
+    """Check that the table of images is there.
+
+    Raises:
+        CloudError: it cannot be reached with this key.
+    """
+    rest.missing_columns(IMAGES_SCHEMA, IMAGES_TABLE, ("id",))
