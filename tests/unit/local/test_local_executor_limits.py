@@ -152,6 +152,8 @@ def test_a_ledger_that_is_back_within_a_minute_ends_nothing(
 
     monkeypatch.setattr(Ledger, "read", be_away_at_first)
     monkeypatch.setattr("imagen.local.local_executor._FIRST_PAUSE_S", 0.01)
+    # The thread that delivers asks most often; thirty of its waits would take a minute.
+    monkeypatch.setattr("imagen.local.thread_work._DELIVER_EVERY_S", 0.01)
 
     assert start(sqlite_desk.ledger).run(EVERYTHING, timeout_s=DEADLINE_S)
 
