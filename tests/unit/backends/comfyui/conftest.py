@@ -34,14 +34,18 @@ def fake() -> Iterator[FakeComfyUI]:
 
 @pytest.fixture
 def make_backend(fake: FakeComfyUI) -> Iterator[MakeBackend]:
-    """Backends on the fake, closed at the end; settings as keywords, and ``stop_s``."""
+    """Backends on the fake, closed at the end; settings as keywords, ``stop_s``, ``poll_s``."""
     made: list[ComfyUIBackend] = []
 
     def make(
-        *, env: dict[str, str] | None = None, stop_s: float = 2.0, **settings: Any
+        *,
+        env: dict[str, str] | None = None,
+        stop_s: float = 2.0,
+        poll_s: float = QUICK.poll_s,
+        **settings: Any,
     ) -> ComfyUIBackend:
         values = {"url": fake.url, "workflow": "flux-schnell", "restart_wait_s": 10.0, **settings}
-        timings = replace(QUICK, stop_s=stop_s)
+        timings = replace(QUICK, stop_s=stop_s, poll_s=poll_s)
         backend = ComfyUIBackend("gpu-box", ComfyUISettings(**values), env or {}, timings=timings)
         made.append(backend)
         return backend

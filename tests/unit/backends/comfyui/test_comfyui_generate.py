@@ -103,9 +103,9 @@ def test_the_result_says_what_is_needed_to_draw_it_again(
 def test_steps_are_reported_as_they_pass(make_backend: MakeBackend, fox: ImageRequest) -> None:
     run = RecordingRun()
 
-    # Not at once: what has ended by the first look over HTTP is fetched without its events.
+    # What is found ended over HTTP is fetched without the events that were not read yet.
     with FakeComfyUI(draw_s=1.5) as slow:
-        make_backend(url=slow.url).generate(replace(fox, steps=3), run)
+        make_backend(url=slow.url, poll_s=30).generate(replace(fox, steps=3), run)
 
     assert {event[1:] for event in run.of_kind("progress")} >= {(0, 3), (1, 3), (2, 3), (3, 3)}
 
