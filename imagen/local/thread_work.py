@@ -38,11 +38,16 @@ class DrawWork:
     def run(self, scope: Scope, queue: str, threads: RunThreads) -> None:
         claimant = self.holder.claimant([queue], scope)
         sleeping = self.publisher.drawers[queue]
+        has_drawn = False
         while not threads.stopping.is_set():
             if threads.guarded(lambda: self.draw_one(claimant, threads)):
+                has_drawn = True
+                continue
+            if has_drawn:
+                # Only now: a look after each job took a tenth of the time of a long run.
                 self.publisher.look_wanted.set()
-            else:
-                sleeping.sleep()
+                has_drawn = False
+            sleeping.sleep()
 
     def draw_one(self, claimant: Claimant, threads: RunThreads) -> bool:
         """Draw one job; says whether there was one. An empty account ends the run."""
@@ -66,12 +71,16 @@ class DeliverWork:
 
     def run(self, scope: Scope, threads: RunThreads) -> None:
         wanted = self.publisher.delivery_wanted
+        has_delivered = False
         while not threads.stopping.is_set():
             wanted.clear()
             if threads.guarded(lambda: self._deliver_some(scope)):
+                has_delivered = True
+                continue
+            if has_delivered:
                 self.publisher.look_wanted.set()
-            else:
-                wanted.wait(_DELIVER_EVERY_S)
+                has_delivered = False
+            wanted.wait(_DELIVER_EVERY_S)
 
     def _deliver_some(self, scope: Scope) -> bool:
         outcomes = self.delivery.deliver_some(scope)
