@@ -27,7 +27,9 @@ from tests.servers.server_process import ServerFailed
 from tests.waiting import wait_until
 
 _START_BOTH_AND_WAIT = """
-import sys
+import signal, sys
+# Ignored where the tests run as a background job of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.servers.redis_and_postgres import PostgresServer, RedisServer
 
 with RedisServer() as one, PostgresServer() as other:

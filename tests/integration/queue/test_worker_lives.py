@@ -169,7 +169,8 @@ def test_a_host_without_a_results_worker_piles_up_no_messages(make_environment):
             client.delete(f"imagen:drain.{HOST}")
             environment.publisher.wake_results(HOST)
 
-    assert environment.count_messages(f"results.{HOST}") <= 10
+    # Ten, and one more of each worker that looked at the queue at the same moment.
+    assert environment.count_messages(f"results.{HOST}") <= 12
 
 
 def test_sigterm_gives_leases_back_so_that_no_crash_is_counted_and_nothing_is_paid_twice(
